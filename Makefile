@@ -1,0 +1,69 @@
+# Two cores and no GPU are enough for every target.
+#   make demo    run the demo study and write runs/demo/report.html
+#   make test    run all tests           make lint    ruff and mypy
+#   make lab     open the notebook       make clean   remove .venv (runs/ stays)
+# TORCH chooses the build of torch, for example: make demo TORCH='torch==2.13.0+cpu'
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help setup setup-dev demo test test-browser lint lab clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '1,/^PYTHON/{s/^# *//p}' Makefile
+
+setup: $(VENV)/.stamp-core
+setup-dev: $(VENV)/.stamp-dev
+
+$(VENV)/.stamp-venv:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "No $(PYTHON) found. Install Python 3.11 or newer, or say: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The workbench needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
+	         "Say: make PYTHON=/path/to/a/newer/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) could not make a virtual environment (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
+	@touch $@
+
+# torch first and by name: the user's own pip settings decide between a CPU and a GPU build,
+# and nothing after it asks for another one.
+$(VENV)/.stamp-torch: $(VENV)/.stamp-venv
+	@echo "Setting up $(VENV): this downloads torch and takes a few minutes, once."
+	$(PIP) install "$(TORCH)"
+	@touch $@
+
+$(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-core
+	$(PIP) install --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/workbench run data/studies/demo.yaml --out runs/demo
+	$(BIN)/workbench report runs/demo
+
+# One thread for each worker: two workers with two threads each would fight for two cores.
+test: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not browser" --nbmake tests notebooks
+	$(BIN)/python -m pytest -m browser tests/browser
+
+test-browser: setup-dev
+	$(BIN)/python -m pytest -m browser tests/browser
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: setup
+	$(BIN)/jupyter lab notebooks/workbench.ipynb
+
+clean:
+	rm -rf $(VENV)
