@@ -1,0 +1,1 @@
+"""Training: the stages that make the embedded model, and their audit."""

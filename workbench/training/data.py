@@ -1,0 +1,113 @@
+"""The training set of the Paperdoll world: rendered once, memory-mapped ever after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench.paperdoll import SIDE, TAG_GROUPS, Scene, render, sample_scene
+
+TRAIN_SEEDS = range(0, 24_000)
+"""Scenes the stages may learn from."""
+AUDIT_SEEDS = range(800_000, 800_512)
+"""Scenes kept for the audit; no stage ever sees them."""
+
+_FORMAT = 1
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class WorldData:
+    """Rendered scenes as arrays; the first axis is the scene.
+
+    Attributes:
+        rgb: uint8 (N, 128, 128, 3).
+        depth: float16 (N, 128, 128).
+        normal: int8 (N, 128, 128, 3), unit vectors times 127.
+        segmentation: uint8 (N, 128, 128).
+        skeleton: float32 (N, 18, 3).
+        tags: uint8 (N, 8), index of the tag within its group.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    normal: np.ndarray
+    segmentation: np.ndarray
+    skeleton: np.ndarray
+    tags: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def words(self, index: int) -> tuple[str, ...]:
+        """The eight tags of a scene, in group order."""
+        pairs = zip(TAG_GROUPS.values(), self.tags[index], strict=True)
+        return tuple(options[k] for options, k in pairs)
+
+
+_SHAPES: dict[str, tuple[tuple[int, ...], type]] = {
+    "rgb": ((SIDE, SIDE, 3), np.uint8),
+    "depth": ((SIDE, SIDE), np.float16),
+    "normal": ((SIDE, SIDE, 3), np.int8),
+    "segmentation": ((SIDE, SIDE), np.uint8),
+    "skeleton": ((18, 3), np.float32),
+    "tags": ((len(TAG_GROUPS),), np.uint8),
+}
+
+
+def world_data(folder: Path, seeds: Sequence[int] = TRAIN_SEEDS, *, workers: int = 2) -> WorldData:
+    """The rendered scenes of ``seeds``, made in ``folder`` if they are not there yet.
+
+    A half-made set is made anew: the marker file is written last.
+    """
+    marker = folder / "complete.json"
+    wanted = {"format": _FORMAT, "first": seeds[0], "count": len(seeds)}
+    if not marker.exists() or json.loads(marker.read_text()) != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        _render_all(folder, seeds, workers)
+        marker.write_text(json.dumps(wanted))
+    return WorldData(**{k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in _SHAPES})
+
+
+def render_arrays(seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Render scenes in this process into the arrays that `WorldData` describes."""
+    out = {k: np.zeros((len(seeds), *shape), dtype) for k, (shape, dtype) in _SHAPES.items()}
+    for row, seed in enumerate(seeds):
+        scene = sample_scene(seed)
+        picture = render(scene)
+        out["rgb"][row] = picture.rgb
+        out["depth"][row] = picture.depth
+        out["normal"][row] = np.round(picture.normal * 127)
+        out["segmentation"][row] = picture.segmentation
+        out["skeleton"][row] = picture.skeleton
+        out["tags"][row] = tag_indices(scene)
+    return out
+
+
+def tag_indices(scene: Scene) -> list[int]:
+    """Each group's tag as its index within the group."""
+    pairs = zip(TAG_GROUPS.values(), scene.tags, strict=True)
+    return [options.index(tag) for options, tag in pairs]
+
+
+def _render_all(folder: Path, seeds: Sequence[int], workers: int) -> None:
+    arrays = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(len(seeds), *shape)
+        )
+        for name, (shape, dtype) in _SHAPES.items()
+    }
+    chunks = [seeds[i : i + _CHUNK] for i in range(0, len(seeds), _CHUNK)]
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as pool:
+        for number, part in enumerate(pool.map(render_arrays, chunks)):
+            start = number * _CHUNK
+            for name, rows in part.items():
+                arrays[name][start : start + len(rows)] = rows
+    for array in arrays.values():
+        array.flush()
