@@ -1,0 +1,31 @@
+"""One way to write a value down, so that equal values have equal hashes on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+DECIMALS = 6
+
+
+def tidy_float(value: float) -> float:
+    """Round to 6 decimals and drop the sign of zero, so 0.1 + 0.2 and 0.3 are one setting."""
+    return round(float(value), DECIMALS) + 0.0
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces and ASCII only. NaN and infinity raise ValueError."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def canonical_hash(value: Any) -> str:
+    """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def short_hash(value: Any) -> str:
+    """The first 16 hexadecimal digits (64 bits) of `canonical_hash`: ids of trials and cells."""
+    return canonical_hash(value)[:16]

@@ -1,0 +1,163 @@
+"""What is allowed in a study beyond the type of each field: names, files, and combinations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from workbench.study.canonical import canonical_json
+from workbench.study.errors import problem, short, structure_problems, unknown
+
+if TYPE_CHECKING:
+    from workbench.study.spec import Study
+
+MAX_CELLS = 100_000
+SCENE_SOURCE = re.compile(r"paperdoll:(\d{1,10})")
+SOURCES_ALLOWED = "paths of image files (relative to the study file) or paperdoll:<seed>"
+
+
+@dataclass(frozen=True)
+class FamilyChoice:
+    """What one model family offers: names of base models and of controls."""
+
+    base: tuple[str, ...]
+    controls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What exists on this machine: families, and the settings type of every control."""
+
+    families: Mapping[str, FamilyChoice]
+    settings_type: Callable[[str], type[BaseModel]]
+
+
+def installed_choices() -> Choices:
+    """The families of the catalogue and the controls that this package knows."""
+    from workbench.controls import get_control
+    from workbench.families import load_catalogue
+
+    families = {
+        name: FamilyChoice(tuple(family.base), tuple(family.controlnets))
+        for name, family in load_catalogue().items()
+    }
+    return Choices(families, lambda control: get_control(control).settings_type)
+
+
+@dataclass(frozen=True)
+class ControlKey:
+    """Canonical JSON of one control's settings: all of them, and those that shape its map."""
+
+    settings: str
+    map_settings: str
+
+
+def control_key(control: str, settings: Mapping[str, Any], choices: Choices) -> ControlKey:
+    """Fill in defaults and write the settings canonically, so equal settings are equal text.
+
+    A settings type may name fields that only matter for the comparison, not for the map, in a
+    class attribute `compare_only`; those are left out of `map_settings`.
+    """
+    settings_type = choices.settings_type(control)
+    full = settings_type.model_validate(dict(settings)).model_dump(mode="json")
+    aside: Collection[str] = getattr(settings_type, "compare_only", ())
+    kept = {name: value for name, value in full.items() if name not in aside}
+    return ControlKey(canonical_json(full), canonical_json(kept))
+
+
+def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
+    """Problems between fields. Fields in `skip` are already known to be wrong."""
+    lines: list[str] = []
+    for name in ("base", "sources", "prompt", "lengths", "scales", "seeds"):
+        if name not in skip:
+            lines += _repeated(name, getattr(study, name))
+    if "controls" not in skip:
+        lines += _repeated(
+            "controls", [canonical_json(choice.model_dump()) for choice in study.controls]
+        )
+    if not {"prompt", "lengths"} & set(skip):
+        count = len(study.prompt)
+        lines += [
+            problem(f"lengths[{i}]", f"{n} is longer than the prompt", f"0 to {count}")
+            for i, n in enumerate(study.lengths)
+            if n > count
+        ]
+    if "extra_prompts" not in skip:
+        for setting, tags in study.extra_prompts.items():
+            field = f"extra_prompts.{setting}"
+            lines += _repeated(field, tags)
+            if setting == "empty" and tags:
+                lines.append(problem(field, "has tags", "nothing (empty: [])"))
+            elif setting != "empty" and not tags:
+                lines.append(problem(field, "has no tags", "a list of tags"))
+    if not skip and study.cell_count > MAX_CELLS:
+        what = f"the grid has {study.cell_count:,} cells"
+        lines.append(problem("study", what, f"up to {MAX_CELLS:,}"))
+    return lines
+
+
+def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) -> list[str]:
+    """Families, base models, controls and control settings that do not exist."""
+    if "family" in skip:
+        return []
+    family = choices.families.get(study.family)
+    if family is None:
+        return [unknown("family", study.family, sorted(choices.families), "family")]
+    lines: list[str] = []
+    if "base" not in skip:
+        noun = f"base model in the family {study.family}"
+        lines += [
+            unknown(f"base[{i}]", name, family.base, noun)
+            for i, name in enumerate(study.base)
+            if name not in family.base
+        ]
+    if "controls" not in skip:
+        for i, choice in enumerate(study.controls):
+            if choice.type in family.controls:
+                lines += _settings_problems(i, choice.type, choice.settings, choices)
+            else:
+                noun = f"control in the family {study.family}"
+                lines.append(unknown(f"controls[{i}].type", choice.type, family.controls, noun))
+    return lines
+
+
+def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> list[str]:
+    """Source files that are not there."""
+    if "sources" in skip:
+        return []
+    from workbench.study.sources import source_file
+
+    lines = []
+    for i, label in enumerate(study.sources):
+        if not SCENE_SOURCE.fullmatch(label) and not source_file(label, folder).is_file():
+            what = f'there is no file "{label}" in {folder.resolve()}'
+            lines.append(problem(f"sources[{i}]", what, SOURCES_ALLOWED))
+    return lines
+
+
+def _settings_problems(
+    index: int, control: str, settings: Mapping[str, Any], choices: Choices
+) -> list[str]:
+    settings_type = choices.settings_type(control)
+    try:
+        settings_type.model_validate(dict(settings))
+    except ValidationError as error:
+        keys = {"": list(settings_type.model_fields)}
+        prefix = f"controls[{index}].settings"
+        return structure_problems(error, keys=keys, allowed={}, prefix=prefix)
+    return []
+
+
+def _repeated(field: str, values: Iterable[Any]) -> list[str]:
+    seen: set[Any] = set()
+    lines = []
+    for value in values:
+        if value in seen:
+            lines.append(problem(field, f"{short(value)} appears twice", "each value once"))
+        seen.add(value)
+    return lines
