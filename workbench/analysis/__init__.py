@@ -1,0 +1,33 @@
+"""Statistics on the long frame of a run: pure functions, every figure with its interval."""
+
+from workbench.analysis.findings import CAVEAT, Finding, findings
+from workbench.analysis.frames import COLUMNS, PROMPT_METRIC, controls_in, pick, primary_metrics
+from workbench.analysis.intervals import Interval, summarise, t_interval
+from workbench.analysis.tags import per_tag, silhouette_contrast, tag_slopes
+from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
+from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
+
+__all__ = [
+    "CAVEAT",
+    "COLUMNS",
+    "PROMPT_METRIC",
+    "Finding",
+    "Interval",
+    "controls_in",
+    "curve",
+    "findings",
+    "harmonic_mean",
+    "pareto",
+    "per_tag",
+    "pick",
+    "primary_metrics",
+    "silhouette_contrast",
+    "spearman",
+    "summarise",
+    "sweet_spot",
+    "t_interval",
+    "tag_slopes",
+    "tradeoff",
+    "trend",
+    "wilcoxon_p",
+]

@@ -1,0 +1,124 @@
+"""Which words does the control override first? Per-tag scores over the scale."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.analysis.intervals import summarise, t_interval
+from workbench.analysis.trends import chain_statistics, trend_of
+from workbench.prompts import parse_tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE, OBEYED = "tag:", "tag_obeyed:"
+
+
+def silhouette_tags() -> frozenset[str]:
+    """Tags of the embedded world that shape the outline, where prompt and control can conflict."""
+    from workbench.paperdoll import SILHOUETTE_GROUPS, TAG_GROUPS
+
+    return frozenset(tag for group in SILHOUETTE_GROUPS for tag in TAG_GROUPS[group])
+
+
+def tag_rows(
+    frame: pd.DataFrame,
+    *,
+    prefix: str = SCORE,
+    kept_only: bool = True,
+    silhouette: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Per-tag rows of the frame with columns `tag` (str) and `silhouette` (bool) added.
+
+    Args:
+        prefix: "tag:" for the probability of the tag, "tag_obeyed:" for 0 or 1.
+        kept_only: only cells whose prompt holds the tag. A tag that was cut shows what the model
+            draws unasked, which is another question.
+        silhouette: tags that shape the outline; None takes those of the embedded world.
+    """
+    outline = silhouette_tags() if silhouette is None else frozenset(silhouette)
+    rows = frame[frame["metric"].str.startswith(prefix)].copy()
+    rows["tag"] = rows["metric"].str.slice(len(prefix))
+    rows["silhouette"] = rows["tag"].isin(list(outline))
+    if kept_only:
+        kept = {text: frozenset(parse_tags(text)) for text in rows["prompt"].unique()}
+        pairs = zip(rows["tag"], rows["prompt"], strict=True)
+        rows = rows[np.array([tag in kept[text] for tag, text in pairs], dtype=bool)]
+    return rows
+
+
+def per_tag(
+    frame: pd.DataFrame,
+    *,
+    column: str = "value",
+    prefix: str = SCORE,
+    kept_only: bool = True,
+    silhouette: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Score of every tag at every scale, averaged over the prompts that hold it.
+
+    Returns:
+        control, tag, silhouette, scale, mean, low, high, spread, n_sources, n_samples, note.
+    """
+    rows = tag_rows(frame, prefix=prefix, kept_only=kept_only, silhouette=silhouette)
+    return summarise(rows, column, ["control", "tag", "silhouette", "scale"])
+
+
+def tag_slopes(
+    frame: pd.DataFrame,
+    *,
+    column: str = "value",
+    prefix: str = SCORE,
+    silhouette: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Trend of every kept tag over the scale, steepest fall first within a control type.
+
+    Returns:
+        control, tag, silhouette and the columns of `trends.trend`; slope is per unit of scale.
+    """
+    rows = tag_rows(frame, prefix=prefix, silhouette=silhouette)
+    slopes = trend_of(rows, column=column, by=("control", "tag", "silhouette"))
+    return slopes.sort_values(["control", "slope"], ignore_index=True)
+
+
+def silhouette_contrast(
+    frame: pd.DataFrame,
+    *,
+    column: str = "value",
+    prefix: str = SCORE,
+    silhouette: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Slope of the silhouette tags against that of all other tags, paired by source.
+
+    Returns:
+        One row per control type: control; outline, outline_low, outline_high (mean slope of the
+        silhouette tags per unit of scale); others, others_low, others_high; difference (outline
+        minus others) with difference_low, difference_high; n_sources.
+    """
+    import pandas as pd
+
+    names = ("outline", "others", "difference")
+    columns = ["control", *(f"{n}{end}" for n in names for end in ("", "_low", "_high"))]
+    rows = tag_rows(frame, prefix=prefix, silhouette=silhouette)
+    found: list[dict[str, object]] = []
+    for control, group in rows.groupby("control", sort=True):
+        slopes: dict[bool, list[pd.Series]] = {True: [], False: []}
+        for (_, outline), chains in group.groupby(["tag", "silhouette"]):
+            slopes[bool(outline)].append(chain_statistics(chains, column, "scale")["slope"])
+        if not slopes[True] or not slopes[False]:
+            continue
+        means = {k: pd.concat(v, axis=1).mean(axis=1) for k, v in slopes.items()}
+        series = (means[True], means[False], (means[True] - means[False]).dropna())
+        row: dict[str, object] = {"control": control, "n_sources": len(series[2])}
+        for name, values in zip(names, series, strict=True):
+            interval = t_interval(values.to_numpy(dtype=float))
+            row |= {
+                name: interval.mean,
+                f"{name}_low": interval.low,
+                f"{name}_high": interval.high,
+            }
+        found.append(row)
+    return pd.DataFrame(found, columns=[*columns, "n_sources"])

@@ -1,0 +1,188 @@
+"""Prompt against control: the trade-off points, the Pareto front and the sweet spot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
+from workbench.analysis.intervals import ONE_SOURCE, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POINT = ["control", "length", "scale"]
+FEW_SOURCES = 5
+
+
+def pareto(points: np.ndarray) -> np.ndarray:
+    """Which points no other point beats, both coordinates being better when larger.
+
+    Args:
+        points: float array (n, 2); a row with NaN is never on the front.
+
+    Returns:
+        bool array (n,). Equal points are on the front together.
+    """
+    points = np.asarray(points, dtype=float).reshape(-1, 2)
+    known = np.isfinite(points).all(axis=1)
+    front = known.copy()
+    order = np.lexsort((-points[:, 1], -points[:, 0]))
+    best = -math.inf
+    first_at_best = math.inf
+    for i in order:
+        if not known[i]:
+            continue
+        x, y = points[i]
+        if y > best:
+            best, first_at_best = y, x
+        elif not (y == best and x == first_at_best):
+            front[i] = False
+    return front
+
+
+def harmonic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """2ab / (a + b) with both clipped to [0, 1]; 0 where either is 0; NaN where either is NaN.
+
+    Clipping at 1 keeps a prompt that beats its ceiling from buying off a lost control.
+    """
+    a = np.clip(np.asarray(a, dtype=float), 0, 1)
+    b = np.clip(np.asarray(b, dtype=float), 0, 1)
+    total = a + b
+    return np.where(total == 0, 0.0, 2 * a * b / np.where(total == 0, 1.0, total))
+
+
+def tradeoff(
+    frame: pd.DataFrame,
+    *,
+    prompt_metric: str = PROMPT_METRIC,
+    control_metrics: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """The points of the trade-off plot, one per control type, prompt length and scale.
+
+    Args:
+        frame: long frame, see `frames`.
+        prompt_metric: metric whose adherence is prompt adherence.
+        control_metrics: control type -> metric, in place of the control's primary one.
+
+    Returns:
+        Columns control, length, scale; control_adherence, control_low, control_high,
+        control_spread; prompt_adherence, prompt_low, prompt_high, prompt_spread; harmonic;
+        pareto (bool, among all points of the control type); n_sources, n_samples; note.
+        Intervals are 95 %, over sources. The prompt columns are NaN at length 0.
+    """
+    names = {"mean": "adherence", "low": "low", "high": "high", "spread": "spread"}
+    control = summarise(
+        pick_primary(frame, control_metrics, settings=("length",)), "adherence", POINT
+    ).rename(columns={k: f"control_{v}" for k, v in names.items()})
+    prompt = (
+        summarise(pick(frame, prompt_metric), "adherence", POINT)
+        .rename(columns={k: f"prompt_{v}" for k, v in names.items()})
+        .drop(columns=["n_sources", "n_samples", "note"])
+    )
+    points = control.merge(prompt, on=POINT, how="outer").sort_values(POINT, ignore_index=True)
+    points["harmonic"] = harmonic_mean(
+        points["control_adherence"].to_numpy(), points["prompt_adherence"].to_numpy()
+    )
+    points["pareto"] = False
+    for _, group in points.groupby("control"):
+        pair = group[["control_adherence", "prompt_adherence"]].to_numpy()
+        points.loc[group.index, "pareto"] = pareto(pair)
+    return points
+
+
+def _per_source(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.pivot_table(index="source", columns="scale", values="adherence", aggfunc="mean")
+
+
+def sweet_spot(
+    frame: pd.DataFrame,
+    *,
+    prompt_metric: str = PROMPT_METRIC,
+    control_metrics: Mapping[str, str] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """The scale with the largest harmonic mean of prompt and control adherence.
+
+    The interval is a percentile bootstrap over sources (whole sources are drawn, so prompt and
+    control stay paired). It lies on the scales that were tried. With fewer than five sources it
+    tends to be too narrow, which the note says.
+
+    Returns:
+        One row per control type and length with both adherences known: control, length, scale,
+        scale_low, scale_high, harmonic, harmonic_low, harmonic_high, share (of the draws that
+        chose `scale`), at_edge ("low" or "high" when the best scale is the smallest or largest
+        tried, so the true optimum may lie beyond; else ""), n_sources, note.
+    """
+    import pandas as pd
+
+    columns = [
+        *("control", "length", "scale", "scale_low", "scale_high"),
+        *("harmonic", "harmonic_low", "harmonic_high", "share", "at_edge", "n_sources", "note"),
+    ]
+    control_rows = pick_primary(frame, control_metrics)
+    prompt_rows = pick(frame, prompt_metric)
+    rows: list[dict[str, object]] = []
+    for (name, length), group in control_rows.groupby(["control", "length"], sort=True):
+        mask = (prompt_rows["control"] == name) & (prompt_rows["length"] == length)
+        a, b = _per_source(group), _per_source(prompt_rows[mask])
+        sources, scales = a.index.intersection(b.index), a.columns.intersection(b.columns)
+        a, b = a.loc[sources, scales].dropna(), b.loc[sources, scales].dropna()
+        sources = a.index.intersection(b.index)
+        if len(sources) == 0 or len(scales) == 0:
+            continue
+        best = _bootstrap(
+            a.loc[sources].to_numpy(),
+            b.loc[sources].to_numpy(),
+            scales.to_numpy(dtype=float),
+            draws,
+            seed,
+            level,
+        )
+        rows.append({"control": name, "length": length} | best)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _bootstrap(
+    a: np.ndarray, b: np.ndarray, scales: np.ndarray, draws: int, seed: int, level: float
+) -> dict[str, object]:
+    """Best scale of two (sources, scales) tables, with percentile intervals."""
+    n = len(a)
+    centre = harmonic_mean(a.mean(0), b.mean(0))
+    k = int(np.argmax(centre))
+    result: dict[str, object] = {
+        "scale": float(scales[k]),
+        "harmonic": float(centre[k]),
+        "at_edge": "",
+        "n_sources": n,
+        "scale_low": math.nan,
+        "scale_high": math.nan,
+        "harmonic_low": math.nan,
+        "harmonic_high": math.nan,
+        "share": math.nan,
+        "note": ONE_SOURCE,
+    }
+    if len(scales) > 1:
+        result["at_edge"] = "low" if k == 0 else "high" if k == len(scales) - 1 else ""
+    if n < 2:
+        return result
+    who = np.random.default_rng(seed).integers(0, n, size=(draws, n))
+    drawn = harmonic_mean(a[who].mean(1), b[who].mean(1))
+    choice = drawn.argmax(1)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(scales[choice], ends, method="inverted_cdf")
+    h_low, h_high = np.quantile(drawn[:, k], ends)
+    note = f"only {n} sources: the interval is likely too narrow" if n < FEW_SOURCES else ""
+    return result | {
+        "scale_low": float(low),
+        "scale_high": float(high),
+        "harmonic_low": float(h_low),
+        "harmonic_high": float(h_high),
+        "share": float((choice == k).mean()),
+        "note": note,
+    }
