@@ -1,0 +1,103 @@
+"""The two ways to install, conda and pip, must ask for the same packages.
+
+Protects environment.yml from drifting away from pyproject.toml, and the wheel from losing data.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMED = (
+    "jupyterlab ipywidgets torch diffusers transformers controlnet-aux matplotlib pandas "
+    "torchmetrics pytest"
+).split()
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def environment() -> tuple[list[str], list[str]]:
+    """(conda's lines, pip's lines) of environment.yml."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    (pip,) = [line["pip"] for line in lines if isinstance(line, dict)]
+    return [line for line in lines if isinstance(line, str)], pip
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[\s<>=!~\[;]", requirement, maxsplit=1)[0].lower()
+
+
+def test_conda_brings_the_python_the_project_asks_for() -> None:
+    conda, _ = environment()
+    assert f"python{project()['requires-python']}" in conda
+
+
+def test_both_files_give_the_same_bounds() -> None:
+    info = project()
+    extras = info["optional-dependencies"]
+    known = {name_of(line): line for line in [*info["dependencies"], *sum(extras.values(), [])]}
+    _, pip = environment()
+    listed = {name_of(line): line for line in pip if not line.startswith("-")}
+    assert set(NAMED) <= set(listed)
+    assert {name: known.get(name) for name in listed} == listed
+
+
+def test_conda_installs_the_project_with_all_extras() -> None:
+    _, pip = environment()
+    (editable,) = [line for line in pip if line.startswith("-")]
+    wanted = ",".join(sorted(project()["optional-dependencies"], reverse=True))
+    assert editable == f"--editable .[{wanted}]"
+
+
+def test_every_requirement_has_a_lower_bound() -> None:
+    info = project()
+    lines = [*info["dependencies"], *sum(info["optional-dependencies"].values(), [])]
+    assert [line for line in lines if ">=" not in line] == []
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Names in a wheel built from the files that git knows, with small stand-ins for weights."""
+    folder = tmp_path_factory.mktemp("checkout")
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, listed):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        big = name.endswith(".safetensors")
+        if (ROOT / name).is_file():
+            target.write_bytes(b"" if big else (ROOT / name).read_bytes())
+    (folder / "data" / "models").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "models" / "probe.json").write_text("{}")
+    code = "import hatchling.build as b; print(b.build_wheel('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+    )
+    with zipfile.ZipFile(folder / done.stdout.split()[-1]) as wheel:
+        return set(wheel.namelist())
+
+
+def test_the_wheel_carries_data_and_templates(wheel_names: set[str]) -> None:
+    assert "workbench/_data/models/probe.json" in wheel_names
+    assert "workbench/cli/__init__.py" in wheel_names
+    for name in ("families/catalogue.yaml", "templates/report.html.j2"):
+        if (ROOT / "workbench" / name).is_file():
+            assert f"workbench/{name}" in wheel_names
+
+
+def test_the_wheel_carries_nothing_else(wheel_names: set[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel_names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"workbench"}

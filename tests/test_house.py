@@ -1,0 +1,169 @@
+"""The house rules: rooms import downwards only, and nobody brings in what does not belong.
+
+Protects the one-way flow study → trials → samples → measurements → report, the command line from
+growing a dependency on widgets, and servers and worker threads from pyplot's global state.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "workbench"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room imports only from rooms with a smaller number.
+FLOORS = {
+    "paths": 0,
+    "images": 1,
+    "prompts": 1,
+    "metrics": 1,
+    "paperdoll": 1,
+    "controls": 2,
+    "families": 3,
+    "study": 4,
+    "generation": 5,
+    "measuring": 5,
+    "store": 5,
+    "sweep": 6,
+    "analysis": 6,
+    "training": 6,
+    "plots": 7,
+    "report": 8,
+    "cli": 9,
+    "app": 9,
+}
+WIDGETS = {"ipywidgets", "plotly", "anywidget", "IPython", "traitlets"}
+PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}
+MAX_LINES = 300
+LONG_FILES: dict[str, str] = {}  # path in the package -> why it is long
+
+
+def room(path: Path) -> str:
+    """The room a file belongs to: its first folder, or its own name."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path, tree: ast.AST | None = None) -> Iterator[tuple[str, int]]:
+    """Every (absolute dotted name, line) that a file imports, at any depth of nesting."""
+    package = ("workbench", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(tree or ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            head = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*head, *([node.module] if node.module else [])])
+            yield base, node.lineno
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node.lineno
+
+
+def upward_imports(path: Path, tree: ast.AST | None = None) -> list[str]:
+    """Imports of the package's own rooms that are not on a lower floor."""
+    own = room(path)
+    wrong = []
+    for name, line in imports(path, tree):
+        parts = name.split(".")
+        if parts[0] != "workbench" or len(parts) < 2:
+            continue
+        other = parts[1]
+        if other == own or other not in FLOORS:
+            continue
+        if FLOORS[other] >= FLOORS[own]:
+            wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports workbench.{other}")
+    return wrong
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room(path) for path in FILES} - {"__init__"}
+    assert rooms <= set(FLOORS), f"give these a floor: {sorted(rooms - set(FLOORS))}"
+
+
+def test_rooms_import_only_from_floors_below() -> None:
+    wrong = [line for path in FILES if room(path) in FLOORS for line in upward_imports(path)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_package_itself_imports_no_room() -> None:
+    wrong = [name for name, _ in imports(PACKAGE / "__init__.py") if name.startswith("workbench.")]
+    assert not wrong
+
+
+def test_widgets_stay_in_the_app() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {name}"
+        for path in FILES
+        if room(path) != "app"
+        for name, line in imports(path)
+        if name.partition(".")[0] in WIDGETS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("file", ["state.py", "worker.py", "session.py", "engine.py"])
+def test_the_apps_core_knows_no_widget(file: str) -> None:
+    path = PACKAGE / "app" / file
+    wrong = [name for name, _ in imports(path) if name.partition(".")[0] in WIDGETS]
+    assert not wrong
+
+
+def test_figures_are_drawn_without_pyplot() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)}:{line}"
+        for path in FILES
+        for name, line in imports(path)
+        if name in {"pylab", "matplotlib.pylab"} or name.startswith("matplotlib.pyplot")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_pickled() -> None:
+    wrong = []
+    for path in FILES:
+        tree = ast.parse(path.read_text("utf-8"))
+        found = {name.partition(".")[0] for name, _ in imports(path, tree)} & PICKLES
+        wrong += [f"{path.relative_to(PACKAGE)} imports {name}" for name in sorted(found)]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            call = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            where = f"{path.relative_to(PACKAGE)}:{node.lineno} {call}"
+            if call == "torch.load" and given.get("weights_only") != "True":
+                wrong.append(f"{where} without weights_only=True")
+            if call in {"np.load", "numpy.load"} and given.get("allow_pickle") == "True":
+                wrong.append(f"{where} with allow_pickle")
+            if node.func.attr in {"to_pickle", "read_pickle"}:
+                wrong.append(where)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_stay_short() -> None:
+    long = {
+        str(path.relative_to(PACKAGE)): lines
+        for path in FILES
+        if (lines := len(path.read_text("utf-8").splitlines())) > MAX_LINES
+    }
+    assert set(long) <= set(LONG_FILES), f"split these: {long}"
+    assert set(LONG_FILES) <= set(long), "a file on the list is short again: take it off"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "count"),
+    [
+        ("images.py", "from workbench.controls import get_control", 1),
+        ("images.py", "def f():\n    import workbench.study.spec", 1),
+        ("study/plan.py", "from workbench import generation", 1),
+        ("study/plan.py", "from ..sweep import run_study", 1),
+        ("study/plan.py", "from . import spec\nfrom workbench.images import read_image", 0),
+        ("measuring/__init__.py", "from workbench.store import RunFolder", 1),
+    ],
+)
+def test_the_floors_test_finds_wrong_imports(file: str, code: str, count: int) -> None:
+    found = upward_imports(PACKAGE / file, ast.parse(code))
+    assert len(set(found)) == count

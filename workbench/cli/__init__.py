@@ -1,0 +1,71 @@
+"""The command line: every command is a thin door to a room below.
+
+Nothing heavy is imported before a command runs, so that `workbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from workbench.cli import models, pictures, running
+from workbench.cli.common import Refusal, friendly_message
+
+app = typer.Typer(
+    name="workbench",
+    help="Measure how a text prompt and a control image share the steering of one picture.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("controlnet-workbench"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run")(running.run)
+app.command("report")(running.report)
+app.command("extract")(pictures.extract)
+app.command("compare")(pictures.compare)
+app.command("families")(models.families)
+app.command("train")(models.train)
+app.command("audit")(models.audit)
+
+
+def main() -> None:
+    """Run the command line. Mistakes of the user end with one clear message and exit code 2.
+
+    Ctrl-C ends with exit code 130. Anything else is a fault of the program and keeps its
+    traceback.
+    """
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        sys.exit(130)
+    except Refusal as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(2)
+    except Exception as error:
+        message = friendly_message(error)
+        if message is None:
+            raise
+        sys.stderr.write(f"Error: {message}\n")
+        sys.exit(2)

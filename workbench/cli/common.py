@@ -1,0 +1,77 @@
+"""What several commands share: reading `--set` options and telling errors apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.controls import Control, Networks
+
+
+class Refusal(Exception):
+    """A command cannot do what was asked. The message is for the user and complete."""
+
+
+def friendly_message(error: BaseException) -> str | None:
+    """The message to print if the user can mend what went wrong, else None.
+
+    The package's own exceptions are written for users, and so are the system's about a file.
+    """
+    if type(error).__module__.partition(".")[0] == "workbench":
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return None
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` pairs; a value is a YAML scalar ("0.5" a number, "true" a truth value)."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not sign or not name.strip():
+            raise Refusal(f'--set {pair}: write name=value, for example "--set low=50"')
+        try:
+            values[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            values[name.strip()] = text
+    return values
+
+
+def checked_settings(control: Control[Any], pairs: Sequence[str]) -> Any:
+    """The control's settings from `name=value` pairs; Refusal names every wrong one."""
+    from pydantic import ValidationError
+
+    try:
+        return control.settings(parse_settings(pairs))
+    except ValidationError as error:
+        known = ", ".join(control.settings_type.model_fields) or "none"
+        lines = [
+            f"  - {'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        ]
+        head = f"{control.label} does not accept these settings (it has: {known}):"
+        raise Refusal("\n".join([head, *lines])) from None
+
+
+def networks_for(control: Control[Any], family: str) -> Networks:
+    """The networks which the control needs, lent by a family; nothing loads if it needs none."""
+    if not control.needs:
+        return {}
+    from workbench.families import ModelShelf, get_family
+
+    chosen = get_family(family)
+    return ModelShelf(chosen, next(iter(chosen.base))).networks()
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds as people say them: "8 s", "3 min 20 s", "1 h 05 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

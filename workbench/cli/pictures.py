@@ -1,0 +1,94 @@
+"""Commands on any picture: extract its control map, compare two pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.common import checked_settings, networks_for
+
+ControlOption = Annotated[
+    str, typer.Option("--control", "-c", help="Control type, for example canny or depth.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the extractor, name=value. May be repeated."),
+]
+FamilyOption = Annotated[
+    str, typer.Option(help="Model family which lends the networks that a control type needs.")
+]
+Picture = Annotated[Path, typer.Argument(help="A PNG, JPEG, WebP, BMP or TIFF file.")]
+
+
+def extract(
+    image: Picture,
+    control: ControlOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")],
+    settings: SetOption = None,
+    family: FamilyOption = "paperdoll",
+) -> None:
+    """Extract the control map of a picture and write it as PNG."""
+    from workbench.controls import get_control
+    from workbench.images import encode_png, read_image
+
+    chosen = get_control(control)
+    values = checked_settings(chosen, settings or ())
+    picture = read_image(image)
+    (found,) = chosen.extract([picture], values, networks_for(chosen, family))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(encode_png(found.picture))
+    height, width = found.picture.shape[:2]
+    typer.echo(f"{chosen.label} of {image}: {output} ({width} × {height})")
+
+
+def compare(
+    wanted: Picture,
+    got: Picture,
+    control: ControlOption,
+    settings: SetOption = None,
+    family: FamilyOption = "paperdoll",
+    maps: Annotated[
+        bool, typer.Option("--maps", help="The two files are control maps already.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare two pictures by their control maps: the wanted one first, then the result."""
+    from workbench.controls import get_control
+    from workbench.images import read_image
+
+    chosen = get_control(control)
+    values = checked_settings(chosen, settings or ())
+    pictures = [read_image(wanted), read_image(got)]
+    if maps:
+        pair = [chosen.from_picture(picture) for picture in pictures]
+    else:
+        pair = chosen.extract(pictures, values, networks_for(chosen, family))
+    readings = chosen.compare(pair[0], pair[1], values)
+    if as_json:
+        import json
+
+        document = {
+            "control": chosen.name,
+            "settings": values.model_dump(mode="json"),
+            "wanted": str(wanted),
+            "got": str(got),
+            "primary": chosen.primary,
+            "metrics": {
+                spec.name: {
+                    "value": None if readings[spec.name].is_nan else readings[spec.name].value,
+                    "reason": readings[spec.name].reason,
+                    "higher_is_better": spec.higher_is_better,
+                }
+                for spec in chosen.metrics
+            },
+        }
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    width = max(len(spec.label) for spec in chosen.metrics)
+    for spec in chosen.metrics:
+        reading = readings[spec.name]
+        better = "higher is better" if spec.higher_is_better else "lower is better"
+        shown = f"–          ({reading.reason})" if reading.is_nan else f"{reading.value:<10.4f} "
+        typer.echo(f"{spec.label:<{width}}  {shown}{'' if reading.is_nan else f'({better})'}")

@@ -1,0 +1,143 @@
+"""Commands about studies: run one, write its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.cli.common import duration
+
+if TYPE_CHECKING:
+    from workbench.generation import CancelToken
+    from workbench.study import Study
+
+
+def run(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; runs/<name> if absent.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and generate nothing.")
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures at once; the study's own if absent.")
+    ] = None,
+) -> None:
+    """Run a study. Ctrl-C keeps what is done; started again, it computes only what is missing."""
+    from workbench.study import Study
+
+    study = Study.from_yaml(study_file)
+    folder = out or Path("runs") / study.name
+    if dry_run:
+        print_plan(study, folder)
+        return
+    from workbench.sweep import run_study
+
+    with progress_bar(study.name) as show, cancelling() as cancel:
+        run_folder = run_study(study, folder, progress=show, cancel=cancel, batch_size=batch_size)
+    if cancel.cancelled:
+        typer.echo(f"Stopped. What is done is kept in {folder}; the same command goes on there.")
+        raise typer.Exit(130)
+    typer.echo(f"Done: {run_folder.path}. Now: workbench report {run_folder.path}")
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file; RUN/report.html if absent.")
+    ] = None,
+) -> None:
+    """Write the report of a run: one HTML file that needs nothing else."""
+    from workbench.report import write_report
+    from workbench.store import RunFolder
+
+    written = write_report(RunFolder.open(run_dir), output or run_dir / "report.html")
+    typer.echo(f"Report: {written.resolve()}")
+
+
+def print_plan(study: Study, folder: Path) -> None:
+    """Print what running the study into `folder` would compute; loads no model."""
+    from workbench.families import get_family
+    from workbench.store import RunFolder
+    from workbench.study import make_plan
+
+    plan = make_plan(study, resolution=get_family(study.family).resolution)
+    summary = plan.describe()
+    stored = RunFolder.open(folder) if (folder / "study.yaml").is_file() else None
+    cached = sum(stored.has(trial.id) for trial in plan.trials) if stored else 0
+    missing = summary.trials - cached
+    typer.echo(f"Study {study.name}: {summary.sources} sources, family {study.family}")
+    typer.echo(f"  cells                       {summary.cells:>7,}")
+    typer.echo(f"  pictures, one for each cell {summary.trials_before:>7,}")
+    typer.echo(f"  without identical ones      {summary.trials:>7,}")
+    typer.echo(f"    of them without a control {summary.text_only:>7,}")
+    typer.echo(f"  in {str(folder) + ' already':<24} {cached:>7,}")
+    typer.echo(f"  to generate                 {missing:>7,}")
+
+
+@contextmanager
+def cancelling() -> Iterator[CancelToken]:
+    """Turn the first Ctrl-C into a polite cancel; a second one interrupts at once."""
+    import signal
+    import threading
+    from types import FrameType
+
+    from workbench.generation import CancelToken
+
+    token = CancelToken()
+
+    def polite(_number: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+        typer.echo("\nStopping after this step; press Ctrl-C again to stop at once.", err=True)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield token
+        return
+    before = signal.signal(signal.SIGINT, polite)
+    try:
+        yield token
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Any]:
+    """Yield a callback for `run_study` that draws a bar, the count and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    console = Console(stderr=True)
+    last = ""
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, left="")
+
+        def show(progress: Any) -> None:
+            nonlocal last
+            left = progress.seconds_left
+            text = "" if left is None or left != left else f"{duration(left)} left"
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                description=f"{title}: {progress.phase}",
+                left=text,
+            )
+            if not console.is_terminal and progress.phase != last:
+                last = progress.phase
+                console.print(f"{title}: {progress.phase} ({progress.done}/{progress.total})")
+
+        yield show
