@@ -1,0 +1,31 @@
+"""Model families: what belongs together, where it lies, and how it is loaded.
+
+The plain names are re-exported here. `workbench.families.loading` and `.clip_judge` load torch, so
+they are imported where a model is needed.
+"""
+
+from workbench.families.locate import LocateError, data_dir, models_dir
+from workbench.families.spec import (
+    SCHEDULERS,
+    Family,
+    FamilyDefaults,
+    FamilyError,
+    ModelRef,
+    NetworkRef,
+    get_family,
+    load_catalogue,
+)
+
+__all__ = [
+    "SCHEDULERS",
+    "Family",
+    "FamilyDefaults",
+    "FamilyError",
+    "LocateError",
+    "ModelRef",
+    "NetworkRef",
+    "data_dir",
+    "get_family",
+    "load_catalogue",
+    "models_dir",
+]
