@@ -1,0 +1,54 @@
+"""Control types, one file each: settings, extraction of the map, comparison of two maps.
+
+Every module in this folder is a control type of the same name, found by looking, except the
+shared ones in `_SHARED`. A control module defines `CONTROL`, its one instance. Modules load when
+asked for, so that naming the control types costs nothing.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from workbench.controls.base import (
+    Control,
+    ControlError,
+    ControlMap,
+    ControlSettings,
+    Networks,
+)
+
+__all__ = [
+    "CONTROL_NAMES",
+    "Control",
+    "ControlError",
+    "ControlMap",
+    "ControlSettings",
+    "Networks",
+    "get_control",
+]
+
+_SHARED = frozenset({"base", "compare"})
+
+CONTROL_NAMES: tuple[str, ...] = tuple(
+    sorted(
+        module.name
+        for module in pkgutil.iter_modules(__path__)
+        if module.name not in _SHARED and not module.name.startswith("_")
+    )
+)
+"""The control types which exist, in alphabetical order."""
+
+
+def get_control(name: str) -> Control[Any]:
+    """The control type called `name`; ControlError names those which exist."""
+    if name not in CONTROL_NAMES:
+        near = get_close_matches(name, CONTROL_NAMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ControlError(
+            f"there is no control type {name!r}; there are: {', '.join(CONTROL_NAMES)}{hint}"
+        )
+    control: Control[Any] = import_module(f"{__name__}.{name}").CONTROL
+    return control

@@ -1,0 +1,135 @@
+"""What every control type has in common: its settings, its map, and how two maps are compared."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from workbench.metrics.spec import MetricSpec, Reading
+
+Networks = Mapping[str, Callable[[np.ndarray], np.ndarray]]
+"""Networks which a model family lends to the controls, by name ("depth").
+
+Each takes a batch of pictures, uint8 N×H×W×3 RGB, and returns float32 N×H×W. It is the network's
+business to bring the pictures to the size it wants; a map of another size is resampled back.
+"""
+
+
+class ControlError(ValueError):
+    """A control cannot do what was asked of it. The message is one sentence for the user."""
+
+
+class ControlSettings(BaseModel):
+    """Settings of an extractor. Unknown keys are errors; values cannot change afterwards.
+
+    `comparison_only` names the settings which change how two maps are compared but not the map
+    itself: they must not make a picture count as a different one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    comparison_only: ClassVar[frozenset[str]] = frozenset()
+
+    def canonical(self) -> str:
+        """All settings as JSON with sorted keys."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def map_canonical(self) -> str:
+        """The settings which decide the map's pixels, as JSON with sorted keys."""
+        values = self.model_dump(mode="json", exclude=set(self.comparison_only))
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, eq=False)
+class ControlMap:
+    """What an extractor made of one picture.
+
+    picture: uint8 H×W×3, what the ControlNet sees and the user is shown.
+    data: what is compared, H×W or whatever the control type declares: bool edges, float depth, …
+    """
+
+    picture: NDArray[np.uint8]
+    data: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = self.picture.shape
+        if self.picture.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ControlError(
+                f"a control map's picture must be uint8 H×W×3, not {self.picture.dtype} {shape}"
+            )
+
+
+S = TypeVar("S", bound=ControlSettings)
+
+
+class Control(ABC, Generic[S]):
+    """One control type. Instances hold no state and can be shared.
+
+    name: as written in study files, for example "canny".
+    label: as shown to people, for example "Canny edges".
+    settings_type: the pydantic class of its settings; called without arguments it gives defaults.
+    metrics: what `compare` returns, in the order in which they are shown.
+    primary: the name of the metric which stands for adherence to the control.
+    needs: names of the networks which `extract` asks for; empty if it needs none.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    settings_type: type[S]
+    metrics: ClassVar[tuple[MetricSpec, ...]]
+    primary: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def extract(
+        self, images: Sequence[NDArray[np.uint8]], settings: S, networks: Networks
+    ) -> list[ControlMap]:
+        """Extract one map from each picture (uint8 H×W×3 RGB, sizes may differ).
+
+        Maps have the size of their pictures. Raises ControlError if a needed network is missing or
+        an array is not a picture.
+        """
+
+    @abstractmethod
+    def compare(self, wanted: ControlMap, got: ControlMap, settings: S) -> dict[str, Reading]:
+        """Compare two maps; returns one reading for every name in `metrics`, in that order.
+
+        If the sizes differ, `got` is resampled to the size of `wanted`.
+        """
+
+    @abstractmethod
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read back a map which was stored, or drawn by hand, as a picture (uint8 H×W×3)."""
+
+    def metric(self, name: str) -> MetricSpec:
+        """The spec of one of this control's metrics; ControlError if it has none of that name."""
+        for spec in self.metrics:
+            if spec.name == name:
+                return spec
+        known = ", ".join(spec.name for spec in self.metrics)
+        raise ControlError(f"{self.label} has no metric {name!r}; it has: {known}")
+
+    def settings(self, values: Mapping[str, Any] | None = None) -> S:
+        """Validated settings from plain values (pydantic.ValidationError if they are wrong)."""
+        return self.settings_type.model_validate(dict(values or {}))
+
+
+def check_pictures(images: Sequence[np.ndarray]) -> None:
+    """Raise ControlError unless every array is a uint8 H×W×3 picture with at least one pixel."""
+    for index, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ControlError(
+                f"picture {index} must be uint8 H×W×3, not {image.dtype} {tuple(image.shape)}"
+            )
+
+
+def all_nothing(metrics: Sequence[MetricSpec], reason: str) -> dict[str, Reading]:
+    """Readings for two maps with nothing to compare: NaN everywhere, with one reason."""
+    return {spec.name: Reading.nothing(reason) for spec in metrics}

@@ -1,0 +1,304 @@
+"""Safe reading of pictures from files nobody vouches for, and writing them back as PNG.
+
+Inside the workbench a picture is a uint8 H×W×3 RGB array. Everything else a file can hold (alpha,
+palettes, 16 bits, CMYK, EXIF rotation, several frames) is brought to that form here and only here.
+Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, PngImagePlugin
+
+Picture = NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 64_000_000
+
+
+class ImageError(ValueError):
+    """A picture cannot be used. The message is one sentence for the user."""
+
+
+def read_image(
+    path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> Picture:
+    """Read a PNG, JPEG, WebP, BMP or TIFF file as uint8 H×W×3 RGB.
+
+    EXIF rotation is applied, transparency is laid over white, 16 bits are scaled to 8, and of an
+    animation the first frame is taken. The file's kind is told from its contents, not its name.
+    Raises ImageError for a file which is missing, larger than `max_bytes`, of more than
+    `max_pixels` pixels (checked before anything is decoded), of another kind, cut short or broken.
+    """
+    path = Path(path)
+    return decode_image(
+        _read_bytes(path, max_bytes), name=str(path), max_bytes=max_bytes, max_pixels=max_pixels
+    )
+
+
+def decode_image(
+    data: bytes, *, name: str = "image", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> Picture:
+    """Decode a picture held in memory, under the rules of `read_image`; `name` is for messages."""
+    if not data:
+        raise ImageError(f"{name} is empty")
+    if len(data) > max_bytes:
+        raise ImageError(
+            f"{name} has {_mib(len(data))}, more than the {_mib(max_bytes)} that are allowed"
+        )
+    # Decoders of broken files raise all sorts of things (struct.error, IndexError, zlib.error …),
+    # and every one of them means the same to the user.
+    try:
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not a picture of a kind that can be read: {', '.join(FORMATS)}"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} has more than the {max_pixels} allowed pixels") from error
+    except Exception as error:
+        raise ImageError(f"{name} is cut short or broken: {error}") from error
+    with opened as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{name} has {width} × {height} pixels, more than the {max_pixels} allowed"
+            )
+        try:
+            image.load()
+        except Exception as error:
+            raise ImageError(f"{name} is cut short or broken: {error}") from error
+        return _to_rgb(_upright(image), name)
+
+
+def as_rgb(image: np.ndarray, name: str = "image") -> Picture:
+    """Bring an array to a picture: uint8 H×W×3 RGB.
+
+    Takes H×W or H×W×C with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels, of type bool,
+    uint8, uint16, or float in [0, 1]. Alpha is laid over white. Raises ImageError for the rest.
+    """
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.size == 0:
+        raise ImageError(f"{name} must be H×W or H×W×1…4, not {tuple(np.shape(image))}")
+    array = _to_uint8(array, name)
+    if array.shape[2] in (2, 4):
+        array = _over_white(array)
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def fit_image(image: np.ndarray, size: int) -> Picture:
+    """Cut the largest centred square out of a picture and resample it to `size` × `size`."""
+    return fit_image_to(image, (size, size))
+
+
+def fit_image_to(image: np.ndarray, shape_hw: tuple[int, int]) -> Picture:
+    """Cut out the largest centred part with the wanted proportions and resample it to that size.
+
+    Shrinking averages areas, enlarging is Lanczos. A picture which has the size comes back as is.
+    """
+    picture = as_rgb(image)
+    height, width = shape_hw
+    if height < 1 or width < 1:
+        raise ImageError(f"a size must be at least 1 × 1 pixel, not {height} × {width}")
+    if picture.shape[:2] == (height, width):
+        return picture
+    scale = min(picture.shape[0] / height, picture.shape[1] / width)
+    cut_h, cut_w = height * scale, width * scale
+    top = (picture.shape[0] - cut_h) / 2
+    left = (picture.shape[1] - cut_w) / 2
+    if cut_h == int(cut_h) and cut_w == int(cut_w):
+        top, left = int(top), int(left)
+    # The sum may overshoot the picture by a rounding error, which Pillow refuses.
+    box = (
+        left,
+        top,
+        min(left + cut_w, float(picture.shape[1])),
+        min(top + cut_h, float(picture.shape[0])),
+    )
+    method = Image.Resampling.BOX if scale > 1 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize((width, height), method, box=box)).copy()
+
+
+def resize_map(data: np.ndarray, shape_hw: tuple[int, int], *, labels: bool = False) -> np.ndarray:
+    """Resample a map (H×W or H×W×C) to another size so that it can be compared; the type is kept.
+
+    Float maps: area mean where they shrink, linear where they grow. Maps of labels (`labels=True`,
+    or any integer type): nearest. Bool maps: nearest, and every true pixel stays true somewhere,
+    so that lines of one pixel do not break when they shrink.
+    """
+    height, width = shape_hw
+    if height < 1 or width < 1:
+        raise ImageError(f"a size must be at least 1 × 1 pixel, not {height} × {width}")
+    if data.shape[:2] == (height, width):
+        return data
+    if labels or data.dtype == np.bool_ or np.issubdtype(data.dtype, np.integer):
+        rows, columns = _nearest(data.shape[0], height), _nearest(data.shape[1], width)
+        out: np.ndarray = data[rows][:, columns]
+        if data.dtype == np.bool_:
+            where = np.nonzero(data)
+            down = ((2 * where[0] + 1) * height) // (2 * data.shape[0])
+            across = ((2 * where[1] + 1) * width) // (2 * data.shape[1])
+            out[(down, across, *where[2:])] = True
+        return out
+    if data.ndim == 3:
+        planes = [resize_map(data[:, :, i], shape_hw) for i in range(data.shape[2])]
+        return np.stack(planes, axis=2)
+    across_first = _resample_axis(data.astype(np.float64), 1, width)
+    return _resample_axis(across_first, 0, height).astype(data.dtype)
+
+
+def encode_png(image: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """A picture as the bytes of a PNG file, with `text` as its text chunks (any Unicode)."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        if not 1 <= len(key.encode("latin-1", "replace")) <= 79:
+            raise ImageError(f"a PNG text key must have 1 to 79 characters, not {len(key)}")
+        info.add_text(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(as_rgb(image)).save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def read_png_text(path: str | Path) -> dict[str, str]:
+    """The text chunks of a PNG file; ImageError under the rules of `read_image`."""
+    path = Path(path)
+    data = _read_bytes(path, MAX_BYTES)
+    decode_image(data, name=str(path))
+    with Image.open(io.BytesIO(data)) as image:
+        if not isinstance(image, PngImagePlugin.PngImageFile):
+            raise ImageError(f"{path} is not a PNG file")
+        return {str(key): str(value) for key, value in image.text.items()}
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], pad: int = 2) -> Picture:
+    """Lay pictures out in rows on white, `pad` pixels apart and from the rim.
+
+    Every place is as large as the largest picture; smaller ones sit in its middle. Rows may have
+    different lengths. Raises ImageError if there is no picture at all.
+    """
+    pictures = [[as_rgb(image) for image in row] for row in rows]
+    everything = [picture for row in pictures for picture in row]
+    if not everything:
+        raise ImageError("a contact sheet needs at least one picture")
+    height = max(picture.shape[0] for picture in everything)
+    width = max(picture.shape[1] for picture in everything)
+    columns = max(len(row) for row in pictures)
+    sheet = np.full(
+        (pad + len(pictures) * (height + pad), pad + columns * (width + pad), 3), 255, np.uint8
+    )
+    for i, row in enumerate(pictures):
+        for j, picture in enumerate(row):
+            h, w = picture.shape[:2]
+            top = pad + i * (height + pad) + (height - h) // 2
+            left = pad + j * (width + pad) + (width - w) // 2
+            sheet[top : top + h, left : left + w] = picture
+    return sheet
+
+
+def sha256_image(image: np.ndarray) -> str:
+    """SHA-256 (hex) of an array's type, shape and values: the same picture, the same hash."""
+    digest = hashlib.sha256(f"{image.dtype.str}{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
+    if not path.exists():
+        raise ImageError(f"{path} does not exist")
+    if not path.is_file():
+        raise ImageError(f"{path} is not a file")
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise ImageError(
+                    f"{path} has {_mib(size)}, more than the {_mib(max_bytes)} that are allowed"
+                )
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF rotation; a picture whose EXIF data are broken stays as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _to_rgb(image: Image.Image, name: str) -> Picture:
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
+            values = values.astype(np.uint16)
+        return as_rgb(values.astype(values.dtype.newbyteorder("=")), name)
+    try:
+        if image.has_transparency_data:
+            return as_rgb(np.asarray(image.convert("RGBA")), name)
+        return np.array(image.convert("RGB"))
+    except Exception as error:
+        raise ImageError(f"{name} holds pixels of a kind that is not read: {image.mode}") from error
+
+
+def _to_uint8(array: np.ndarray, name: str) -> Picture:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ImageError(f"{name} holds floating-point pixels that are not between 0 and 1")
+        return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    raise ImageError(f"{name} holds pixels of a kind that is not read: {array.dtype}")
+
+
+def _over_white(array: Picture) -> Picture:
+    alpha = array[:, :, -1:].astype(np.uint32)
+    mixed = array[:, :, :-1] * alpha + 255 * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _nearest(old: int, new: int) -> NDArray[np.int64]:
+    return ((2 * np.arange(new) + 1) * old) // (2 * new)
+
+
+def _resample_axis(data: np.ndarray, axis: int, new: int) -> np.ndarray:
+    old = data.shape[axis]
+    if new == old:
+        return data
+    moved = np.moveaxis(data, axis, 0)
+    if new < old:
+        edges = np.linspace(0, old, new + 1)
+        sums = np.concatenate([np.zeros_like(moved[:1]), np.cumsum(moved, axis=0)])
+        at = _interpolate(sums, edges)
+        out = (at[1:] - at[:-1]) * (new / old)
+    else:
+        out = _interpolate(moved, np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1))
+    return np.moveaxis(out, 0, axis)
+
+
+def _interpolate(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values along the first axis at fractional places, linear between neighbours."""
+    low = np.minimum(places.astype(np.int64), len(values) - 1)
+    high = np.minimum(low + 1, len(values) - 1)
+    share = (places - low).reshape(-1, *([1] * (values.ndim - 1)))
+    return values[low] * (1 - share) + values[high] * share
