@@ -2,6 +2,8 @@
 
 from workbench.study.checks import Choices, FamilyChoice, installed_choices
 from workbench.study.errors import StudyError
+from workbench.study.plan import active_steps, make_plan, prompt_variants
+from workbench.study.sources import load_source, load_sources
 from workbench.study.spec import ControlChoice, Shortening, Study
 from workbench.study.trials import Cell, ControlCount, Plan, PlanSummary, SourceImage, Trial
 
@@ -18,5 +20,10 @@ __all__ = [
     "Study",
     "StudyError",
     "Trial",
+    "active_steps",
     "installed_choices",
+    "load_source",
+    "load_sources",
+    "make_plan",
+    "prompt_variants",
 ]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from workbench.study.canonical import canonical_json
 from workbench.study.errors import problem, short, structure_problems, unknown
 
 if TYPE_CHECKING:
+    from workbench.controls import ControlSettings
     from workbench.study.spec import Study
 
 MAX_CELLS = 100_000
@@ -34,7 +35,7 @@ class Choices:
     """What exists on this machine: families, and the settings type of every control."""
 
     families: Mapping[str, FamilyChoice]
-    settings_type: Callable[[str], type[BaseModel]]
+    settings_type: Callable[[str], type[ControlSettings]]
 
 
 def installed_choices() -> Choices:
@@ -58,16 +59,9 @@ class ControlKey:
 
 
 def control_key(control: str, settings: Mapping[str, Any], choices: Choices) -> ControlKey:
-    """Fill in defaults and write the settings canonically, so equal settings are equal text.
-
-    A settings type may name fields that only matter for the comparison, not for the map, in a
-    class attribute `compare_only`; those are left out of `map_settings`.
-    """
-    settings_type = choices.settings_type(control)
-    full = settings_type.model_validate(dict(settings)).model_dump(mode="json")
-    aside: Collection[str] = getattr(settings_type, "compare_only", ())
-    kept = {name: value for name, value in full.items() if name not in aside}
-    return ControlKey(canonical_json(full), canonical_json(kept))
+    """Fill in defaults and write the settings canonically, so equal settings are equal text."""
+    values = choices.settings_type(control).model_validate(dict(settings))
+    return ControlKey(values.canonical(), values.map_canonical())
 
 
 def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
@@ -143,7 +137,10 @@ def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> l
 def _settings_problems(
     index: int, control: str, settings: Mapping[str, Any], choices: Choices
 ) -> list[str]:
-    settings_type = choices.settings_type(control)
+    try:
+        settings_type = choices.settings_type(control)
+    except ValueError as error:  # the family has a ControlNet for it, but we have no extractor
+        return [problem(f"controls[{index}].type", str(error))]
     try:
         settings_type.model_validate(dict(settings))
     except ValidationError as error:

@@ -60,7 +60,7 @@ def parse_yaml(text: str, *, name: str = "study") -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise StudyError([f"{name}: is too large for a study; allowed: up to 256 KiB"])
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
+        data = yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name

@@ -1,0 +1,67 @@
+"""Writing a file so that it is there whole or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+TEMPORARY = ".tmp"
+STALE_SECONDS = 3600.0
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: temporary name, flush, fsync, replace, fsync of the folder.
+
+    The folder is made if need be. After a crash at any point `path` holds the old contents or
+    the new, never a part. OSError as raised by the system; the temporary file is then removed.
+    """
+    _make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def remove_stale(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
+    """Remove temporary files left by killed processes; returns how many.
+
+    Only files older than `older_than` seconds: a younger one may be another process at work.
+    """
+    limit = time.time() - older_than
+    count = 0
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        try:
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                count += 1
+        except FileNotFoundError:
+            continue
+    return count
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power cut (POSIX; elsewhere there is no such call)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)

@@ -1,0 +1,169 @@
+"""The manifest of a run: everything outside the study that its figures may depend on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from workbench.store.errors import StoreError
+from workbench.store.records import plain
+from workbench.study import SourceImage, Study
+
+SCHEMA = 1
+PACKAGES = (
+    "controlnet-workbench",
+    "accelerate",
+    "controlnet-aux",
+    "diffusers",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "scipy",
+    "statsmodels",
+    "tokenizers",
+    "torch",
+    "torchmetrics",
+    "transformers",
+)
+_MAX_EARLIER = 20
+_TIMES = ("created", "earlier")
+
+
+def build_manifest(
+    study: Study,
+    sources: Mapping[str, SourceImage],
+    *,
+    device: str,
+    dtype: str,
+    models: Mapping[str, str],
+    weight_hashes: Mapping[str, str],
+    scheduler_config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Collect the manifest as plain JSON.
+
+    `models` maps a part ("unet", "controlnet/depth") to the id and revision it came from,
+    `weight_hashes` to the SHA-256 of its weights; `scheduler_config` is the scheduler's own.
+    """
+    return {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": study.name,
+        "study_hash": study.hash,
+        "device": device,
+        "dtype": dtype,
+        "models": plain(models),
+        "weight_hashes": plain(weight_hashes),
+        "scheduler": study.scheduler,
+        "scheduler_config": plain(scheduler_config),
+        "sources": {label: source.sha256 for label, source in sources.items()},
+        "deterministic": deterministic_flags(),
+        "versions": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "git": git_state(Path(__file__).resolve().parent),
+    }
+
+
+def merge_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that is continued.
+
+    Earlier manifests which differ in more than the time are kept under "earlier", newest first.
+    Other weights for the same part, or another dtype, raise StoreError: the pictures that are
+    there and the new ones could not be compared.
+    """
+    if old is None:
+        return dict(new)
+    mine, theirs = new.get("weight_hashes", {}), old.get("weight_hashes", {})
+    changed = sorted(part for part in mine if part in theirs and mine[part] != theirs[part])
+    if changed:
+        raise StoreError(
+            f"the pictures in this run folder were made with other weights ({', '.join(changed)}): "
+            "use another folder"
+        )
+    if old.get("dtype") != new.get("dtype"):
+        raise StoreError(
+            f"the pictures in this run folder were made in {old.get('dtype')}, not in "
+            f"{new.get('dtype')}: use another folder"
+        )
+    merged = dict(new)
+    merged["weight_hashes"] = {**theirs, **mine}
+    merged["models"] = {**old.get("models", {}), **new.get("models", {})}
+    earlier = list(old.get("earlier", []))
+    if _essence(old) != _essence(merged):
+        earlier.insert(0, {key: value for key, value in old.items() if key != "earlier"})
+    else:
+        merged["created"] = old["created"]
+    if earlier:
+        merged["earlier"] = earlier[:_MAX_EARLIER]
+    return merged
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the installed packages that matter."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def deterministic_flags() -> dict[str, Any]:
+    """The switches of PyTorch that decide whether results repeat, and the number of threads."""
+    import torch
+
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_state(package: Path) -> dict[str, Any] | None:
+    """Commit and dirty flag of the checkout the package is part of; None outside a checkout.
+
+    A package that merely lies inside somebody else's checkout (in a `.venv`, say) is not part
+    of it: git must track its files.
+    """
+    if not _git(package, "ls-files", "--", "."):
+        return None
+    commit = _git(package, "rev-parse", "HEAD")
+    status = _git(package, "status", "--porcelain")
+    if commit is None or status is None:
+        return None
+    return {"commit": commit, "dirty": bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env=environment,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()
+
+
+def _essence(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in manifest.items() if key not in _TIMES}

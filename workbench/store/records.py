@@ -1,0 +1,135 @@
+"""The record of one trial: what was made, how, and what was measured on it, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from workbench.prompts import join_tags
+from workbench.store.errors import StoreError
+from workbench.study import Cell, Trial
+
+SCHEMA = 1
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial's `record.json`.
+
+    `sample_sha256` covers the pixels, `file_sha256` the PNG file; both are "" for a failed trial,
+    whose reason is `failed`. `cells` maps the id of each measured cell to its facts; `rows` holds
+    the readings, each naming its cell. `extra` is for what analysis needs later (embeddings).
+    """
+
+    trial: Trial
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    sample_sha256: str = ""
+    file_sha256: str = ""
+    failed: str = ""
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_rows(
+        self, rows: Iterable[Row], cells: Iterable[Cell], extra: Mapping[str, Any] | None = None
+    ) -> Record:
+        """The record with more readings; cells that are measured anew lose their old rows."""
+        rows = checked_rows(self.trial.id, rows)
+        facts = {cell.id: cell_facts(cell) for cell in cells}
+        renewed = set(facts) | {row["cell"] for row in rows}
+        kept = tuple(row for row in self.rows if row["cell"] not in renewed)
+        return replace(
+            self,
+            rows=(*kept, *rows),
+            cells={**self.cells, **facts},
+            extra={**self.extra, **(extra or {})},
+        )
+
+
+def cell_facts(cell: Cell) -> dict[str, Any]:
+    """The columns of the long table which are the same for all readings of a cell."""
+    return {
+        "source": cell.source,
+        "control": cell.control,
+        "control_settings": cell.control_settings,
+        "base": cell.base,
+        "setting": cell.variant.setting,
+        "label": cell.variant.label,
+        "length": cell.variant.length,
+        "dropped": join_tags(cell.variant.dropped),
+        "prompt": cell.variant.text,
+        "full_prompt": cell.full_prompt,
+        "scale": cell.scale,
+        "seed": cell.seed,
+    }
+
+
+def checked_rows(trial_id: str, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows as plain JSON; StoreError for one without cell or metric, or of another trial."""
+    checked = []
+    for row in rows:
+        if not row.get("cell") or not row.get("metric"):
+            raise StoreError(f"trial {trial_id}: a reading must name its cell and its metric")
+        if row.get("trial", trial_id) != trial_id:
+            raise StoreError(f"trial {trial_id}: a reading belongs to trial {row['trial']}")
+        checked.append({name: value for name, value in plain(row).items() if name != "trial"})
+    return tuple(checked)
+
+
+def encode_record(record: Record) -> bytes:
+    """The bytes of `record.json`. NaN and infinity become null."""
+    data = {
+        "schema": SCHEMA,
+        "trial": record.trial.to_dict(),
+        "made_by": record.made_by,
+        "sample_sha256": record.sample_sha256,
+        "file_sha256": record.file_sha256,
+        "failed": record.failed,
+        "cells": record.cells,
+        "rows": list(record.rows),
+        "extra": record.extra,
+    }
+    return json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def decode_record(data: bytes) -> Record:
+    """The inverse of `encode_record`; StoreError for anything else."""
+    try:
+        raw = json.loads(data)
+        if raw["schema"] != SCHEMA:
+            raise StoreError(f"its record has schema {raw['schema']}, this program reads {SCHEMA}")
+        record = Record(
+            trial=Trial.from_dict(raw["trial"]),
+            made_by=dict(raw["made_by"]),
+            sample_sha256=str(raw["sample_sha256"]),
+            file_sha256=str(raw["file_sha256"]),
+            failed=str(raw["failed"]),
+            cells={str(key): dict(facts) for key, facts in raw["cells"].items()},
+            rows=tuple(dict(row) for row in raw["rows"]),
+            extra=dict(raw["extra"]),
+        )
+        if any(not {"cell", "metric"} <= row.keys() for row in record.rows):
+            raise StoreError("its record has a reading without cell or metric")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"its record is damaged ({type(error).__name__}: {error})") from error
+    return record
+
+
+def plain(value: Any) -> Any:
+    """Plain JSON values: NumPy numbers unpacked, tuples as lists, NaN and infinity as None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = sorted(value) if isinstance(value, set | frozenset) else value
+        return [plain(item) for item in items]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)

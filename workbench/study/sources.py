@@ -1,0 +1,78 @@
+"""Turning the sources of a study into pictures: image files and rendered Paperdoll scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from workbench.images import ImageError, fit_image, read_image, sha256_image
+from workbench.study.checks import SCENE_SOURCE, SOURCES_ALLOWED
+from workbench.study.errors import StudyError, problem
+from workbench.study.trials import SourceImage
+
+SOURCES_INDEX = "sources.json"
+_MAX_INDEX_BYTES = 4 * 1024 * 1024
+
+
+def source_file(label: str, folder: Path) -> Path:
+    """The file behind a source label: relative to the study's folder.
+
+    A run folder carries the fitted pictures of its study and lists them in `sources.json`, so the
+    copy of the study in it can be run again where the original files are missing.
+    """
+    path = folder / label
+    if path.is_file():
+        return path
+    index = folder / SOURCES_INDEX
+    try:
+        if index.stat().st_size > _MAX_INDEX_BYTES:
+            return path
+        entry = json.loads(index.read_text(encoding="utf-8"))[label]
+        kept = folder / "sources" / Path(entry["file"]).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return path
+    return kept if kept.is_file() else path
+
+
+def load_source(label: str, folder: Path, size: int) -> SourceImage:
+    """Read or render one source and fit it to size×size. Raises ImageError."""
+    tags: tuple[str, ...] = ()
+    scene = SCENE_SOURCE.fullmatch(label)
+    if scene:
+        from workbench.paperdoll import render, sample_scene
+
+        drawn = sample_scene(int(scene[1]))
+        picture, tags = render(drawn).rgb, tuple(drawn.tags)
+    else:
+        picture = read_image(source_file(label, folder))
+    image = np.ascontiguousarray(fit_image(picture, size))
+    image.flags.writeable = False
+    return SourceImage(label=label, sha256=sha256_image(image), image=image, tags=tags)
+
+
+def load_sources(labels: Sequence[str], folder: Path, size: int) -> dict[str, SourceImage]:
+    """All sources by label, in the given order.
+
+    StudyError lists every one that cannot be used. Two labels with the same pixels are refused:
+    statistics over sources would count one picture twice.
+    """
+    sources: dict[str, SourceImage] = {}
+    first: dict[str, str] = {}
+    problems = []
+    for i, label in enumerate(labels):
+        try:
+            source = load_source(label, folder, size)
+        except ImageError as error:
+            problems.append(problem(f"sources[{i}]", str(error), SOURCES_ALLOWED))
+            continue
+        if source.sha256 in first:
+            what = f'"{label}" is the same picture as "{first[source.sha256]}"'
+            problems.append(problem(f"sources[{i}]", what, "each picture once"))
+        first.setdefault(source.sha256, label)
+        sources[label] = source
+    if problems:
+        raise StudyError(problems)
+    return sources
