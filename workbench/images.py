@@ -155,8 +155,11 @@ def resize_map(data: np.ndarray, shape_hw: tuple[int, int], *, labels: bool = Fa
     if data.ndim == 3:
         planes = [resize_map(data[:, :, i], shape_hw) for i in range(data.shape[2])]
         return np.stack(planes, axis=2)
-    across_first = _resample_axis(data.astype(np.float64), 1, width)
-    return _resample_axis(across_first, 0, height).astype(data.dtype)
+    plane = Image.fromarray(data.astype(np.float32))
+    for size in ((width, plane.height), (width, height)):
+        shrinks = size < plane.size
+        plane = plane.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
+    return np.array(plane).astype(data.dtype)
 
 
 def encode_png(image: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
@@ -279,26 +282,3 @@ def _over_white(array: Picture) -> Picture:
 
 def _nearest(old: int, new: int) -> NDArray[np.int64]:
     return ((2 * np.arange(new) + 1) * old) // (2 * new)
-
-
-def _resample_axis(data: np.ndarray, axis: int, new: int) -> np.ndarray:
-    old = data.shape[axis]
-    if new == old:
-        return data
-    moved = np.moveaxis(data, axis, 0)
-    if new < old:
-        edges = np.linspace(0, old, new + 1)
-        sums = np.concatenate([np.zeros_like(moved[:1]), np.cumsum(moved, axis=0)])
-        at = _interpolate(sums, edges)
-        out = (at[1:] - at[:-1]) * (new / old)
-    else:
-        out = _interpolate(moved, np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1))
-    return np.moveaxis(out, 0, axis)
-
-
-def _interpolate(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values along the first axis at fractional places, linear between neighbours."""
-    low = np.minimum(places.astype(np.int64), len(values) - 1)
-    high = np.minimum(low + 1, len(values) - 1)
-    share = (places - low).reshape(-1, *([1] * (values.ndim - 1)))
-    return values[low] * (1 - share) + values[high] * share
