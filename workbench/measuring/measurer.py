@@ -1,0 +1,243 @@
+"""Reading everything off samples: control, prompt, tags and closeness, for each cell they fill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.controls import ControlMap, get_control
+from workbench.measuring.adherence import Reference, adherence
+from workbench.measuring.cache import ReferenceCache
+from workbench.measuring.embedding import pack, unpack
+from workbench.measuring.judges import Judges, clip_score, logit_scale
+from workbench.measuring.mapmemory import MapMemory
+from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
+from workbench.measuring.references import MapKey, References
+from workbench.measuring.specs import metric_spec
+from workbench.metrics.spec import MetricSpec, Reading
+from workbench.prompts import parse_tags
+from workbench.study import Cell, Plan
+
+Row = dict[str, Any]
+EMBEDDING = "clip_embedding"
+EMPTY_PROMPT = "the prompt is empty"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was read off one sample.
+
+    rows: one dict per cell and metric with cell, trial, metric, value, chance, ceiling, adherence,
+        reason; NaN always has a reason.
+    cells: the cells that were measured.
+    extra: what later analysis needs ("clip_embedding", base64 of float16), for the record.
+    """
+
+    trial_id: str
+    rows: list[Row]
+    cells: tuple[Cell, ...]
+    extra: dict[str, str]
+
+
+class Measurer:
+    """Judges applied to the samples of one plan. For one thread, as the models are.
+
+    Source maps, embeddings, chance and ceiling are made once; chance and ceiling are cached in
+    `cache_path` by content.
+    """
+
+    def __init__(self, plan: Plan, judges: Judges, cache_path: Path | None = None) -> None:
+        self.plan = plan
+        self.judges = judges
+        self._groups = judges.family.tag_groups()
+        self._sources = {source.sha256: source for source in plan.sources.values()}
+        self._questions: dict[tuple[str, tuple[str, ...]], tuple[TagQuestion, ...]] = {}
+        self._specs: dict[str, MetricSpec] = {}
+        self.memory = MapMemory()
+        self.references = References(
+            plan.sources, self.source_maps, judges, ReferenceCache(cache_path)
+        )
+
+    @cached_property
+    def source_maps(self) -> dict[MapKey, ControlMap]:
+        """Control maps of the sources, under the key of every cell and of every trial.
+
+        This is also what generation takes its control pictures from.
+        """
+        trials = self.plan.trials_by_id
+        wanted: dict[MapKey, list[MapKey]] = {}
+        for cell in self.plan.cells:
+            same = wanted.setdefault(cell.map_key, [])
+            trial_key = trials[cell.trial_id].map_key
+            if trial_key is not None and trial_key not in same:
+                same.append(trial_key)
+        kinds: dict[tuple[str, str], list[str]] = {}
+        for source, name, settings in wanted:
+            kinds.setdefault((name, settings), []).append(source)
+        found: dict[MapKey, ControlMap] = {}
+        for (name, settings), shas in kinds.items():
+            maps = self.extract(name, settings, [self._sources[sha].image for sha in shas])
+            for sha, made in zip(shas, maps, strict=True):
+                key = (sha, name, settings)
+                found |= dict.fromkeys([key, *wanted[key]], made)
+        return found
+
+    def extract(
+        self, name: str, settings_json: str, images: Sequence[np.ndarray]
+    ) -> list[ControlMap]:
+        """Control maps of pictures, with the networks of the family."""
+        control = get_control(name)
+        settings = control.settings_type.model_validate_json(settings_json)
+        return control.extract(images, settings, self.judges.networks())
+
+    def expected(self, cell: Cell) -> tuple[str, ...]:
+        """Names of the metrics that `measure` gives for a cell (diversity comes with `finish`)."""
+        control = [spec.name for spec in get_control(cell.control).metrics]
+        tags = [
+            f"{kind}:{question.tag}"
+            for question in self._questions_of(cell)
+            for kind in ("tag", "tag_obeyed")
+        ]
+        return (*control, "clip_used", "clip_full", "clip_source", *tags)
+
+    def unmeasured(self, trial_id: str, rows: Collection[Mapping[str, Any]]) -> tuple[Cell, ...]:
+        """Cells of a trial for which a reading is missing among stored rows."""
+        have = {(row["cell"], row["metric"]) for row in rows}
+        return tuple(
+            cell
+            for cell in self.plan.cells_by_trial.get(trial_id, ())
+            if any((cell.id, metric) not in have for metric in self.expected(cell))
+        )
+
+    def measure(
+        self,
+        samples: Sequence[tuple[str, np.ndarray]],
+        cells: Mapping[str, Sequence[Cell]] | None = None,
+    ) -> list[Measured]:
+        """Read all metrics off samples.
+
+        Args:
+            samples: (trial id, uint8 H×W×3) pairs.
+            cells: trial id -> the cells to measure; without it all cells of each trial.
+        """
+        if not samples:
+            return []
+        of_trial = self.plan.cells_by_trial if cells is None else cells
+        work = {trial: tuple(of_trial.get(trial, ())) for trial, _ in samples}
+        embeds = self.judges.clip().embed_images([image for _, image in samples])
+        maps = self._sample_maps(samples, work)
+        result = []
+        for (trial, _), embed in zip(samples, embeds, strict=True):
+            rows: list[Row] = []
+            for cell in work[trial]:
+                got = maps[trial, cell.control, cell.control_settings]
+                readings = self._control_readings(cell, got) | self._clip_readings(cell, embed)
+                rows += [self.row(cell, name, reading) for name, reading in readings.items()]
+            result.append(Measured(trial, rows, work[trial], {EMBEDDING: pack(embed)}))
+        return result
+
+    def failed(self, trial_id: str, reason: str) -> Measured:
+        """Readings of a trial without a sample: NaN everywhere, with the reason."""
+        cells = self.plan.cells_by_trial.get(trial_id, ())
+        reading = Reading.nothing(f"the sample failed: {reason}")
+        rows = [self.row(cell, name, reading) for cell in cells for name in self.expected(cell)]
+        return Measured(trial_id, rows, cells, {})
+
+    def row(self, cell: Cell, metric: str, reading: Reading) -> Row:
+        """One reading as a row of the long table, with chance, ceiling and adherence."""
+        reference = self._reference(cell, metric)
+        value, reason = adherence(reading.value, reference, self._spec(metric))
+        return {
+            "cell": cell.id,
+            "trial": cell.trial_id,
+            "metric": metric,
+            "value": reading.value,
+            "chance": reference.chance,
+            "ceiling": reference.ceiling,
+            "adherence": value,
+            "reason": reading.reason or reason,
+        }
+
+    def _sample_maps(
+        self, samples: Sequence[tuple[str, np.ndarray]], work: Mapping[str, Sequence[Cell]]
+    ) -> dict[tuple[str, str, str], ControlMap]:
+        """(trial, control, settings) -> map, every extractor run once over all samples it reads."""
+        kinds: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        for trial, image in samples:
+            for cell in work[trial]:
+                kinds.setdefault((cell.control, cell.control_settings), {})[trial] = image
+        found: dict[tuple[str, str, str], ControlMap] = {}
+        for (name, settings), images in kinds.items():
+            maps = self.extract(name, settings, list(images.values()))
+            for trial, made in zip(images, maps, strict=True):
+                found[trial, name, settings] = made
+                self.memory.put((trial, name, settings), made)
+        return found
+
+    def _control_readings(self, cell: Cell, got: ControlMap) -> dict[str, Reading]:
+        control = get_control(cell.control)
+        settings = control.settings_type.model_validate_json(cell.control_settings)
+        return control.compare(self.source_maps[cell.map_key], got, settings)
+
+    def _clip_readings(self, cell: Cell, embed: np.ndarray) -> dict[str, Reading]:
+        clip = self.judges.clip()
+        found: dict[str, Reading] = {}
+        for name, text in (("clip_used", cell.variant.text), ("clip_full", cell.full_prompt)):
+            if text:
+                score = clip_score(embed[None], clip.embed_texts([text]))
+                found[name] = Reading(float(score[0, 0]))
+            else:
+                found[name] = Reading.nothing(EMPTY_PROMPT)
+        source = self._source_embeds[cell.source_sha256]
+        found["clip_source"] = Reading(float(clip_score(embed[None], source[None])[0, 0]))
+        for question in self._questions_of(cell):
+            texts = clip.embed_texts(list(question.texts))
+            score, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
+            found[f"tag:{question.tag}"] = Reading(float(score[0]))
+            found[f"tag_obeyed:{question.tag}"] = Reading(float(obeyed[0]))
+        return found
+
+    @cached_property
+    def _source_embeds(self) -> dict[str, np.ndarray]:
+        shas = list(self._sources)
+        embeds = self.judges.clip().embed_images([self._sources[sha].image for sha in shas])
+        return dict(zip(shas, embeds, strict=True))
+
+    def _questions_of(self, cell: Cell) -> tuple[TagQuestion, ...]:
+        key = (cell.full_prompt, cell.variant.tags)
+        if key not in self._questions:
+            self._questions[key] = questions(
+                parse_tags(cell.full_prompt), cell.variant.tags, self._groups
+            )
+        return self._questions[key]
+
+    def _reference(self, cell: Cell, metric: str) -> Reference:
+        kind, _, tag = metric.partition(":")
+        if kind in ("tag", "tag_obeyed"):
+            question = next(q for q in self._questions_of(cell) if q.tag == tag)
+            return self.references.tag(question, cell.source_sha256)[kind]
+        if metric == "clip_source":
+            return self.references.similarity(cell.source_sha256)
+        if metric in ("clip_used", "clip_full"):
+            prompt = cell.variant.text if metric == "clip_used" else cell.full_prompt
+            if not prompt:
+                return Reference(math.nan, math.nan, EMPTY_PROMPT)
+            return self.references.clip(prompt, cell.source_sha256)
+        return self.references.control(cell.map_key)[metric]
+
+    def _spec(self, metric: str) -> MetricSpec:
+        if metric not in self._specs:
+            self._specs[metric] = metric_spec(metric)
+        return self._specs[metric]
+
+
+def embedding_of(extra: Mapping[str, Any]) -> np.ndarray | None:
+    """The CLIP embedding kept in a record's `extra`, float32 (D,), or None."""
+    text = extra.get(EMBEDDING)
+    return unpack(text) if isinstance(text, str) else None

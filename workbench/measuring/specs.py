@@ -1,0 +1,121 @@
+"""Name plates of the metrics that belong to no control type, and what chance and ceiling mean."""
+
+from __future__ import annotations
+
+from workbench.metrics.spec import MetricSpec
+
+CLIP_USED = MetricSpec(
+    name="clip_used",
+    label="CLIP score against the prompt used",
+    higher_is_better=True,
+    low=0.0,
+    high=100.0,
+    protocol="100 × max(cosine of picture and prompt, 0), as torchmetrics' CLIPScore",
+)
+CLIP_FULL = MetricSpec(
+    name="clip_full",
+    label="CLIP score against the full prompt",
+    higher_is_better=True,
+    low=0.0,
+    high=100.0,
+    protocol="100 × max(cosine of picture and prompt, 0), whatever part of the prompt was used",
+)
+CLIP_SOURCE = MetricSpec(
+    name="clip_source",
+    label="CLIP similarity to the source",
+    higher_is_better=True,
+    low=0.0,
+    high=100.0,
+    protocol="100 × max(cosine of sample and source picture, 0)",
+)
+TAG = MetricSpec(
+    name="tag",
+    label="Tag score",
+    higher_is_better=True,
+    low=0.0,
+    high=1.0,
+    protocol=(
+        "softmax at CLIP's own temperature over the full prompt with this tag against the same "
+        "prompt with each alternative of its group in its place; for a word without a group, the "
+        "prompt with the word against the prompt without it"
+    ),
+)
+TAG_OBEYED = MetricSpec(
+    name="tag_obeyed",
+    label="Tag obeyed",
+    higher_is_better=True,
+    low=0.0,
+    high=1.0,
+    protocol="1 where the tag has the highest score of its group, else 0",
+)
+DIVERSITY_LOOKS = MetricSpec(
+    name="diversity_looks",
+    label="Diversity of looks across seeds",
+    higher_is_better=True,
+    low=0.0,
+    high=2.0,
+    protocol="mean of 1 - cosine of CLIP picture embeddings to the pictures of the other seeds",
+)
+DIVERSITY_STRUCTURE = MetricSpec(
+    name="diversity_structure",
+    label="Structural diversity across seeds",
+    higher_is_better=True,
+    low=0.0,
+    protocol=(
+        "mean distance of the control map to the maps of the other seeds: 1 - the control's "
+        "primary metric, or the metric itself where lower is better"
+    ),
+)
+
+COMMON: dict[str, MetricSpec] = {
+    spec.name: spec
+    for spec in (
+        CLIP_USED,
+        CLIP_FULL,
+        CLIP_SOURCE,
+        TAG,
+        TAG_OBEYED,
+        DIVERSITY_LOOKS,
+        DIVERSITY_STRUCTURE,
+    )
+}
+
+DEFINITIONS: dict[str, str] = {
+    "adherence": (
+        "(value - chance) / (ceiling - chance): 0 = ignored, 1 = as good as can be measured. "
+        "Not given where ceiling and chance lie too close together to tell."
+    ),
+    "chance (control)": (
+        "The mean agreement of the source's map with the maps of unrelated pictures. The embedded "
+        "world takes 16 rendered scenes that are used nowhere else; other families take the "
+        "study's other sources. All of them are pushed once through the VAE."
+    ),
+    "ceiling (control)": (
+        "The agreement of the source's map with the map of the source pushed once through the VAE."
+    ),
+    "chance (prompt)": "The mean score of the same unrelated pictures with the prompt.",
+    "ceiling (prompt)": (
+        "The embedded world: the mean score of 8 scenes rendered to have the prompt's tags and "
+        "pushed once through the VAE. Other families: the mean score of the study's own text-only "
+        "pictures (scale 0) of that prompt."
+    ),
+}
+"""Term -> its definition, for reports."""
+
+
+def metric_spec(name: str) -> MetricSpec:
+    """The name plate of any metric that occurs in a frame.
+
+    "tag:long hair" and "tag_obeyed:long hair" give the plates of all tags. KeyError if no control
+    type and none of the common metrics has that name.
+    """
+    head = name.partition(":")[0]
+    if head in COMMON:
+        return COMMON[head]
+    from workbench.controls import CONTROL_NAMES, get_control
+
+    for control in CONTROL_NAMES:
+        for spec in get_control(control).metrics:
+            if spec.name == name:
+                return spec
+    raise KeyError(f"there is no metric {name!r}")
