@@ -166,9 +166,7 @@ class ModelShelf:
             refs.append(self._base_ref)
         refs += [self.family.controlnets[name] for name in sorted(self._common.controlnets)]
         refs += [self.family.clip] if self._common.clip is not None else []
-        refs += [
-            ref for ref in self.family.networks.values() if ref.title in self._common.networks
-        ]
+        refs += [ref for ref in self.family.networks.values() if ref.title in self._common.networks]
         found: dict[str, str] = {}
         for ref in refs:
             place = self._locate(ref)

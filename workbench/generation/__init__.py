@@ -1,0 +1,22 @@
+"""Generation: batched ControlNet sampling on the stock diffusers pipelines."""
+
+from workbench.generation.batching import Batch, BatchKey, plan_batches
+from workbench.generation.cancel import CancelToken
+from workbench.generation.checks import check_sample
+from workbench.generation.control_hook import ControlHook
+from workbench.generation.events import BatchDone, SampleResult, Step
+from workbench.generation.sampler import GenerationError, generate
+
+__all__ = [
+    "Batch",
+    "BatchDone",
+    "BatchKey",
+    "CancelToken",
+    "ControlHook",
+    "GenerationError",
+    "SampleResult",
+    "Step",
+    "check_sample",
+    "generate",
+    "plan_batches",
+]

@@ -1,0 +1,153 @@
+"""One ControlNet call for a mixed batch: a scale for each sample, no call where none matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from workbench.families.lru import LruCache
+
+
+class ControlHook:
+    """Changes how a stock pipeline drives its ControlNet, as long as the context lasts.
+
+    Inside `with ControlHook(controlnet, scales, keys, cache):` a pipeline that is called with
+    `controlnet_conditioning_scale=1.0` and B control maps
+
+    * applies `scales[i]` to the residuals of sample i, in the conditional and the unconditional
+      half alike (a stock pipeline knows one scale for the whole batch);
+    * does not run the ControlNet where it cannot matter: outside start and end, or when every scale
+      is 0. The UNet then gets zeros that broadcast;
+    * embeds each control map once, alone, and takes it from `cache` afterwards. Maps with the same
+      key must have the same pixels. Embedding them one by one makes the result independent of which
+      maps share a batch.
+
+    On exit the ControlNet is as it was. `calls` and `skipped` count its forward passes.
+    Guess mode weights every residual by its depth and is refused with ValueError.
+    """
+
+    def __init__(
+        self,
+        controlnet: nn.Module,
+        scales: Sequence[float],
+        keys: Sequence[str],
+        cache: LruCache[Any, Tensor],
+    ) -> None:
+        if len(scales) != len(keys) or not scales:
+            raise ValueError("a control hook needs one scale and one key for each sample")
+        self.controlnet = controlnet
+        self.calls = 0
+        self.skipped = 0
+        self._scales = tuple(float(scale) for scale in scales)
+        self._keys = tuple(keys)
+        self._cache = cache
+        self._batch_hint: Tensor | None = None
+        self._restore: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Self:
+        if self._restore:
+            raise RuntimeError("this control hook is in use already")
+        controlnet = self.controlnet
+        embedding = controlnet.get_submodule("controlnet_cond_embedding")
+        forward, embed = controlnet.forward, embedding.forward
+
+        def controlled(
+            sample: Tensor,
+            timestep: Any,
+            encoder_hidden_states: Tensor,
+            controlnet_cond: Tensor,
+            conditioning_scale: Any = 1.0,
+            *args: Any,
+            **keywords: Any,
+        ) -> Any:
+            if keywords.get("guess_mode"):
+                raise ValueError("guess mode cannot be combined with a scale for each sample")
+            if not any(self._scales) or float(conditioning_scale) == 0.0:
+                self.skipped += 1
+                return self._nothing(sample, keywords.get("return_dict", True))
+            self.calls += 1
+            scale = self._scale_tensor(sample) * conditioning_scale
+            return forward(
+                sample,
+                timestep,
+                encoder_hidden_states,
+                controlnet_cond,
+                scale,
+                *args,
+                **keywords,
+            )
+
+        def embedded(conditioning: Tensor) -> Tensor:
+            return self._hint(conditioning, embed)
+
+        self._restore = [_replace(controlnet, controlled), _replace(embedding, embedded)]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for restore in reversed(self._restore):
+            restore()
+        self._restore = []
+        self._batch_hint = None
+
+    def _scale_tensor(self, sample: Tensor) -> Tensor:
+        scales = torch.tensor(self._scales, dtype=sample.dtype, device=sample.device)
+        return scales.repeat(self._halves(sample.shape[0])).view(-1, 1, 1, 1)
+
+    def _halves(self, rows: int) -> int:
+        """1 without classifier-free guidance, 2 with it."""
+        halves, rest = divmod(rows, len(self._keys))
+        if rest or halves not in (1, 2):
+            raise ValueError(f"the ControlNet got {rows} rows for {len(self._keys)} samples")
+        return halves
+
+    def _nothing(self, sample: Tensor, return_dict: bool) -> Any:
+        zero = sample.new_zeros((1, 1, 1, 1))
+        down = [zero] * len(self.controlnet.get_submodule("controlnet_down_blocks"))  # type: ignore[arg-type]
+        if not return_dict:
+            return down, zero
+        from diffusers.models.controlnets.controlnet import ControlNetOutput
+
+        return ControlNetOutput(down_block_res_samples=tuple(down), mid_block_res_sample=zero)
+
+    def _hint(self, conditioning: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
+        rows = conditioning.shape[0]
+        known = self._batch_hint
+        if known is not None and known.shape[0] == rows and known.dtype == conditioning.dtype:
+            return known
+        halves = self._halves(rows)
+        place = (tuple(conditioning.shape[1:]), conditioning.dtype, str(conditioning.device))
+        of_key: dict[str, Tensor] = {}
+        for row, key in enumerate(self._keys):
+            if key in of_key:
+                continue
+            hint = self._cache.get((key, place))
+            if hint is None:
+                hint = embed(conditioning[row : row + 1])
+                self._cache.put((key, place), hint)
+            of_key[key] = hint
+        self._batch_hint = torch.cat([of_key[key] for key in self._keys] * halves)
+        return self._batch_hint
+
+
+def _replace(module: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:
+    """Give one module another `forward` and return what puts the old one back."""
+    own = vars(module)
+    before = own.get("forward")
+    own["forward"] = forward
+
+    def restore() -> None:
+        if before is None:
+            del own["forward"]
+        else:
+            own["forward"] = before
+
+    return restore

@@ -1,0 +1,242 @@
+"""Making pictures for trials, many at once, through the stock diffusers pipelines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.controls.base import ControlMap
+from workbench.families.loading import ModelShelf
+from workbench.generation.batching import Batch, plan_batches
+from workbench.generation.cancel import CancelToken
+from workbench.generation.checks import NOT_A_NUMBER, check_sample
+from workbench.generation.control_hook import ControlHook
+from workbench.generation.encoding import prompt_embeddings
+from workbench.generation.events import BatchCallback, BatchDone, SampleResult, Step, StepCallback
+from workbench.generation.schedulers import make_scheduler
+from workbench.images import sha256_image
+from workbench.study import Trial
+
+MapKey = tuple[str, str, str]
+"""(source_sha256, control, control_settings), as in `Trial.map_key`."""
+
+
+class GenerationError(ValueError):
+    """Trials cannot be made as asked: a control map is missing or has another size."""
+
+
+def generate(
+    trials: Sequence[Trial],
+    maps: Mapping[MapKey, ControlMap],
+    shelf: ModelShelf,
+    *,
+    batch_size: int = 16,
+    on_step: StepCallback | None = None,
+    on_batch: BatchCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Iterator[SampleResult]:
+    """Make one sample for each trial, batch by batch, and yield them as batches are finished.
+
+    Trials of one batch share base model, control type, steps, guidance scale, scheduler, start, end
+    and size; prompts, sources, scales and seeds may differ. A sample depends on its batch only
+    through rounding (within 2/255): its noise comes from its own CPU generator. Results come in the
+    order of the batches, not of the trials. Other base models are taken from `shelf.for_base`.
+
+    After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
+    nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
+
+    Raises GenerationError before the first batch if a control map is missing or has the wrong size,
+    ValueError for a trial of another family or a batch size below 1.
+    """
+    _check(trials, maps, shelf)
+    batches = plan_batches(trials, batch_size)
+    return _all_batches(batches, maps, shelf, on_step, on_batch, cancel or CancelToken())
+
+
+def _all_batches(
+    batches: Sequence[Batch],
+    maps: Mapping[MapKey, ControlMap],
+    shelf: ModelShelf,
+    on_step: StepCallback | None,
+    on_batch: BatchCallback | None,
+    cancel: CancelToken,
+) -> Iterator[SampleResult]:
+    done, total = 0, sum(len(batch.trials) for batch in batches)
+    for batch in batches:
+        started = time.perf_counter()
+        try:
+            results = _make(batch, maps, shelf.for_base(batch.key.base), on_step, cancel)
+        except _CancelledError:
+            return
+        done += len(results)
+        seconds = time.perf_counter() - started
+        if on_batch is not None:
+            on_batch(BatchDone(batch.trials, done, total, seconds))
+        yield from results
+
+
+class _CancelledError(Exception):
+    """Leaves a pipeline at once: nothing half-made is decoded, let alone returned."""
+
+
+@dataclass
+class _Watch:
+    """The callback of one pipeline call: reports steps, and stops them."""
+
+    batch: Batch
+    on_step: StepCallback | None
+    cancel: CancelToken
+    finite: Tensor | None = None
+
+    def __call__(
+        self, pipeline: Any, index: int, timestep: Any, values: dict[str, Any]
+    ) -> dict[str, Any]:
+        latents = values["latents"]
+        total = int(pipeline.num_timesteps)
+        if self.on_step is not None:
+
+            def preview(i: int) -> np.ndarray:
+                return _preview(pipeline, latents[i : i + 1], timestep)
+
+            self.on_step(Step(self.batch.trials, index + 1, total, preview))
+        if self.cancel.cancelled:
+            raise _CancelledError
+        if index + 1 == total:
+            self.finite = torch.isfinite(latents).flatten(1).all(1)
+        return {}
+
+
+def _make(
+    batch: Batch,
+    maps: Mapping[MapKey, ControlMap],
+    shelf: ModelShelf,
+    on_step: StepCallback | None,
+    cancel: CancelToken,
+) -> list[SampleResult]:
+    """One batch; in two halves if the device has no room for the whole."""
+    if cancel.cancelled:
+        raise _CancelledError
+    started = time.perf_counter()
+    watch = _Watch(batch, on_step, cancel)
+    try:
+        pixels = _run_pipeline(batch, maps, shelf, watch)
+    except torch.OutOfMemoryError:
+        if len(batch.trials) == 1:
+            raise
+        half = len(batch.trials) // 2
+        parts = (batch.trials[:half], batch.trials[half:])
+        return [
+            result
+            for part in parts
+            for result in _make(Batch(batch.key, part), maps, shelf, on_step, cancel)
+        ]
+    if cancel.cancelled:
+        raise _CancelledError
+    finite = [True] * len(batch.trials) if watch.finite is None else watch.finite.tolist()
+    made_by = {
+        "batch_size": len(batch.trials),
+        "device": shelf.device,
+        "dtype": shelf.dtype,
+        "seconds": round((time.perf_counter() - started) / len(batch.trials), 6),
+    }
+    return [
+        _result(trial, picture, bool(sound), shelf, made_by)
+        for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)
+    ]
+
+
+def _run_pipeline(
+    batch: Batch, maps: Mapping[MapKey, ControlMap], shelf: ModelShelf, watch: _Watch
+) -> np.ndarray:
+    """Call the stock pipeline for one batch -> float32 B×H×W×3, 1.0 is white, NaN stays NaN."""
+    key, trials = batch.key, batch.trials
+    pipeline = shelf.pipeline(key.control)
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        embeddings = prompt_embeddings([trial.prompt for trial in trials], shelf)
+        arguments: dict[str, Any] = {"prompt_embeds": embeddings}
+        if key.guidance_scale > 1:
+            negative = [trial.negative_prompt for trial in trials]
+            arguments["negative_prompt_embeds"] = prompt_embeddings(negative, shelf)
+        if key.control is not None:
+            pictures = [maps[_map_key(trial)].picture for trial in trials]
+            hook = ControlHook(
+                pipeline.controlnet,
+                [trial.scale for trial in trials],
+                [sha256_image(picture) for picture in pictures],
+                shelf.hint_cache(key.control),
+            )
+            stack.enter_context(hook)
+            arguments |= {
+                "image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255,
+                "controlnet_conditioning_scale": 1.0,
+                "control_guidance_start": key.control_start,
+                "control_guidance_end": key.control_end,
+            }
+        stack.callback(setattr, pipeline, "scheduler", pipeline.scheduler)
+        pipeline.scheduler = make_scheduler(key.scheduler, pipeline.scheduler.config)
+        images = pipeline(
+            **arguments,
+            height=key.size,
+            width=key.size,
+            num_inference_steps=key.steps,
+            guidance_scale=key.guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(trial.seed) for trial in trials],
+            output_type="pt",
+            return_dict=False,
+            callback_on_step_end=watch,
+        )[0]
+        return np.asarray(images.float().permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _result(
+    trial: Trial, picture: np.ndarray, sound: bool, shelf: ModelShelf, made_by: dict[str, Any]
+) -> SampleResult:
+    reason = check_sample(picture) if sound else NOT_A_NUMBER
+    count = shelf.token_count(trial.prompt)
+    image = None if reason else np.rint(picture * 255).astype(np.uint8)
+    extra = {"tokens": count.tokens, "truncated": bool(count.truncated)}
+    return SampleResult(trial, image, reason, {**made_by, **extra})
+
+
+def _preview(pipeline: Any, latents: Tensor, timestep: Any) -> np.ndarray:
+    with torch.inference_mode():
+        # Some schedulers keep latents blown up by their noise level; this undoes it.
+        scaled = pipeline.scheduler.scale_model_input(latents, timestep)
+        decoded = pipeline.vae.decode(
+            scaled / pipeline.vae.config.scaling_factor, return_dict=False
+        )[0]
+        pixels = pipeline.image_processor.postprocess(decoded, output_type="np")[0]
+    return np.rint(np.nan_to_num(pixels) * 255).astype(np.uint8)
+
+
+def _map_key(trial: Trial) -> MapKey:
+    if trial.map_key is None:
+        raise GenerationError(f"trial {trial.id} has no control map")
+    return trial.map_key
+
+
+def _check(trials: Sequence[Trial], maps: Mapping[MapKey, ControlMap], shelf: ModelShelf) -> None:
+    for trial in trials:
+        if trial.family != shelf.family.name:
+            raise ValueError(
+                f"trial {trial.id} is for the family {trial.family}, not {shelf.family.name}"
+            )
+        if trial.control is None or trial.scale == 0:
+            continue
+        control_map = maps.get(_map_key(trial))
+        if control_map is None:
+            raise GenerationError(f"there is no {trial.control} map for trial {trial.id}")
+        if control_map.picture.shape[:2] != (trial.size, trial.size):
+            height, width = control_map.picture.shape[:2]
+            raise GenerationError(
+                f"the {trial.control} map of trial {trial.id} has {width} × {height} pixels, "
+                f"not {trial.size} × {trial.size}"
+            )
