@@ -1,0 +1,137 @@
+"""What the screen shows, as plain values behind one lock. No widget is known here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[frozenset[str]], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person has chosen: everything that determines the one picture on the screen.
+
+    source: a label as in study files ("paperdoll:7" or a path). prompt: all tags, in order.
+    kept: the tags that are switched on, in the order of the prompt. scale: conditioning scale.
+    """
+
+    source: str
+    control: str
+    prompt: tuple[str, ...]
+    kept: tuple[str, ...]
+    scale: float = 1.0
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of figures. `value` is NaN when there was nothing to compare.
+
+    adherence: 0 = chance, 1 = as good as can be measured; NaN where it is not defined.
+    """
+
+    label: str
+    value: float
+    adherence: float = float("nan")
+    higher_is_better: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One generated picture with all that belongs to it. Arrays are uint8 H×W×3 RGB."""
+
+    choice: Choice
+    source: NDArray[np.uint8]
+    control_map: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+    rows: tuple[Row, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """How far a study has come. seconds_left is NaN while unknown."""
+
+    running: bool = False
+    done: int = 0
+    total: int = 0
+    seconds_left: float = float("nan")
+    phase: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """Everything that is shown. Observers are told the names of the fields that changed."""
+
+    choice: Choice
+    picture: Picture | None = None
+    picture_status: str = ""
+    study: StudyRun = field(default_factory=StudyRun)
+    study_status: str = ""
+    plot_png: bytes = b""
+
+
+class AppState:
+    """Holds one `Screen`, replaces it atomically, tells observers. Safe from any thread.
+
+    Observers run on the thread that made the change, outside the lock, and must read `now` for
+    the values: by the time they run, a newer change may have been made.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._lock = Lock()
+        self._observers: list[Observer] = []
+
+    @property
+    def now(self) -> Screen:
+        """The screen at this moment; a value that never changes afterwards."""
+        with self._lock:
+            return self._screen
+
+    def change(self, **values: Any) -> Screen:
+        """Replace some fields of the screen and tell the observers which really changed."""
+        return self.update(lambda _: values)
+
+    def update(self, make: Callable[[Screen], dict[str, Any]]) -> Screen:
+        """As `change`, with values computed from the screen while it is locked."""
+        with self._lock:
+            before = self._screen
+            self._screen = after = replace(before, **make(before))
+            observers = tuple(self._observers)
+        names = (f.name for f in fields(Screen))
+        changed = frozenset(n for n in names if not _same(getattr(before, n), getattr(after, n)))
+        if changed:
+            for observer in observers:
+                try:
+                    observer(changed)
+                except Exception:
+                    log.exception("an observer of the app's state failed")
+        return after
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer(names of changed fields)` after every change; returns a way to stop."""
+        with self._lock:
+            self._observers.append(observer)
+
+        def stop() -> None:
+            with self._lock:
+                if observer in self._observers:
+                    self._observers.remove(observer)
+
+        return stop
+
+
+def _same(a: object, b: object) -> bool:
+    return a is b or a == b
