@@ -1,0 +1,152 @@
+"""Canny edges: thin outlines found by OpenCV, compared pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationInfo, field_validator
+
+from workbench.controls.base import (
+    Control,
+    ControlMap,
+    ControlSettings,
+    Networks,
+    all_nothing,
+    check_pictures,
+)
+from workbench.images import as_rgb, resize_map
+from workbench.metrics.spec import MetricSpec, Reading
+
+TOLERANCE = 0.0075
+
+
+class CannySettings(ControlSettings):
+    """Settings of the Canny edge detector and of the comparison.
+
+    low, high: thresholds on the gradient of 8-bit pixels (OpenCV, aperture 3, L1 norm).
+    blur: standard deviation in pixels of a Gaussian blur before it, 0 for none.
+    tolerance: distance, as a fraction of the map's diagonal, within which two edge pixels of two
+        maps count as the same; 0 for none. None stands for the default.
+    """
+
+    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
+
+    low: float = Field(100, ge=0, le=2040)
+    high: float = Field(200, ge=0, le=2040)
+    blur: float = Field(0, ge=0, le=20)
+    tolerance: float = Field(TOLERANCE, ge=0, le=0.1)
+
+    @field_validator("tolerance", mode="before")
+    @classmethod
+    def _default_tolerance(cls, value: Any) -> Any:
+        return TOLERANCE if value is None else value
+
+    @field_validator("high")
+    @classmethod
+    def _high_not_below_low(cls, value: float, info: ValidationInfo) -> float:
+        low = info.data.get("low")
+        if low is not None and value < low:
+            raise ValueError(f"must not lie below low ({low:g})")
+        return value
+
+
+class CannyControl(Control[CannySettings]):
+    """Canny edges. The map's data are bool H×W, its picture is white on black.
+
+    The detector works on the three colour channels and takes the strongest gradient, as the
+    annotator of ControlNet and the examples of diffusers do.
+    """
+
+    name = "canny"
+    label = "Canny edges"
+    settings_type = CannySettings
+    primary = "canny_f1"
+    metrics = (
+        MetricSpec(
+            "canny_f1",
+            "Canny F1 (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="F1 of edge pixels found within 0.0075 × diagonal (the tolerance of BSDS, "
+            "Martin et al. 2004), without one-to-one matching",
+        ),
+        MetricSpec(
+            "canny_precision",
+            "Canny precision (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of the sample's edge pixels within the tolerance of the wanted ones",
+        ),
+        MetricSpec(
+            "canny_recall",
+            "Canny recall (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of the wanted edge pixels within the tolerance of the sample's",
+        ),
+        MetricSpec(
+            "canny_f1_strict",
+            "Canny F1 (exact pixels)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="ControlNet++ (Li et al. 2024): F1 over pixels, no tolerance",
+        ),
+    )
+
+    def extract(
+        self, images: Sequence[NDArray[np.uint8]], settings: CannySettings, networks: Networks
+    ) -> list[ControlMap]:
+        """One map per picture; no network is used. Pictures may differ in size."""
+        import cv2
+
+        check_pictures(images)
+        maps = []
+        for image in images:
+            picture = np.ascontiguousarray(image)
+            if settings.blur > 0:
+                blurred = cv2.GaussianBlur(picture, (0, 0), settings.blur)
+                picture = np.asarray(blurred, dtype=np.uint8)
+            maps.append(_control_map(cv2.Canny(picture, settings.low, settings.high) > 0))
+        return maps
+
+    def compare(
+        self, wanted: ControlMap, got: ControlMap, settings: CannySettings
+    ) -> dict[str, Reading]:
+        """All four readings. A wanted map without edges leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_f1
+
+        target = wanted.data
+        if not target.any():
+            return all_nothing(self.metrics, "the wanted map has no edges")
+        pred = resize_map(got.data, target.shape[:2])
+        pixels = default_tolerance(*target.shape[:2], fraction=settings.tolerance)
+        tolerant, strict = edge_f1(pred, target, pixels), edge_f1(pred, target)
+        return {
+            "canny_f1": Reading(tolerant.f1),
+            "canny_precision": (
+                Reading(tolerant.precision)
+                if pred.any()
+                else Reading.nothing("the compared map has no edges")
+            ),
+            "canny_recall": Reading(tolerant.recall),
+            "canny_f1_strict": Reading(strict.f1),
+        }
+
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read white lines on black; pixels whose mean channel is at least 128 are edges."""
+        return _control_map(as_rgb(picture).mean(axis=2) >= 128)
+
+
+def _control_map(edges: NDArray[np.bool_]) -> ControlMap:
+    grey = edges.astype(np.uint8) * np.uint8(255)
+    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=edges)
+
+
+CONTROL = CannyControl()

@@ -1,0 +1,158 @@
+"""Depth: how near every pixel is, read by the model family's depth network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.controls.base import (
+    Control,
+    ControlError,
+    ControlMap,
+    ControlSettings,
+    Networks,
+    all_nothing,
+    check_pictures,
+)
+from workbench.images import as_rgb, resize_map
+from workbench.metrics.spec import MetricSpec, Reading
+
+PERCENTILES = (1.0, 99.0)
+FLAT = 1e-6
+
+
+class DepthSettings(ControlSettings):
+    """Depth has no settings: the network is the family's."""
+
+
+class DepthControl(Control[DepthSettings]):
+    """Depth. The map's data are float32 H×W, inverse depth in [0, 1]; near is 1, white.
+
+    Every map is stretched so that its 1st and 99th percentile become 0 and 1, and clipped: a depth
+    network knows neither scale nor shift. Both maps of a comparison are treated alike. A map
+    without any depth becomes all 0.
+    """
+
+    name = "depth"
+    label = "Depth"
+    settings_type = DepthSettings
+    primary = "depth_pearson"
+    needs = ("depth",)
+    metrics = (
+        MetricSpec(
+            "depth_si_rmse",
+            "Depth RMSE (scale and shift fitted)",
+            higher_is_better=False,
+            low=0,
+            protocol="RMSE of inverse depth in [0, 1] after a least-squares scale and shift "
+            "(MiDaS, Ranftl et al. 2020)",
+        ),
+        MetricSpec(
+            "depth_rmse",
+            "Depth RMSE",
+            higher_is_better=False,
+            unit="/255",
+            low=0,
+            high=255,
+            protocol="ControlNet++ (Li et al. 2024): RMSE on 0–255, with the same normalisation "
+            "of both maps",
+        ),
+        MetricSpec(
+            "depth_abs_rel",
+            "Depth AbsRel",
+            higher_is_better=False,
+            low=0,
+            protocol="mean of |d − d*| / d* (Eigen et al. 2014) after a least-squares scale and "
+            "shift, the farthest point read as ten times as far as the nearest",
+        ),
+        MetricSpec(
+            "depth_delta1",
+            "Depth δ < 1.25",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of pixels with max(d/d*, d*/d) < 1.25 (Eigen et al. 2014), depths as "
+            "for AbsRel",
+        ),
+        MetricSpec(
+            "depth_pearson",
+            "Depth correlation",
+            higher_is_better=True,
+            low=-1,
+            high=1,
+            protocol="Pearson correlation of inverse depth over pixels",
+        ),
+    )
+
+    def extract(
+        self, images: Sequence[NDArray[np.uint8]], settings: DepthSettings, networks: Networks
+    ) -> list[ControlMap]:
+        """One map per picture, in one call of the network for each size among the pictures.
+
+        Raises ControlError if `networks` has no "depth" or it returns something else than maps.
+        """
+        check_pictures(images)
+        network = networks.get("depth")
+        if network is None:
+            raise ControlError("depth needs a depth network, and this model family lends none")
+        maps: dict[int, ControlMap] = {}
+        for shape in dict.fromkeys(image.shape for image in images):
+            places = [place for place, image in enumerate(images) if image.shape == shape]
+            raw = np.asarray(network(np.stack([images[place] for place in places])))
+            if raw.ndim != 3 or len(raw) != len(places):
+                raise ControlError(
+                    f"the depth network returned {raw.shape} for {len(places)} pictures {shape}"
+                )
+            for place, depth in zip(places, raw, strict=True):
+                resized = resize_map(depth.astype(np.float32), (shape[0], shape[1]))
+                maps[place] = _control_map(normalise(resized))
+        return [maps[place] for place in range(len(images))]
+
+    def compare(
+        self, wanted: ControlMap, got: ControlMap, settings: DepthSettings
+    ) -> dict[str, Reading]:
+        """All five readings. A wanted map without depth leaves nothing to compare."""
+        from workbench.metrics.depth import depth_scores
+
+        target = wanted.data
+        if float(target.std()) <= FLAT:
+            return all_nothing(self.metrics, "the wanted map has no depth, it is flat")
+        scores = depth_scores(resize_map(got.data, target.shape[:2]), target)
+        flat = Reading.nothing("the compared map has no depth, it is flat")
+        return {
+            "depth_si_rmse": Reading(scores.si_rmse),
+            "depth_rmse": Reading(scores.rmse_255),
+            "depth_abs_rel": Reading(scores.abs_rel),
+            "depth_delta1": Reading(scores.delta_1_25),
+            "depth_pearson": flat if np.isnan(scores.pearson) else Reading(scores.pearson),
+        }
+
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read grey values as inverse depth, white is near; they are not stretched again."""
+        return _control_map((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+
+
+def normalise(depth: np.ndarray) -> NDArray[np.float32]:
+    """Stretch inverse depth (H×W) to [0, 1] between its 1st and 99th percentile, and clip it.
+
+    A flat map becomes all 0. Raises ControlError if a value is not finite.
+    """
+    if not np.isfinite(depth).all():
+        raise ControlError("the depth network returned values which are not finite")
+    low, high = np.percentile(depth.astype(np.float64), PERCENTILES)
+    # A small thing before a flat wall can lie wholly outside the percentiles.
+    if high - low <= FLAT * max(1.0, abs(low), abs(high)):
+        low, high = float(depth.min()), float(depth.max())
+    if high - low <= FLAT * max(1.0, abs(low), abs(high)):
+        return np.zeros(depth.shape, np.float32)
+    return np.clip((depth - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def _control_map(depth: NDArray[np.float32]) -> ControlMap:
+    grey = np.rint(depth * 255).astype(np.uint8)
+    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=depth)
+
+
+CONTROL = DepthControl()
