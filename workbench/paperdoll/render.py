@@ -63,5 +63,5 @@ def _halve(array: np.ndarray) -> np.ndarray:
 
 def _skeleton(scene: Scene) -> np.ndarray:
     points = scene.pose.joints()
-    inside = ((points >= 0) & (points < 1)).all(-1)
-    return np.concatenate([points * SIDE, inside[:, None]], -1).astype(np.float32)
+    inside = np.logical_and(points >= 0, points < 1).all(-1, keepdims=True)
+    return np.concatenate([points * SIDE, inside], -1).astype(np.float32)

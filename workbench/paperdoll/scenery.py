@@ -34,12 +34,12 @@ def draw_backdrop(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> flo
     canvas.put(full, ~above, 1 / inverse, (0.0, 0.8, 0.6), ground, Label.GROUND, lit=False)
     if weather == "sunny":
         spot = (rng.uniform(0.12, 0.18), rng.uniform(0.12, 0.16))
-        disc, colour = (0.075, 0.075), (1.0, 0.90, 0.30)
-        canvas.ellipsoid(spot, disc, 1e5, colour, Label.SKY, lit=False, flat=True)
+        disc, glow = (0.075, 0.075), (1.0, 0.90, 0.30)
+        canvas.ellipsoid(spot, disc, 1e5, glow, Label.SKY, lit=False, flat=True)
     elif weather == "night":
         spot = (rng.uniform(0.82, 0.88), rng.uniform(0.12, 0.16))
-        disc, colour = (0.065, 0.065), (0.96, 0.95, 0.82)
-        canvas.ellipsoid(spot, disc, 1e5, colour, Label.SKY, lit=False, flat=True)
+        disc, glow = (0.065, 0.065), (0.96, 0.95, 0.82)
+        canvas.ellipsoid(spot, disc, 1e5, glow, Label.SKY, lit=False, flat=True)
     return horizon
 
 

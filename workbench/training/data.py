@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench.paperdoll import SIDE, TAG_GROUPS, Scene, render, sample_scene
 
-TRAIN_SEEDS = range(0, 24_000)
+TRAIN_SEEDS = range(24_000)
 """Scenes the stages may learn from."""
 AUDIT_SEEDS = range(800_000, 800_512)
 """Scenes kept for the audit; no stage ever sees them."""
@@ -77,7 +77,9 @@ def world_data(folder: Path, seeds: Sequence[int] = TRAIN_SEEDS, *, workers: int
 
 def render_arrays(seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Render scenes in this process into the arrays that `WorldData` describes."""
-    out = {k: np.zeros((len(seeds), *shape), dtype) for k, (shape, dtype) in _SHAPES.items()}
+    out: dict[str, np.ndarray] = {
+        name: np.zeros((len(seeds), *shape), dtype) for name, (shape, dtype) in _SHAPES.items()
+    }
     for row, seed in enumerate(seeds):
         scene = sample_scene(seed)
         picture = render(scene)
@@ -111,3 +113,9 @@ def _render_all(folder: Path, seeds: Sequence[int], workers: int) -> None:
                 arrays[name][start : start + len(rows)] = rows
     for array in arrays.values():
         array.flush()
+
+
+def words_of(tags: np.ndarray) -> list[tuple[str, ...]]:
+    """Tag indices (N, 8) as words."""
+    groups = list(TAG_GROUPS.values())
+    return [tuple(g[int(k)] for g, k in zip(groups, row, strict=True)) for row in tags]

@@ -1,0 +1,152 @@
+"""Training of a ControlNet beside a locked base checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.controls import get_control
+from workbench.training.captions import random_caption
+from workbench.training.data import WorldData
+from workbench.training.loop import Recipe, StepDraws
+from workbench.training.unet import Embed, Noising, plain_attention, weighted_error
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    from workbench.training.stages import Workshop
+
+RECIPE = Recipe(steps=2_500, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
+SCENES = 12_000
+"""Scenes whose control maps are made and learnt from."""
+
+_BATCH = 32
+_DROPPED = 0.5
+_HINT_WIDTHS = (16, 32, 64, 96)
+
+
+class ControlLesson(nn.Module):
+    """A ControlNet and, for training only, a linear reader of its condition encoder.
+
+    The reader asks the condition encoder for the clean latent, which makes it see the map from
+    the first step on; it is thrown away afterwards.
+    """
+
+    def __init__(self, controlnet: ControlNetModel, width: int) -> None:
+        super().__init__()
+        self.controlnet = controlnet
+        self.reader = nn.Conv2d(width, 4, 1)
+
+
+def new_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """The trainable copy of a UNet's encoder, with a condition encoder for small pictures."""
+    from diffusers import ControlNetModel
+
+    torch.manual_seed(RECIPE.seed)
+    made = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=_HINT_WIDTHS)
+    return plain_attention(made.to(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+def control_maps(
+    work_dir: Path, control: str, models_dir: Path, data: WorldData, count: int = SCENES
+) -> np.ndarray:
+    """Control maps of the first scenes by the family's own extractor, uint8 (N, 128, 128, C).
+
+    C is 1 where the three channels agree. Kept on disk, memory-mapped.
+    """
+    from workbench.families.judge import load_judge
+
+    path = work_dir / f"maps-{control}.npy"
+    if not path.exists():
+        kind = get_control(control)
+        networks = load_judge(models_dir / "judge").networks()
+        settings = kind.settings_type()
+        parts = []
+        for start in range(0, count, 100):
+            pictures = list(data.rgb[start : start + 100])
+            maps = np.stack([m.picture for m in kind.extract(pictures, settings, networks)])
+            grey = bool((maps == maps[..., :1]).all())
+            parts.append(maps[..., :1] if grey else maps)
+        temporary = path.with_suffix(".tmp.npy")
+        np.save(temporary, np.concatenate(parts))
+        temporary.replace(path)
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def hint(maps: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, 1 or 3) -> what the ControlNet reads: float (N, 3, H, W) in [0, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(maps)).permute(0, 3, 1, 2).float() / 255
+    return tensor.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def control_loss(
+    lesson: ControlLesson,
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    data: WorldData,
+    maps: np.ndarray,
+    embed: Embed,
+    noising: Noising,
+    draws: StepDraws,
+) -> Mapping[str, Tensor]:
+    """The base model's own loss with the control added (Zhang et al. 2023, eq. 5).
+
+    Half of the prompts are dropped, so that the ControlNet learns to read the map itself.
+    """
+    rows = draws.numpy.integers(0, len(maps), _BATCH)
+    prompts = [random_caption(data.words(r), draws.numpy, empty=_DROPPED) for r in rows]
+    clean = latents[rows].float()
+    noisy, steps, target, weight = noising(clean, draws)
+    text, control = embed(prompts), hint(maps[rows])
+    seen = lesson.controlnet.controlnet_cond_embedding(control)
+    down, mid = _residuals(lesson.controlnet, noisy, steps, text, seen)
+    guess = unet(
+        noisy,
+        steps,
+        text,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=mid,
+    ).sample
+    read = (lesson.reader(seen).float() - clean).square().mean()
+    return {"noise": weighted_error(guess, target, weight), "reader": 0.05 * read}
+
+
+def _residuals(
+    controlnet: ControlNetModel, noisy: Tensor, steps: Tensor, text: Tensor, seen: Tensor
+) -> tuple[Any, Any]:
+    """The ControlNet's forward pass with its condition already encoded."""
+    encoder = controlnet.controlnet_cond_embedding
+    controlnet.controlnet_cond_embedding = nn.Identity()  # type: ignore[assignment]
+    try:
+        out = controlnet(noisy, steps, text, controlnet_cond=seen, return_dict=False)
+    finally:
+        controlnet.controlnet_cond_embedding = encoder
+    return out[0], out[1]
+
+
+def train_controlnet(shop: Workshop, control: str) -> bool:
+    """Train one ControlNet on the base checkpoint and export it."""
+    from workbench.training.export import load_unet, load_vae, save_controlnet
+    from workbench.training.latents import latents_of
+    from workbench.training.unet import text_embedder
+
+    data = shop.data()
+    latents = latents_of(shop.work_dir, load_vae(shop.models_dir), data)
+    maps = control_maps(shop.work_dir, control, shop.models_dir, data)
+    embed = text_embedder(shop.models_dir)
+    unet = plain_attention(load_unet(shop.models_dir).eval().requires_grad_(False))
+    lesson = ControlLesson(new_controlnet(unet).train(), unet.config["block_out_channels"][0])
+    noising = Noising()
+    result = shop.fit(
+        f"controlnet:{control}",
+        lesson,
+        lambda d: control_loss(lesson, unet, latents, data, maps, embed, noising, d),
+        RECIPE,
+    )
+    save_controlnet(result.module.controlnet, control, shop.models_dir)  # type: ignore[arg-type]
+    return result.finished

@@ -1,0 +1,118 @@
+"""Finished weights: half-precision safetensors in diffusers and transformers folders."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTokenizer
+
+
+def save_half(module: Any, folder: Path) -> None:
+    """Save a diffusers or transformers model as float16 safetensors; the module is unchanged."""
+    module = copy.deepcopy(module).eval().half()
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()
+    module.save_pretrained(folder, safe_serialization=True)
+
+
+def save_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path) -> None:
+    """CLIP for scoring in ``clip/``; its text tower and tokenizer again in ``base/``."""
+    from transformers import CLIPImageProcessor, CLIPTextModel
+
+    from workbench.paperdoll import SIDE
+    from workbench.training.clip import PIXEL_MEAN, PIXEL_SPREAD
+
+    save_half(model, models_dir / "clip")
+    tokenizer.save_pretrained(models_dir / "clip")
+    CLIPImageProcessor(
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        image_mean=list(PIXEL_MEAN),
+        image_std=list(PIXEL_SPREAD),
+    ).save_pretrained(models_dir / "clip")
+    text = CLIPTextModel(model.config.text_config)  # type: ignore[union-attr,arg-type]
+    text.load_state_dict(_text_state(text, model))
+    save_half(text, models_dir / "base" / "text_encoder")
+    tokenizer.save_pretrained(models_dir / "base" / "tokenizer")
+
+
+def _text_state(text: nn.Module, model: nn.Module) -> dict[str, torch.Tensor]:
+    wanted = text.state_dict()
+    have = model.state_dict()
+    out = {}
+    for key in wanted:
+        source = key if key in have else f"text_model.{key}"
+        out[key] = have[source]
+    return out
+
+
+def load_clip(models_dir: Path) -> tuple[CLIPModel, CLIPTokenizer]:
+    """The scoring CLIP in float32 and its tokenizer."""
+    from transformers import CLIPModel, CLIPTokenizer
+
+    folder = models_dir / "clip"
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model, CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def save_vae(vae: nn.Module, models_dir: Path) -> None:
+    """The autoencoder of the base checkpoint."""
+    save_half(vae, models_dir / "base" / "vae")
+
+
+def load_vae(models_dir: Path) -> AutoencoderKL:
+    """The autoencoder in float32, convolutions channels last."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(
+        models_dir / "base" / "vae", torch_dtype=torch.float32, local_files_only=True
+    )
+    return vae.to(memory_format=torch.channels_last)
+
+
+def load_unet(models_dir: Path) -> UNet2DConditionModel:
+    """The base checkpoint's UNet in float32, convolutions channels last."""
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(
+        models_dir / "base" / "unet", torch_dtype=torch.float32, local_files_only=True
+    )
+    return unet.to(memory_format=torch.channels_last)
+
+
+def save_controlnet(controlnet: ControlNetModel, control: str, models_dir: Path) -> None:
+    """A ControlNet under its control type's name."""
+    save_half(controlnet, models_dir / "controlnet" / control)
+
+
+def save_base(unet: nn.Module, schedule: dict[str, Any], models_dir: Path) -> None:
+    """The UNet, the scheduler and ``model_index.json``: the base folder is then complete."""
+    import json
+
+    import diffusers
+    from diffusers import UniPCMultistepScheduler
+
+    base = models_dir / "base"
+    save_half(unet, base / "unet")
+    UniPCMultistepScheduler(**schedule).save_pretrained(base / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (base / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

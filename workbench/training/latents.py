@@ -1,0 +1,39 @@
+"""Latents of the training scenes, encoded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from workbench.training.data import WorldData
+from workbench.training.vae import encode
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+def encoder_mark(vae: AutoencoderKL) -> str:
+    """A short fingerprint of what makes latents: encoder and its 1x1 convolution."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in vae.state_dict().items():
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(tensor.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def latents_of(work_dir: Path, vae: AutoencoderKL, data: WorldData) -> torch.Tensor:
+    """Means of all scenes' latents, float16 (N, 4, 16, 16); kept until the encoder changes."""
+    path, mark = work_dir / "latents.safetensors", encoder_mark(vae)
+    if path.exists():
+        with safe_open(path, framework="pt") as file:
+            if file.metadata().get("encoder") == mark:
+                return file.get_tensor("latents")
+    latents = encode(vae.eval(), data.rgb)
+    save_file({"latents": latents}, path, metadata={"encoder": mark})
+    return latents

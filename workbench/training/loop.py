@@ -1,0 +1,174 @@
+"""The training loop all stages share: seeded, logged, resumable, with a running average."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.training.checkpoint import load_checkpoint, save_checkpoint
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage learns.
+
+    Attributes:
+        steps: optimiser steps of the whole stage; the rate follows a cosine over them.
+        rate: highest learning rate; ``last_rate`` is the share left at the end.
+        warm_up: steps over which the rate rises from zero.
+        decay: AdamW weight decay.
+        average: decay of the running average of the weights; 0 keeps none.
+        seed: names every random draw of the stage.
+        autocast: run the forward pass in bfloat16 (None: where the processor is built for it).
+    """
+
+    steps: int
+    rate: float
+    last_rate: float = 0.02
+    warm_up: int = 100
+    decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    average: float = 0.0
+    seed: int = 0
+    autocast: bool | None = None
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up, then a cosine."""
+        share = min(step / max(self.steps, 1), 1.0)
+        wave = self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * share))
+        return self.rate * wave * min(1.0, (step + 1) / max(self.warm_up, 1))
+
+
+@dataclass
+class StepDraws:
+    """The random sources of one step, the same whenever and wherever the step is run."""
+
+    step: int
+    numpy: np.random.Generator
+    torch: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, step: int) -> StepDraws:
+        """The draws of step ``step`` under a stage's seed."""
+        words = np.random.SeedSequence([seed, step])
+        generator = torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+        return cls(step, np.random.default_rng(words), generator)
+
+
+@dataclass
+class Fit:
+    """What a stage has come to: the weights to keep and the log of its losses."""
+
+    module: nn.Module
+    step: int
+    finished: bool
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    module: nn.Module,
+    loss_of: Callable[[StepDraws], Mapping[str, Tensor]],
+    recipe: Recipe,
+    checkpoint: Path,
+    log: Log,
+    *,
+    minutes: float | None = None,
+    every: int = 50,
+    save_every_seconds: float = 120.0,
+) -> Fit:
+    """Train the parameters of ``module`` that require gradients.
+
+    Args:
+        module: holds all that learns; its state is what the checkpoint keeps.
+        loss_of: gives named losses of a step; they are summed for the gradient. Names that
+            start with ``_`` are logged only.
+        recipe: rates, steps, seed.
+        checkpoint: file of the running state; resumed from when it exists.
+        log: takes one line at a time.
+        minutes: stop early, resumably, after this much time.
+        every: steps between log lines.
+        save_every_seconds: how often the checkpoint is written.
+
+    Returns:
+        The averaged module where the recipe keeps an average, else the module itself.
+
+    Raises:
+        FloatingPointError: if a loss stops being finite; the last checkpoint stays.
+    """
+    learning = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        learning, lr=recipe.rate, weight_decay=recipe.decay, betas=recipe.betas, fused=True
+    )
+    average = copy.deepcopy(module).requires_grad_(False) if recipe.average else None
+    step, history = 0, []
+    if checkpoint.exists():
+        step, notes = load_checkpoint(checkpoint, module, optimiser, average)
+        history = list(notes["history"])  # type: ignore[call-overload]
+        log(f"resumed at step {step} of {recipe.steps}")
+    pairs = _pairs(average, module) if average is not None else ([], [])
+    started = last_save = time.monotonic()
+    recent: dict[str, list[float]] = {}
+    first = step
+    while step < recipe.steps and not _over(started, minutes):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate_at(step)
+        with _precision(recipe):
+            losses = loss_of(StepDraws.of(recipe.seed, step))
+        total = torch.stack([v for k, v in losses.items() if not k.startswith("_")]).sum()
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        optimiser.step()
+        step += 1
+        if average is not None:
+            pace = min(recipe.average, (1 + step) / (10 + step))
+            torch._foreach_lerp_(*pairs, 1 - pace)
+        for name, value in losses.items():
+            recent.setdefault(name, []).append(float(value.detach()))
+        if step % every == 0 or step == recipe.steps:
+            means = {name.lstrip("_"): float(np.mean(values)) for name, values in recent.items()}
+            if not all(math.isfinite(v) for v in means.values()):
+                raise FloatingPointError(f"loss is not finite at step {step}: {means}")
+            recent.clear()
+            history.append({"step": step, **means})
+            pace_now = (step - first) / (time.monotonic() - started)
+            left = (recipe.steps - step) / pace_now / 60
+            figures = "  ".join(f"{k} {v:.4f}" for k, v in means.items())
+            log(f"step {step}/{recipe.steps}  {figures}  {pace_now:.2f} steps/s  {left:.1f} min")
+        if time.monotonic() - last_save > save_every_seconds:
+            save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
+            last_save = time.monotonic()
+    if step > first:
+        save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
+    return Fit(average or module, step, step >= recipe.steps, history)
+
+
+def _pairs(average: nn.Module, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    with torch.no_grad():
+        return list(average.parameters()), [p.detach() for p in module.parameters()]
+
+
+def _over(started: float, minutes: float | None) -> bool:
+    return minutes is not None and time.monotonic() - started > 60 * minutes
+
+
+def _precision(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
+    on = recipe.autocast if recipe.autocast is not None else bfloat16_pays()
+    return torch.autocast("cpu", torch.bfloat16, enabled=on)
+
+
+def bfloat16_pays() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in tiles (AMX)."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())

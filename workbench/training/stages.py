@@ -1,0 +1,213 @@
+"""The stages that make the embedded model, each a command that logs, checkpoints and resumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from workbench.training.data import WorldData, world_data
+from workbench.training.loop import Fit, Recipe, fit
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a stage works.
+
+    Attributes:
+        work_dir: rendered scenes, checkpoints and logs (large, not kept in the repository).
+        models_dir: the finished weights, as half-precision safetensors.
+        minutes: stop each stage after this long, to be resumed.
+        steps: overrides the recipe's steps.
+        threads: processor threads to use.
+    """
+
+    work_dir: Path
+    models_dir: Path
+    minutes: float | None = None
+    steps: int | None = None
+    threads: int = 2
+
+    def data(self) -> WorldData:
+        """The training scenes, rendered on first use."""
+        return world_data(self.work_dir / "world")
+
+    def log(self, stage: str) -> Callable[[str], None]:
+        """A function that prints a line and appends it to the stage's log file."""
+        path = self.work_dir / f"{stage.replace(':', '-')}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def write(line: str) -> None:
+            text = f"{time.strftime('%H:%M:%S')} {stage}: {line}"
+            print(text, flush=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+        return write
+
+    def fit(
+        self, stage: str, module: torch.nn.Module, loss_of: Callable[..., object], recipe: Recipe
+    ) -> Fit:
+        """Run the shared loop under this workshop's limits."""
+        plan = replace(recipe, steps=self.steps) if self.steps else recipe
+        return fit(
+            module,
+            loss_of,  # type: ignore[arg-type]
+            plan,
+            self.work_dir / f"{stage.replace(':', '-')}.safetensors",
+            self.log(stage),
+            minutes=self.minutes,
+        )
+
+
+def stage_names() -> tuple[str, ...]:
+    """All stages in the order in which they depend on each other."""
+    return tuple(_STAGES) + tuple(f"controlnet:{name}" for name in _control_names())
+
+
+def run_stage(
+    stage: str,
+    work_dir: Path,
+    models_dir: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    threads: int = 2,
+) -> bool:
+    """Run or resume one stage and, when it is finished, export its weights.
+
+    Returns:
+        Whether the stage has run all its steps.
+
+    Raises:
+        ValueError: if no stage has this name, or a stage it builds on has not been run.
+    """
+    shop = Workshop(work_dir, models_dir, minutes, steps, threads)
+    name, _, control = stage.partition(":")
+    if stage not in stage_names():
+        raise ValueError(f"stage {stage!r} is unknown; there are {', '.join(stage_names())}")
+    torch.set_num_threads(threads)
+    if name == "controlnet":
+        from workbench.training.controlnet import train_controlnet
+
+        return train_controlnet(shop, control)
+    return _STAGES[name](shop)
+
+
+def _control_names() -> tuple[str, ...]:
+    return ("depth", "canny")
+
+
+def _clip(shop: Workshop) -> bool:
+    from workbench.training.captions import corpus
+    from workbench.training.clip import RECIPE, clip_loss, new_clip
+    from workbench.training.export import save_clip
+    from workbench.training.tokenizer import train_tokenizer
+
+    data = shop.data()
+    tokenizer = train_tokenizer(list(corpus(RECIPE.seed)))
+    model = new_clip(tokenizer)
+    result = shop.fit("clip", model, lambda d: clip_loss(model, tokenizer, data, d), RECIPE)
+    save_clip(result.module, tokenizer, shop.models_dir)
+    _report_clip(shop, result.module, tokenizer, "clip")
+    return result.finished
+
+
+def _clip_pictures(shop: Workshop) -> bool:
+    from workbench.training.clip import PICTURE_RECIPE, clip_loss, plain_attention
+    from workbench.training.export import load_clip, save_clip
+
+    data = shop.data()
+    model, tokenizer = load_clip(shop.models_dir)
+    plain_attention(model).requires_grad_(False)
+    model.vision_model.requires_grad_(True)
+    model.visual_projection.requires_grad_(True)
+    result = shop.fit(
+        "clip-pictures", model, lambda d: clip_loss(model, tokenizer, data, d), PICTURE_RECIPE
+    )
+    save_clip(result.module, tokenizer, shop.models_dir)
+    _report_clip(shop, result.module, tokenizer, "clip-pictures")
+    return result.finished
+
+
+def _report_clip(shop: Workshop, model: torch.nn.Module, tokenizer: object, stage: str) -> None:
+    from workbench.training.clip import tag_accuracy
+    from workbench.training.data import render_arrays, words_of
+
+    held = render_arrays(range(700_000, 700_256))
+    figures = tag_accuracy(model.eval(), tokenizer, held["rgb"], words_of(held["tags"]))  # type: ignore[arg-type]
+    shop.log(stage)("  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+
+def _vae(shop: Workshop) -> bool:
+    from workbench.training.export import save_vae
+    from workbench.training.vae import RECIPE, new_vae, normalise_latents, vae_loss
+
+    data = shop.data()
+    vae = new_vae()
+    result = shop.fit("vae", vae, lambda d: vae_loss(vae, data, d), RECIPE)
+    normalise_latents(result.module, data)  # type: ignore[arg-type]
+    save_vae(result.module, shop.models_dir)
+    _report_vae(shop, "vae")
+    return result.finished
+
+
+def _vae_decoder(shop: Workshop) -> bool:
+    from workbench.training.export import load_vae, save_vae
+    from workbench.training.latents import latents_of
+    from workbench.training.vae import DECODER_RECIPE, Decoder, decoder_loss
+
+    data = shop.data()
+    vae = load_vae(shop.models_dir)
+    latents = latents_of(shop.work_dir, vae, data)
+    decoder = Decoder(vae)
+    result = shop.fit(
+        "vae-decoder", decoder, lambda d: decoder_loss(decoder, latents, data, d), DECODER_RECIPE
+    )
+    vae.post_quant_conv.load_state_dict(result.module.post_quant_conv.state_dict())  # type: ignore[union-attr]
+    vae.decoder.load_state_dict(result.module.decoder.state_dict())  # type: ignore[union-attr]
+    save_vae(vae, shop.models_dir)
+    _report_vae(shop, "vae-decoder")
+    return result.finished
+
+
+def _report_vae(shop: Workshop, stage: str) -> None:
+    from workbench.training.data import render_arrays
+    from workbench.training.export import load_vae
+    from workbench.training.vae import psnr, reconstruct
+
+    held = render_arrays(range(700_000, 700_128))["rgb"]
+    vae = load_vae(shop.models_dir).eval()
+    shop.log(stage)(f"PSNR {psnr(held, reconstruct(vae, held)):.2f} dB on 128 other scenes")
+
+
+def _unet(shop: Workshop) -> bool:
+    from workbench.training.unet import train_unet
+
+    return train_unet(shop)
+
+
+def _judge(shop: Workshop) -> bool:
+    from workbench.training.judge import train_judge
+
+    return train_judge(shop)
+
+
+def _auditor(shop: Workshop) -> bool:
+    from workbench.training.auditor import train_auditor
+
+    return train_auditor(shop)
+
+
+_STAGES: dict[str, Callable[[Workshop], bool]] = {
+    "clip": _clip,
+    "clip-pictures": _clip_pictures,
+    "vae": _vae,
+    "vae-decoder": _vae_decoder,
+    "judge": _judge,
+    "auditor": _auditor,
+    "unet": _unet,
+}

@@ -1,0 +1,150 @@
+"""The base checkpoint's UNet: denoising latents under a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from workbench.training.captions import random_caption
+from workbench.training.data import WorldData
+from workbench.training.loop import Recipe, StepDraws
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
+    from workbench.training.stages import Workshop
+
+RECIPE = Recipe(steps=5_000, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
+
+SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.02,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+}
+"""The noise schedule. Latents are 16 times smaller than Stable Diffusion's, so that its own last
+beta (0.012) would leave the picture's mean readable in the noisiest step; 0.02 does not."""
+
+BATCH = 64
+SIGNAL_CAP = 6.0
+"""Largest weight of the error of the clean latent, as in min-SNR weighting (Hang et al. 2023)."""
+EMPTY_SHARE = 0.10
+
+Embed = Callable[[list[str]], Tensor]
+
+
+def new_unet() -> UNet2DConditionModel:
+    """An untrained UNet: three levels, cross-attention on the two lower ones."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(RECIPE.seed)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128, 192),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=128,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+    return plain_attention(unet.to(memory_format=torch.channels_last))
+
+
+def plain_attention(model: Any) -> Any:
+    """Attention by matrix products: on processors its backward pass is much faster."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    model.set_attn_processor(AttnProcessor())
+    return model
+
+
+def text_embedder(models_dir: Any) -> Embed:
+    """Frozen text tower: prompts -> (N, 32, 128), padded as the pipelines pad."""
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    base = models_dir / "base"
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    tower = CLIPTextModel.from_pretrained(
+        base / "text_encoder", dtype=torch.float32, local_files_only=True
+    )
+    tower.eval().requires_grad_(False)
+    tower.set_attn_implementation("eager")
+
+    def embed(prompts: list[str]) -> Tensor:
+        ids = tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
+        with torch.no_grad():
+            return tower(ids).last_hidden_state
+
+    return embed
+
+
+class Noising:
+    """The forward process and the target that the network learns (Ho et al. 2020, eq. 4;
+    velocity: Salimans and Ho 2022, appendix D)."""
+
+    def __init__(self) -> None:
+        from diffusers import DDPMScheduler
+
+        self.scheduler = DDPMScheduler(**SCHEDULE)
+        kept = self.scheduler.alphas_cumprod
+        signal = 1.0 / (1.0 - kept)
+        self.weight = torch.clamp(signal, max=SIGNAL_CAP) / signal
+
+    def __call__(self, clean: Tensor, draws: StepDraws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Clean latents -> noisy latents, time steps, target, weight of each sample's error."""
+        steps = torch.randint(0, 1000, (len(clean),), generator=draws.torch)
+        noise = torch.randn(clean.shape, generator=draws.torch)
+        noisy = self.scheduler.add_noise(clean, noise, steps)  # type: ignore[arg-type]
+        target = self.scheduler.get_velocity(clean, noise, steps)  # type: ignore[arg-type]
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        return noisy, steps, target, self.weight[steps]
+
+
+def weighted_error(guess: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error, each sample under its weight."""
+    return ((guess.float() - target).square().mean((1, 2, 3)) * weight).mean()
+
+
+def unet_loss(
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    data: WorldData,
+    embed: Embed,
+    noising: Noising,
+    draws: StepDraws,
+) -> Mapping[str, Tensor]:
+    """The denoising loss on a batch of latents under random captions."""
+    rows = draws.numpy.integers(0, len(latents), BATCH)
+    prompts = [random_caption(data.words(r), draws.numpy, empty=EMPTY_SHARE) for r in rows]
+    noisy, steps, target, weight = noising(latents[rows].float(), draws)
+    guess = unet(noisy, steps, embed(prompts)).sample
+    return {"noise": weighted_error(guess, target, weight)}
+
+
+def train_unet(shop: Workshop) -> bool:
+    """Train the UNet on stored latents, keep a running average, export the base checkpoint."""
+    from workbench.training.export import load_vae, save_base
+    from workbench.training.latents import latents_of
+
+    data = shop.data()
+    latents = latents_of(shop.work_dir, load_vae(shop.models_dir), data)
+    embed = text_embedder(shop.models_dir)
+    unet, noising = new_unet(), Noising()
+    result = shop.fit(
+        "unet", unet, lambda d: unet_loss(unet, latents, data, embed, noising, d), RECIPE
+    )
+    save_base(result.module, SCHEDULE, shop.models_dir)
+    return result.finished
