@@ -164,6 +164,15 @@ class Measurer:
             "reason": reading.reason or reason,
         }
 
+    def refreshed(self, cell: Cell, row: Mapping[str, Any]) -> Row:
+        """A stored row with chance, ceiling and adherence as they are now; the value stays.
+
+        They change when sources are added, or when text-only pictures become known.
+        """
+        value = row["value"]
+        reading = Reading(float(value)) if value is not None else Reading.nothing(row["reason"])
+        return self.row(cell, row["metric"], reading)
+
     def _sample_maps(
         self, samples: Sequence[tuple[str, np.ndarray]], work: Mapping[str, Sequence[Cell]]
     ) -> dict[tuple[str, str, str], ControlMap]:

@@ -7,7 +7,7 @@ source, the prompt and the names of the reference pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,8 @@ from workbench.prompts import parse_tags
 from workbench.study import SourceImage
 
 MapKey = tuple[str, str, str]
-MeanScore = Callable[[np.ndarray, np.ndarray], float]
+Figures = Callable[[], dict[str, Reference]]
+PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed")}
 NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
 VERSION = 1
@@ -50,7 +51,7 @@ class References:
         self._maps: dict[tuple[str, str, str], ControlMap] = {}
         self._embeddings: dict[str, np.ndarray] = {}
         self._text_only: dict[str, np.ndarray] = {}
-        self._known: dict[str, Reference] = {}
+        self._known: dict[tuple[str, ...], dict[str, Reference]] = {}
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -61,50 +62,20 @@ class References:
 
     def control(self, key: MapKey) -> dict[str, Reference]:
         """Chance and ceiling of each metric of a control, for one source."""
-        source, name, settings_json = key
-        control = get_control(name)
-        settings = control.settings_type.model_validate_json(settings_json)
-        pool = self.pictures.pool_ids(source)
-        content = self._content("control", [*key], self.pictures.pool_name(source))
-        known = self.cache.get(content)
-        if known is not None:
-            return known
-        wanted = self._source_maps[key]
-        maps = self._maps_of([source, *pool], name, settings_json)
-        ceiling = control.compare(wanted, maps[0], settings)
-        chance = [control.compare(wanted, got, settings) for got in maps[1:]]
-        found = {
-            spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
-            for spec in control.metrics
-        }
-        self.cache.put(content, found)
-        return found
+        return self._remembered("control", list(key), key[0], lambda: self._control(key))
 
     def clip(self, prompt: str, source: str) -> Reference:
         """Chance and ceiling of the CLIP score against a prompt (not empty)."""
-        return self._prompt("clip", [prompt], prompt, source, self._clip_mean)
+        return self._prompt("clip", [prompt], prompt, source)["clip"]
 
     def tag(self, question: TagQuestion, source: str) -> dict[str, Reference]:
         """Chance and ceiling of `tag` and `tag_obeyed` for one question."""
-        names = {"tag": self._tag_mean, "tag_obeyed": self._obeyed_mean}
-        return {
-            name: self._prompt(name, list(question.texts), question.prompt, source, mean)
-            for name, mean in names.items()
-        }
+        return self._prompt("tag", question.texts, question.prompt, source)
 
     def similarity(self, source: str) -> Reference:
         """Chance and ceiling of the CLIP similarity to a source."""
-        pool = self.pictures.pool_ids(source)
-        content = self._content("similarity", [source], self.pictures.pool_name(source))
-        known = self.cache.get(content)
-        if known is not None:
-            return known["clip_source"]
-        own = self._judges.clip().embed_images([self._images[source]])
-        scores = clip_score(self._embed([source, *pool]), own)[:, 0]
-        ceiling = Reading(float(scores[0]))
-        found = _reference(ceiling, [Reading(float(s)) for s in scores[1:]])
-        self.cache.put(content, {"clip_source": found})
-        return found
+        found = self._remembered("similarity", [source], source, lambda: self._similarity(source))
+        return found["clip_source"]
 
     def learn_text_only(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Give the CLIP embeddings (N, D) of the study's own text-only pictures by prompt.
@@ -112,48 +83,87 @@ class References:
         Only families without a world of their own need them, for the ceiling of prompt metrics.
         """
         self._text_only = dict(embeddings)
-        self._known.clear()
+        for key in [key for key in self._known if key[0] in PROMPT_KINDS]:
+            del self._known[key]
 
     @property
     def needs_text_only(self) -> bool:
         """Whether ceilings of prompt metrics come from the study's own text-only pictures."""
         return not self.pictures.rendered
 
-    def _content(self, kind: str, what: list[str], pool: Iterable[str]) -> dict[str, object]:
-        seeds = [CEILING_SEEDS.start, CEILING_SEEDS.stop]
+    def _remembered(
+        self, kind: str, what: Sequence[str], source: str, compute: Figures
+    ) -> dict[str, Reference]:
+        """Figures from memory or from the cache, else computed and kept in both."""
+        pool = () if self.pictures.rendered and kind in PROMPT_KINDS else (source,)
+        key = (kind, *what, *pool)
+        if key not in self._known:
+            keep = kind not in PROMPT_KINDS or not self.needs_text_only
+            content = self._content(kind, what, self.pictures.pool_name(source))
+            found = self.cache.get(content) if keep else None
+            if found is None:
+                found = compute()
+                if keep:
+                    self.cache.put(content, found)
+            self._known[key] = found
+        return self._known[key]
+
+    def _content(self, kind: str, what: Sequence[str], pool: Sequence[str]) -> dict[str, object]:
         return {
             "version": VERSION,
             "kind": kind,
-            "what": what,
+            "what": list(what),
             "pool": list(pool),
-            "ceiling_seeds": seeds,
+            "ceiling_seeds": [CEILING_SEEDS.start, CEILING_SEEDS.stop],
             "weights": self.hashes,
             "size": self._judges.family.resolution,
         }
 
-    def _prompt(
-        self, kind: str, texts: list[str], prompt: str, source: str, mean: MeanScore
-    ) -> Reference:
-        """Reference of a figure that compares pictures with texts; `mean` reads (N, D), (T, D)."""
+    def _control(self, key: MapKey) -> dict[str, Reference]:
+        source, name, settings_json = key
+        control = get_control(name)
+        settings = control.settings_type.model_validate_json(settings_json)
+        wanted = self._source_maps[key]
         pool = self.pictures.pool_ids(source)
-        content = self._content(kind, [prompt, *texts], self.pictures.pool_name(source))
-        short = "\n".join([kind, prompt, *texts, *pool[:1], str(len(pool))])
-        if self.needs_text_only:
-            short += source
-        elif (cached := self.cache.get(content)) is not None:
-            return cached[kind]
-        if short in self._known:
-            return self._known[short]
-        text_embeds = self._judges.clip().embed_texts(texts)
-        chance = mean(self._embed(pool), text_embeds) if pool else math.nan
-        examples = self._examples(prompt)
-        ceiling = mean(examples, text_embeds) if len(examples) else math.nan
-        reason = NO_POOL if not pool else "" if len(examples) else NO_TEXT_ONLY
-        found = Reference(chance, ceiling, reason)
-        self._known[short] = found
-        if not self.needs_text_only:
-            self.cache.put(content, {kind: found})
-        return found
+        own, *others = self._maps_of([source, *pool], name, settings_json)
+        ceiling = control.compare(wanted, own, settings)
+        chance = [control.compare(wanted, got, settings) for got in others]
+        return {
+            spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
+            for spec in control.metrics
+        }
+
+    def _similarity(self, source: str) -> dict[str, Reference]:
+        own = self._judges.clip().embed_images([self._images[source]])
+        names = [source, *self.pictures.pool_ids(source)]
+        ceiling, *chance = (Reading(float(s)) for s in clip_score(self._embed(names), own)[:, 0])
+        return {"clip_source": _reference(ceiling, chance)}
+
+    def _prompt(
+        self, kind: str, texts: Sequence[str], prompt: str, source: str
+    ) -> dict[str, Reference]:
+        """Figures that compare pictures with texts, the first text being the one looked for."""
+
+        def compute() -> dict[str, Reference]:
+            pool = self.pictures.pool_ids(source)
+            examples = self._examples(prompt)
+            chance = self._means(kind, self._embed(pool), texts) if pool else {}
+            ceiling = self._means(kind, examples, texts) if len(examples) else {}
+            reason = NO_POOL if not pool else "" if ceiling else NO_TEXT_ONLY
+            return {
+                name: Reference(chance.get(name, math.nan), ceiling.get(name, math.nan), reason)
+                for name in PROMPT_KINDS[kind]
+            }
+
+        return self._remembered(kind, [prompt, *texts], source, compute)
+
+    def _means(self, kind: str, images: np.ndarray, texts: Sequence[str]) -> dict[str, float]:
+        clip = self._judges.clip()
+        text_embeds = clip.embed_texts(list(texts))
+        if kind == "clip":
+            return {"clip": float(clip_score(images, text_embeds)[:, 0].mean())}
+        scores, obeyed = tag_scores(images, text_embeds, logit_scale(clip))
+        return {"tag": float(scores.mean()), "tag_obeyed": float(obeyed.mean())}
 
     def _examples(self, prompt: str) -> np.ndarray:
         """Embeddings of pictures that have what the prompt says, (N, D)."""
@@ -185,15 +195,6 @@ class References:
             keys = [(name, control, settings_json) for name in new]
             self._maps.update(zip(keys, maps, strict=True))
         return [self._maps[name, control, settings_json] for name in names]
-
-    def _clip_mean(self, images: np.ndarray, texts: np.ndarray) -> float:
-        return float(clip_score(images, texts)[:, 0].mean())
-
-    def _tag_mean(self, images: np.ndarray, texts: np.ndarray) -> float:
-        return float(tag_scores(images, texts, logit_scale(self._judges.clip()))[0].mean())
-
-    def _obeyed_mean(self, images: np.ndarray, texts: np.ndarray) -> float:
-        return float(tag_scores(images, texts, logit_scale(self._judges.clip()))[1].mean())
 
 
 def _reference(ceiling: Reading, chance: Sequence[Reading]) -> Reference:

@@ -1,0 +1,18 @@
+"""Measuring: judges applied to samples, with chance, ceiling and adherence for every reading."""
+
+from workbench.measuring.adherence import Reference, adherence
+from workbench.measuring.judges import Clip, Judges
+from workbench.measuring.measurer import Measured, Measurer, embedding_of
+from workbench.measuring.specs import DEFINITIONS, metric_spec
+
+__all__ = [
+    "DEFINITIONS",
+    "Clip",
+    "Judges",
+    "Measured",
+    "Measurer",
+    "Reference",
+    "adherence",
+    "embedding_of",
+    "metric_spec",
+]

@@ -1,0 +1,7 @@
+"""The sweep: from a study to a filled run folder, resumable at any point."""
+
+from workbench.sweep.dryrun import DryRun, dry_run
+from workbench.sweep.progress import Progress, ProgressCallback
+from workbench.sweep.runner import run_study
+
+__all__ = ["DryRun", "Progress", "ProgressCallback", "dry_run", "run_study"]

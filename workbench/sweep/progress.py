@@ -1,0 +1,105 @@
+"""How far a run is, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.study import Trial
+
+CONTROL_COST = 1.45
+"""What a step with a ControlNet costs, in steps without one."""
+MIN_INTERVAL = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """One report of a running study.
+
+    done, total: trials that are finished, of all trials of the plan (stored ones count as done).
+    seconds_left: estimate for what is left, None while nothing is known yet.
+    phase: "loading", "preparing", "measuring", "generating", "finishing" or "done".
+    last_image: the newest sample, uint8 H×W×3, or None.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+    phase: str
+    last_image: np.ndarray | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def cost(trial: Trial) -> float:
+    """Work of one trial, in denoising steps without a ControlNet."""
+    return trial.steps * (CONTROL_COST if trial.control is not None else 1.0)
+
+
+class ProgressMeter:
+    """Keeps the count and the clock of a run and reports at most five times a second."""
+
+    def __init__(self, total: int, callback: ProgressCallback | None) -> None:
+        self._callback = callback
+        self._total = total
+        self._done = 0
+        self._phase = "loading"
+        self._image: np.ndarray | None = None
+        self._work_left = 0.0
+        self._work_done = 0.0
+        self._partial = 0.0
+        self._started: float | None = None
+        self._last_report = float("-inf")
+
+    def phase(self, name: str) -> None:
+        """Enter another phase."""
+        self._phase = name
+        self._report(force=True)
+
+    def count_done(self, trials: int) -> None:
+        """Trials that were there before the start."""
+        self._done = trials
+
+    def begin(self, trials: Iterable[Trial]) -> None:
+        """Start the clock on trials that are about to be made."""
+        self._work_left = sum(cost(trial) for trial in trials)
+        self._started = time.monotonic()
+
+    def step(self, trials: Iterable[Trial], share: float) -> None:
+        """A batch at work has done this share of its steps."""
+        self._partial = share * sum(cost(trial) for trial in trials)
+        self._report()
+
+    def finished(self, trials: Iterable[Trial], image: np.ndarray | None) -> None:
+        """Trials are stored."""
+        made = list(trials)
+        work = sum(cost(trial) for trial in made)
+        self._work_left -= work
+        self._work_done += work
+        self._partial = 0.0
+        self._done += len(made)
+        self._image = self._image if image is None else image
+        self._report(force=True)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Wall time for the rest at the pace so far."""
+        if self._phase == "done":
+            return 0.0
+        work = self._work_done + self._partial
+        if self._started is None or work <= 0:
+            return None
+        pace = (time.monotonic() - self._started) / work
+        return max(0.0, pace * (self._work_left - self._partial))
+
+    def _report(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._callback is None or (not force and now - self._last_report < MIN_INTERVAL):
+            return
+        self._last_report = now
+        left = self.seconds_left
+        self._callback(Progress(self._done, self._total, left, self._phase, self._image))
