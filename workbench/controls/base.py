@@ -33,7 +33,9 @@ class ControlSettings(BaseModel):
     itself: they must not make a picture count as a different one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
 
     comparison_only: ClassVar[frozenset[str]] = frozenset()
 

@@ -34,9 +34,9 @@ class CannySettings(ControlSettings):
 
     comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
 
-    low: float = Field(100, ge=0, le=2040)
-    high: float = Field(200, ge=0, le=2040)
-    blur: float = Field(0, ge=0, le=20)
+    low: float = Field(100.0, ge=0, le=2040)
+    high: float = Field(200.0, ge=0, le=2040)
+    blur: float = Field(0.0, ge=0, le=20)
     tolerance: float = Field(TOLERANCE, ge=0, le=0.1)
 
     @field_validator("tolerance", mode="before")
@@ -126,7 +126,7 @@ class CannyControl(Control[CannySettings]):
         if not target.any():
             return all_nothing(self.metrics, "the wanted map has no edges")
         pred = resize_map(got.data, target.shape[:2])
-        pixels = default_tolerance(*target.shape[:2], fraction=settings.tolerance)
+        pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
         tolerant, strict = edge_f1(pred, target, pixels), edge_f1(pred, target)
         return {
             "canny_f1": Reading(tolerant.f1),

@@ -28,7 +28,7 @@ class TokenCount:
 
 
 def clip_similarity(image_embeds: Embeddings, text_embeds: Embeddings) -> Tensor:
-    """100 × max(cosine, 0) of each pair: the CLIP score of Hessel et al. 2021 as torchmetrics scales it.
+    """100 × max(cosine, 0) of each pair: the CLIP score, on the scale of torchmetrics.
 
     image_embeds, text_embeds: N×D, of any length but zero; either may be of pictures or of texts.
     Returns N values in [0, 100], 100 for the same direction, as float64 on the CPU.
@@ -43,7 +43,7 @@ def tag_probability(
     index: int,
     logit_scale: float = 100.0,
 ) -> Tensor:
-    """How surely each picture shows one tag rather than its alternatives: CLIP's zero-shot softmax.
+    """How surely each picture shows a tag rather than its alternatives: zero-shot softmax.
 
     image_embeds: N×D. tag_embeds: K×D, the texts of the tag and its alternatives, K at least 2.
     index: which of the K is the tag. logit_scale: the factor on the cosines; 100 is where CLIP
