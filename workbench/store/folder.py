@@ -143,7 +143,7 @@ class RunFolder(RunFiles):
         cells: Iterable[Cell] = (),
         extra: Mapping[str, Any] | None = None,
     ) -> Record:
-        """Add readings to a trial that is there; cells measured before lose their old rows."""
+        """Add readings to a trial that is there; the same metric of a cell is replaced."""
         with self._locked():
             record = self.read_record(trial_id).with_rows(rows, cells, extra)
             write_atomic(self.trial_folder(trial_id) / "record.json", encode_record(record))

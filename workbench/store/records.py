@@ -37,11 +37,11 @@ class Record:
     def with_rows(
         self, rows: Iterable[Row], cells: Iterable[Cell], extra: Mapping[str, Any] | None = None
     ) -> Record:
-        """The record with more readings; cells that are measured anew lose their old rows."""
+        """The record with more readings; a metric read anew for a cell replaces the old one."""
         rows = checked_rows(self.trial.id, rows)
         facts = {cell.id: cell_facts(cell) for cell in cells}
-        renewed = set(facts) | {row["cell"] for row in rows}
-        kept = tuple(row for row in self.rows if row["cell"] not in renewed)
+        renewed = {(row["cell"], row["metric"]) for row in rows}
+        kept = tuple(row for row in self.rows if (row["cell"], row["metric"]) not in renewed)
         return replace(
             self,
             rows=(*kept, *rows),

@@ -1,0 +1,270 @@
+"""Protects the study file: what is accepted, what is refused and how, and that it round-trips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.families import SCHEDULERS
+from workbench.study import Choices, Study, StudyError
+
+MINIMAL: dict[str, Any] = {
+    "name": "x",
+    "sources": ["paperdoll:1"],
+    "controls": ["canny"],
+    "prompt": ["a girl", "snow"],
+}
+
+
+def problems(choices: Choices | None = None, **changes: Any) -> tuple[str, ...]:
+    with pytest.raises(StudyError) as caught:
+        if choices is None:
+            Study(**(MINIMAL | changes))
+        else:
+            Study.from_dict(MINIMAL | changes, choices=choices)
+    return caught.value.problems
+
+
+def test_a_minimal_study_has_the_documented_defaults() -> None:
+    study = Study(**MINIMAL)
+    assert (study.family, study.base, study.steps, study.guidance_scale) == (
+        "paperdoll",
+        ("render",),
+        20,
+        5.0,
+    )
+    assert (study.scheduler, study.negative_prompt, study.batch_size) == ("unipc", "", 16)
+    assert (study.control_start, study.control_end, study.dtype) == (0.0, 1.0, "float32")
+    assert study.shortening.method == "prefix"
+
+
+def test_a_prompt_may_be_text_or_a_list() -> None:
+    text = Study(**(MINIMAL | {"prompt": "a girl,  snow"}))
+    assert text == Study(**MINIMAL)
+    assert text.prompt == ("a girl", "snow")
+
+
+def test_all_problems_come_at_once_and_name_their_field(choices: Choices, tmp_path: Path) -> None:
+    data = {
+        "nam": "x",
+        "family": "paperdoll",
+        "base": ["rendr"],
+        "sources": ["paperdoll:1", "gone.png", "paperdoll:x"],
+        "controls": ["cany", {"type": "canny", "settings": {"lo": 1, "high": 300}}],
+        "prompt": "a girl, snow",
+        "lengths": [1, 3],
+        "scales": [0, -1, True, "1"],
+        "seeds": [1, 1],
+        "steps": 2.5,
+        "schedular": "unipc",
+        "shortening": "prefx",
+        "extra_prompts": {"empty": ["x"], "conflicting": []},
+    }
+    with pytest.raises(StudyError) as caught:
+        Study.from_dict(data, folder=tmp_path, choices=choices)
+    lines = caught.value.problems
+    for start in (
+        "name: is missing",
+        'nam: unknown key (did you mean "name"?)',
+        'schedular: unknown key (did you mean "scheduler"?)',
+        'base[0]: there is no base model in the family paperdoll "rendr" (did you mean "render"?)',
+        "sources[2]: ",
+        "controls[0].type: there is no control in the family paperdoll "
+        '"cany" (did you mean "canny"?)',
+        "controls[1].settings.lo: unknown key",
+        "controls[1].settings.high: 300 is too large",
+        "lengths[1]: 3 is longer than the prompt; allowed: 0 to 2",
+        "scales[1]: -1 is too small; allowed: a list of numbers from 0 to 10",
+        "scales[2]: True is not a number",
+        "scales[3]: '1' is not a number",
+        "seeds: 1 appears twice",
+        "steps: 2.5 is not a whole number; allowed: a whole number from 1 to 1000",
+        "shortening.method: 'prefx' is not known (did you mean \"prefix\"?)",
+        "extra_prompts.empty: has tags",
+        "extra_prompts.conflicting: has no tags",
+    ):
+        assert sum(line.startswith(start) for line in lines) == 1, (start, lines)
+    assert len(lines) == 17
+    assert all(line in str(caught.value) for line in lines)
+
+
+def test_a_missing_source_file_is_named_with_the_folder(choices: Choices, tmp_path: Path) -> None:
+    with pytest.raises(StudyError) as caught:
+        Study.from_dict(MINIMAL | {"sources": ["gone.png"]}, folder=tmp_path, choices=choices)
+    (line,) = caught.value.problems
+    assert line.startswith('sources[0]: there is no file "gone.png"')
+    assert str(tmp_path) in line
+
+
+def test_unknown_family_names_those_that_exist(choices: Choices) -> None:
+    (line,) = problems(choices, family="paperdol")
+    assert 'did you mean "paperdoll"' in line
+    assert line.endswith("allowed: paperdoll, toy")
+
+
+def test_a_control_without_extractor_is_a_problem_not_a_crash(choices: Choices) -> None:
+    (line,) = problems(choices, family="toy", base=["plain"], controls=["sonar"])
+    assert line.startswith("controls[0].type:") and "sonar" in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "../up"),
+        ("name", 7),
+        ("base", []),
+        ("sources", "a.png"),
+        ("sources", []),
+        ("controls", [{"type": "canny", "extra": 1}]),
+        ("controls", ["canny", {"type": "canny"}]),
+        ("prompt", ""),
+        ("prompt", ["a, b"]),
+        ("prompt", ["a", " a "]),
+        ("prompt", [True]),
+        ("prompt", ["line\nbreak"]),
+        ("lengths", [-1]),
+        ("lengths", [1.0]),
+        ("scales", []),
+        ("scales", [float("nan")]),
+        ("scales", [float("inf")]),
+        ("scales", [0.3, 0.1 + 0.2]),
+        ("seeds", [2**32]),
+        ("steps", 0),
+        ("guidance_scale", 0.5),
+        ("scheduler", "ddpm"),
+        ("negative_prompt", "a\nb"),
+        ("control_start", -0.1),
+        ("control_end", 1.1),
+        ("batch_size", 0),
+        ("dtype", "float64"),
+        ("shortening", {"method": "random", "sed": 1}),
+        ("extra_prompts", {"sparse": ["a"]}),
+    ],
+)
+def test_a_wrong_value_is_one_problem_of_its_field(field: str, value: object) -> None:
+    (line,) = problems(**{field: value})
+    assert line.startswith(field)
+
+
+def test_a_hostile_value_is_not_repeated_at_length() -> None:
+    (line,) = problems(scheduler="x" * 100_000)
+    assert len(line) < 400
+
+
+def test_a_grid_that_is_too_large_is_refused_before_it_is_built() -> None:
+    (line,) = problems(seeds=list(range(1000)), scales=[i / 100 for i in range(1000)])
+    assert "1,000,000 cells" in line
+
+
+def test_not_a_mapping_at_all() -> None:
+    with pytest.raises(StudyError):
+        Study.model_validate(["a"])
+
+
+def test_every_scheduler_of_the_families_is_allowed_and_no_other() -> None:
+    for name in SCHEDULERS:
+        assert Study(**(MINIMAL | {"scheduler": name})).scheduler == name
+    (line,) = problems(scheduler="none")
+    assert line.endswith("allowed: " + ", ".join(SCHEDULERS))
+
+
+def test_hash_ignores_how_a_value_is_written_but_not_what_it_is() -> None:
+    one = Study(**(MINIMAL | {"scales": [0, 0.5], "controls": ["canny"]}))
+    same = Study(**(MINIMAL | {"scales": [0.0, 0.50], "controls": [{"type": "canny"}]}))
+    assert one.hash == same.hash
+    assert one.hash != Study(**(MINIMAL | {"scales": [0, 0.6]})).hash
+
+
+def test_from_yaml_remembers_the_folder_and_equality_ignores_it(
+    choices: Choices, tmp_path: Path
+) -> None:
+    study = Study(**MINIMAL)
+    (tmp_path / "s.yaml").write_text(study.to_yaml(), encoding="utf-8")
+    back = Study.from_yaml(tmp_path / "s.yaml", choices=choices)
+    assert back == study and back.hash == study.hash
+    assert back.folder == tmp_path
+
+
+def test_cell_count_agrees_with_the_lists(study: Callable[..., Study]) -> None:
+    assert study().cell_count == 2 * 2 * 2 * 3 * 2
+    assert study(shortening="leave-one-out").cell_count == 2 * 2 * 5 * 3 * 2
+    assert study(extra_prompts={"empty": []}).cell_count == 2 * 2 * 3 * 3 * 2
+
+
+def _one_line(text: str) -> bool:
+    return text.isprintable() and bool(text.strip()) and not set(text) & set(",，、")
+
+
+WORDS = st.text(min_size=1, max_size=12).filter(_one_line)
+TAGS = st.lists(WORDS, min_size=1, max_size=5, unique_by=lambda text: " ".join(text.split()))
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> Study:
+    prompt = draw(TAGS)
+    unique = {"min_size": 1, "max_size": 4, "unique": True}
+    scale = st.floats(0, 10, width=32).map(lambda value: round(value, 6) + 0.0)
+    return Study(
+        name=draw(st.from_regex(r"[a-z0-9][a-z0-9 ._-]{0,20}", fullmatch=True)),
+        base=draw(st.lists(WORDS, **unique)),
+        sources=draw(
+            st.lists(st.integers(0, 10**9).map(lambda seed: f"paperdoll:{seed}"), **unique)
+        ),
+        controls=[
+            {
+                "type": draw(WORDS),
+                "settings": draw(
+                    st.dictionaries(
+                        WORDS,
+                        st.booleans()
+                        | st.integers(-(2**40), 2**40)
+                        | st.floats(allow_nan=False, allow_infinity=False)
+                        | st.none()
+                        | WORDS,
+                        max_size=3,
+                    )
+                ),
+            }
+        ],
+        prompt=prompt,
+        lengths=draw(st.lists(st.integers(0, len(prompt)), max_size=3, unique=True)),
+        shortening={
+            "method": draw(st.sampled_from(["prefix", "random", "leave-one-out"])),
+            "seed": draw(st.integers(0, 2**32 - 1)),
+        },
+        extra_prompts=draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "empty": st.just(None),
+                    "insufficient": TAGS,
+                    "conflicting": TAGS,
+                    "full": TAGS,
+                },
+            )
+        ),
+        scales=draw(st.lists(scale, **unique)),
+        seeds=draw(st.lists(st.integers(0, 2**32 - 1), **unique)),
+        steps=draw(st.integers(1, 1000)),
+        guidance_scale=draw(st.floats(1, 30)),
+        scheduler=draw(st.sampled_from(SCHEDULERS)),
+        negative_prompt=draw(st.just("") | WORDS),
+        control_start=draw(st.floats(0, 1)),
+        control_end=draw(st.floats(0, 1)),
+    )
+
+
+@given(studies())
+@settings(max_examples=150, deadline=None)
+def test_study_to_yaml_to_study(study: Study) -> None:
+    from workbench.study.yamlfile import parse_yaml
+
+    back = Study.model_validate(parse_yaml(study.to_yaml()))
+    assert back == study
+    assert back.hash == study.hash
