@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.common import Refusal
+
 FamilyArgument = Annotated[str, typer.Argument(help="Name of a model family.")]
 
 
@@ -26,19 +28,37 @@ def train(
     family: FamilyArgument,
     stage: Annotated[
         str,
-        typer.Option(help="clip, vae, unet, judge, auditor, controlnet:depth or controlnet:canny."),
+        typer.Option(
+            help="clip, clip-pictures, vae, vae-decoder, judge, auditor, unet, "
+            "controlnet:depth or controlnet:canny."
+        ),
     ],
     work_dir: Annotated[
         Path, typer.Option(help="Folder for logs and checkpoints; training resumes from it.")
     ] = Path("training"),
-    minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after this time; the stage's own if absent.")
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder for finished weights; the family's own if absent.")
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop, resumably, after this much time.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps of the stage, if not its own.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads to use.")] = 2,
 ) -> None:
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
-    from workbench.training.stages import run_stage
+    from workbench.families import get_family
+    from workbench.families import models_dir as family_models
+    from workbench.training.stages import run_stage, stage_names
 
-    run_stage(family, stage, work_dir, minutes=minutes)
+    if not get_family(family).world:
+        raise Refusal(f"{family} is not trained here: it has no world of its own")
+    if stage not in stage_names():
+        raise Refusal(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
+    finished = run_stage(stage, work_dir, models_dir or family_models() / family, minutes=minutes)
+    if not finished:
+        typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
 
 
 def audit(
@@ -46,9 +66,15 @@ def audit(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder of the family's weights, if not the embedded one.")
     ] = None,
+    pictures: Annotated[
+        int, typer.Option(min=8, help="Generated pictures for each figure about samples.")
+    ] = 128,
 ) -> None:
     """Measure how well an embedded family obeys prompt and control, and write its AUDIT.md."""
-    from workbench.paths import models_dir as embedded
+    from workbench.families import get_family
+    from workbench.families import models_dir as family_models
     from workbench.training.audit import run_audit
 
-    run_audit(models_dir or embedded() / family)
+    if not get_family(family).world:
+        raise Refusal(f"{family} cannot be audited: it has no world of its own to check against")
+    run_audit(models_dir or family_models() / family)
