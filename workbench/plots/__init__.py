@@ -1,0 +1,23 @@
+"""Figures: tables of the analysis in, `matplotlib.figure.Figure` out. Never pyplot."""
+
+from workbench.plots.curves import Panel, curves_figure, diversity_figure
+from workbench.plots.heatmaps import length_heatmap, tag_heatmap
+from workbench.plots.sheet import SheetRow, contact_sheet_figure
+from workbench.plots.style import DARK, LIGHT, Theme, to_png, to_svg
+from workbench.plots.tradeoff import tradeoff_figure
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Panel",
+    "SheetRow",
+    "Theme",
+    "contact_sheet_figure",
+    "curves_figure",
+    "diversity_figure",
+    "length_heatmap",
+    "tag_heatmap",
+    "to_png",
+    "to_svg",
+    "tradeoff_figure",
+]

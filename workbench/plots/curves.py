@@ -1,0 +1,170 @@
+"""Curves over the conditioning scale: one metric, or diversity across seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from workbench.plots.style import (
+    LIGHT,
+    SMALL,
+    Theme,
+    by_length,
+    label_axes,
+    new_figure,
+    padded_limits,
+    say_empty,
+    scale_ticks,
+    series_style,
+    style_axes,
+    style_legend,
+    tags_label,
+    title_axes,
+    with_direction,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCALE_LABEL = "Conditioning scale"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of curves.
+
+    table: columns length, scale, mean, low, high (as `analysis.curve` returns for one control).
+    label, unit, higher_is_better: what stands on the vertical axis (None: there is no better).
+    chance, ceiling: where the two reference lines lie; None or NaN leaves a line out.
+    title: above the panel.
+    include: a value which the vertical axis must reach, such as 0 for a distance.
+    """
+
+    table: pd.DataFrame
+    label: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    chance: float | None = None
+    ceiling: float | None = None
+    title: str = ""
+    include: float | None = None
+
+
+def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int = 2) -> Figure:
+    """Draw metrics over the conditioning scale: one curve with its interval per prompt length.
+
+    All panels share one legend, so a prompt length looks the same in all of them.
+    """
+    count = max(1, len(panels))
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    figure = new_figure(5.2 * columns, 4.0 * rows + 0.35, theme)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    lengths = sorted({int(n) for panel in panels for n in panel.table["length"]})
+    handles: dict[str, Line2D] = {}
+    for axes, panel in zip(grid, panels, strict=False):
+        handles |= _draw_panel(axes, panel, lengths, theme)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    if handles:
+        order = [tags_label(n) for n in lengths if tags_label(n) in handles]
+        legend = figure.legend(
+            [handles[name] for name in order],
+            order,
+            loc="outside upper left",
+            ncols=min(len(order), 5),
+            handlelength=2.6,
+            columnspacing=1.4,
+        )
+        style_legend(legend, theme)
+    return figure
+
+
+def diversity_figure(
+    looks: pd.DataFrame,
+    structure: pd.DataFrame,
+    *,
+    structure_label: str = "control maps",
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw how much pictures that differ only in their seed differ, over the scale.
+
+    Args:
+        looks: columns length, scale, mean, low, high of the CLIP distance between seeds.
+        structure: the same of the distance between control maps.
+        structure_label: which maps those are, for the axis.
+    """
+    apart = f"Distance between seeds' {structure_label}"
+    panels = [
+        Panel(
+            looks,
+            "CLIP distance between seeds",
+            "1 − cosine",
+            title="Diversity of looks",
+            include=0,
+        ),
+        Panel(structure, apart, title="Diversity of structure", include=0),
+    ]
+    return curves_figure([p for p in panels if len(p.table)] or panels[:1], theme=theme)
+
+
+def _draw_panel(
+    axes: Axes, panel: Panel, lengths: Sequence[int], theme: Theme
+) -> dict[str, Line2D]:
+    style_axes(axes, theme)
+    label_axes(
+        axes, SCALE_LABEL, with_direction(panel.label, panel.higher_is_better, panel.unit), theme
+    )
+    title_axes(axes, panel.title, theme)
+    table = panel.table.dropna(subset=["mean"])
+    if table.empty:
+        say_empty(axes, "Nothing was measured.", theme)
+        return {}
+    handles: dict[str, Line2D] = {}
+    means = table["mean"].to_numpy(dtype=float)
+    for length, group in by_length(table):
+        style = series_style(lengths.index(length), theme)
+        x = group["scale"].to_numpy(dtype=float)
+        low, high = group["low"].to_numpy(dtype=float), group["high"].to_numpy(dtype=float)
+        axes.fill_between(x, low, high, color=style.colour, alpha=0.15, lw=0, zorder=2)
+        name = tags_label(length)
+        (handles[name],) = axes.plot(
+            x, group["mean"], color=style.colour, ls=style.line, lw=1.9, marker=style.marker, ms=6,
+            mec=theme.paper, mew=0.8, zorder=3, label=name, gid=f"length-{length}",
+        )  # fmt: skip
+    lines = [
+        v
+        for v in (panel.chance, panel.ceiling, panel.include)
+        if v is not None and math.isfinite(v)
+    ]
+    reach = max(0.6 * float(np.ptp(means)), 0.08 * float(np.abs(means).max()))
+    ends = table[["low", "high"]].to_numpy(dtype=float).ravel()
+    ends = np.clip(ends, means.min() - reach, means.max() + reach)
+    limits = padded_limits([*means, *ends, *lines])
+    if limits is not None:
+        axes.set_ylim(*limits)
+    scale_ticks(axes, sorted({float(s) for s in table["scale"]}))
+    _draw_references(axes, panel, theme)
+    return handles
+
+
+def _draw_references(axes: Axes, panel: Panel, theme: Theme) -> None:
+    """Dashed lines for chance and ceiling, named outside the data at the right-hand edge."""
+    low, high = axes.get_ylim()
+    for value, name in ((panel.chance, "chance"), (panel.ceiling, "ceiling")):
+        if value is None or not math.isfinite(value):
+            continue
+        axes.axhline(value, color=theme.muted, lw=0.9, ls=(0, (4, 3)), zorder=1.2, gid=name)
+        nearer_top = value > (low + high) / 2
+        axes.annotate(
+            name, (1, value), (-2, 3 if nearer_top else -3), textcoords="offset points",
+            xycoords=("axes fraction", "data"), ha="right", va="bottom" if nearer_top else "top",
+            color=theme.muted, fontsize=SMALL - 1, parse_math=False,
+        )  # fmt: skip

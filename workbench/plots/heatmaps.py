@@ -1,0 +1,206 @@
+"""Heat maps over the conditioning scale: prompt lengths, or single tags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from workbench.plots.curves import SCALE_LABEL
+from workbench.plots.style import (
+    BODY,
+    LIGHT,
+    SMALL,
+    Theme,
+    clean_text,
+    direction,
+    label_axes,
+    new_figure,
+    number,
+    say_empty,
+    style_axes,
+    tags_label,
+    title_axes,
+    with_direction,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FELL, ROSE = "▼", "▲"
+
+
+def length_heatmap(
+    table: pd.DataFrame,
+    *,
+    label: str,
+    unit: str = "",
+    higher_is_better: bool | None = None,
+    limits: tuple[float, float] | None = None,
+    title: str = "",
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw the mean of a metric for every prompt length (rows) and scale (columns).
+
+    Args:
+        table: columns length, scale, mean (as `analysis.curve` returns for one control type).
+        limits: ends of the colour scale, for figures to be compared; None takes the data's.
+    """
+    data = table.dropna(subset=["mean"])
+    lengths = sorted({int(n) for n in table["length"]}, reverse=True)
+    scales = sorted({float(s) for s in table["scale"]})
+    figure = new_figure(1.9 + 0.8 * max(len(scales), 4), 1.5 + 0.5 * max(len(lengths), 3), theme)
+    axes = figure.add_subplot()
+    _prepare(axes, theme, title=title, y="Prompt length")
+    if data.empty:
+        say_empty(axes, "Nothing was measured.", theme)
+        return figure
+    values = _pivot(data, "length", lengths, scales, "mean")
+    low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
+    norm = Normalize(low, high if high > low else low + 1e-9)
+    _draw(
+        figure, axes, values, _texts(values), scales, [tags_label(n) for n in lengths],
+        colormaps["cividis"], norm, with_direction(label, higher_is_better, unit), theme,
+    )  # fmt: skip
+    return figure
+
+
+def tag_heatmap(
+    table: pd.DataFrame,
+    slopes: pd.DataFrame | None = None,
+    *,
+    label: str = "score of the tag",
+    title: str = "",
+    limit: int = 40,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw which words the control overrides: how the score of each tag moves with the scale.
+
+    Cells show the score; their colour is its change from the smallest scale. The tag which loses
+    most stands on top, and a triangle marks tags whose slope clearly falls (▼) or rises (▲).
+
+    Args:
+        table: columns tag, scale, mean (as `analysis.per_tag` returns for one control type).
+        slopes: columns tag, slope, direction (as `analysis.tag_slopes` returns); gives order and
+            marks. Without it tags are ordered by their change from the first to the last scale.
+        limit: the largest number of tags shown.
+    """
+    data = table.dropna(subset=["mean"])
+    scales = sorted({float(s) for s in data["scale"]})
+    tags = _tag_order(data, slopes)[:limit]
+    figure = new_figure(2.9 + 0.8 * max(len(scales), 4), 1.5 + 0.42 * max(len(tags), 3), theme)
+    axes = figure.add_subplot()
+    _prepare(axes, theme, title=title, y="Tag (most overridden first)")
+    if not tags:
+        say_empty(axes, "No tag was scored.", theme)
+        return figure
+    values = _pivot(data, "tag", tags, scales, "mean")
+    change = values - values[:, :1]
+    reach = float(np.nanmax(np.abs(change))) if np.isfinite(change).any() else 0.0
+    reach = max(reach, 0.05)
+    marks = {}
+    if slopes is not None and len(slopes):
+        sign = {"falls": FELL, "rises": ROSE}
+        marks = {str(r["tag"]): sign.get(str(r["direction"]), "") for _, r in slopes.iterrows()}
+    names = [f"{clean_text(tag, 28)} {marks.get(tag, '') or '   '}" for tag in tags]
+    words = f"Change since scale {number(scales[0])}\n({direction(True)})"
+    _draw(
+        figure, axes, change, _texts(values), scales, names, _diverging(theme),
+        TwoSlopeNorm(0.0, -reach, reach), words, theme,
+    )  # fmt: skip
+    axes.set_xlabel(
+        f"{SCALE_LABEL}\nnumbers: {clean_text(label)} at that scale;  "
+        f"{FELL} clearly falls,  {ROSE} clearly rises",
+        fontsize=BODY, color=theme.ink, parse_math=False,
+    )  # fmt: skip
+    return figure
+
+
+def _diverging(theme: Theme) -> Colormap:
+    """Orange for loss, purple for gain; the middle is as light or dark as the paper."""
+    if theme.name == "light":
+        return colormaps["PuOr"]
+    stops = ["#F08A24", "#8A4B12", theme.grid, "#5D4E9C", "#A999E8"]
+    return LinearSegmentedColormap.from_list("loss-gain-dark", stops)
+
+
+def _tag_order(data: pd.DataFrame, slopes: pd.DataFrame | None) -> list[str]:
+    """Tags, the one that loses most first; ties keep the order of the table."""
+    tags = [str(tag) for tag in dict.fromkeys(data["tag"])]
+    if slopes is not None and len(slopes):
+        loss = {str(r["tag"]): float(r["slope"]) for _, r in slopes.iterrows()}
+    else:
+        loss = {}
+        for tag, group in data.groupby("tag"):
+            means = group.sort_values("scale")["mean"].to_numpy(dtype=float)
+            loss[str(tag)] = float(means[-1] - means[0])
+    return sorted(tags, key=lambda tag: loss.get(tag, math.inf))
+
+
+def _prepare(axes: Axes, theme: Theme, *, title: str, y: str) -> None:
+    style_axes(axes, theme, grid=False)
+    label_axes(axes, SCALE_LABEL, y, theme)
+    title_axes(axes, title, theme)
+
+
+def _pivot(
+    data: pd.DataFrame, key: str, rows: Sequence[object], scales: Sequence[float], column: str
+) -> np.ndarray:
+    """Means as a rows × scales array, NaN where nothing was measured."""
+    table = data.pivot_table(index=key, columns="scale", values=column, aggfunc="mean")
+    return table.reindex(index=list(rows), columns=list(scales)).to_numpy(dtype=float)
+
+
+def _texts(values: np.ndarray) -> list[list[str]]:
+    size = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2
+    return [
+        ["–" if not math.isfinite(v) else f"{v:.{digits}f}".replace("-", "−") for v in row]
+        for row in values
+    ]
+
+
+def _draw(
+    figure: Figure,
+    axes: Axes,
+    values: np.ndarray,
+    texts: Sequence[Sequence[str]],
+    scales: Sequence[float],
+    names: Sequence[str],
+    colours: Colormap,
+    norm: Normalize,
+    bar_label: str,
+    theme: Theme,
+) -> None:
+    """Cells with their figures in ink that contrasts, hatched where nothing was measured."""
+    axes.patch.set_hatch("////")
+    axes.patch.set_edgecolor(theme.grid)
+    image = axes.imshow(
+        np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto", origin="upper"
+    )
+    for i, row in enumerate(texts):
+        for j, text in enumerate(row):
+            red, green, blue, _ = colours(norm(values[i, j])) if text != "–" else (1, 1, 1, 1)
+            bright = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+            ink = theme.muted if text == "–" else "#111111" if bright > 0.22 else "#ffffff"
+            axes.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=ink,
+                      parse_math=False)  # fmt: skip
+    axes.set_xticks(range(len(scales)), [number(s) for s in scales])
+    axes.set_yticks(range(len(names)), list(names), parse_math=False)
+    axes.tick_params(length=0)
+    for edge in np.arange(0.5, len(scales) - 0.5):
+        axes.axvline(edge, color=theme.paper, lw=1.5)
+    for edge in np.arange(0.5, len(names) - 0.5):
+        axes.axhline(edge, color=theme.paper, lw=1.5)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=SMALL, length=2)
+    bar.set_label(bar_label, fontsize=SMALL, color=theme.ink, parse_math=False)
