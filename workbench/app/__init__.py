@@ -1,0 +1,66 @@
+"""The notebook app: `Workbench()` in a cell shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.app import html
+from workbench.app.session import Engine, Offer, Session
+from workbench.app.state import AppState, Choice, Picture, Row, Screen, StudyRun
+from workbench.app.views import Chooser, PictureView, StudyView
+from workbench.app.worker import Task, TaskState, Worker
+
+__all__ = [
+    "AppState",
+    "Choice",
+    "Engine",
+    "Offer",
+    "Picture",
+    "Row",
+    "Screen",
+    "Session",
+    "StudyRun",
+    "Task",
+    "TaskState",
+    "Workbench",
+    "Worker",
+]
+
+
+class Workbench(widgets.VBox):
+    """The whole app as one widget. `session` can do by code all that the buttons do.
+
+    runs: folder for run folders and saved studies, created when needed.
+    engine: the embedded models unless given.
+    """
+
+    def __init__(
+        self, runs: str | Path = "runs", *, engine: Engine | None = None, **options: Any
+    ) -> None:
+        if engine is None:
+            from workbench.app.engine import ModelEngine
+
+            engine = ModelEngine()
+        self.session = Session(engine, Path(runs))
+        message = widgets.HTML()
+        message.add_class("wb-message")
+
+        def tell(text: str) -> None:
+            message.value = html.note(text)
+
+        self.chooser = Chooser(self.session, tell)
+        self.pictures = PictureView(self.session, tell)
+        self.study = StudyView(self.session, tell)
+        upper = widgets.HBox(
+            [self.chooser.box, self.pictures.box], layout={"flex_flow": "row wrap"}
+        )
+        title = widgets.HTML(html.STYLE + html.caption("The demo study"))
+        super().__init__([upper, title, self.study.box, message], **options)
+        self.add_class("wb-app")
+        for view in (self.chooser, self.pictures, self.study):
+            view.start()
+        self.session.draw()
+        self.session.show_earlier_run()

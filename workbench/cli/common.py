@@ -61,10 +61,9 @@ def networks_for(control: Control[Any], family: str) -> Networks:
     """The networks which the control needs, lent by a family; nothing loads if it needs none."""
     if not control.needs:
         return {}
-    from workbench.families import ModelShelf, get_family
+    from workbench.families.loading import ModelShelf
 
-    chosen = get_family(family)
-    return ModelShelf(chosen, next(iter(chosen.base))).networks()
+    return ModelShelf(family).networks()
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,206 @@
+"""The app's way to the rooms below: one picture is a study of one cell, the demo is a study file.
+
+Models load when the first picture is drawn, on the worker thread, and stay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.app.session import Offer
+from workbench.app.state import Choice, Picture, Row
+from workbench.controls import CONTROL_NAMES, get_control
+from workbench.families import Family, LocateError, get_family
+from workbench.families.locate import locate
+from workbench.generation.cancel import CancelToken
+from workbench.paths import data_dir
+from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
+
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+    from workbench.measuring.cache import ReferenceCache
+    from workbench.measuring.measurer import Measurer
+
+SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PLOT_DPI = 90
+
+
+class EngineError(RuntimeError):
+    """A picture could not be made; the message says why."""
+
+
+class ModelEngine:
+    """Follows `workbench.app.session.Engine` with real models.
+
+    family: a family or its name. models_dir: where its models lie, if not the usual place.
+    study: the demo study; its prompt, sources and settings are also those of single pictures.
+    """
+
+    def __init__(
+        self,
+        family: Family | str = "paperdoll",
+        *,
+        models_dir: str | Path | None = None,
+        study: str | Path | None = None,
+    ) -> None:
+        self.family = get_family(family) if isinstance(family, str) else family
+        self.models_dir = models_dir
+        self.study_path = Path(study) if study else data_dir() / "studies" / "demo.yaml"
+
+    @cached_property
+    def demo(self) -> Study:
+        """The demo study."""
+        return Study.from_yaml(self.study_path, choices=self._choices)
+
+    @cached_property
+    def shelf(self) -> ModelShelf:
+        """The family's models; used by the worker thread only."""
+        from workbench.families.loading import ModelShelf
+
+        return ModelShelf(self.family, models_dir=self.models_dir)
+
+    @cached_property
+    def _choices(self) -> Choices:
+        offered = FamilyChoice(tuple(self.family.base), tuple(self.family.controlnets))
+        return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
+
+    @cached_property
+    def _references(self) -> ReferenceCache:
+        from workbench.measuring.cache import ReferenceCache
+
+        return ReferenceCache()
+
+    def missing(self) -> str:
+        """One sentence if a model of the family is not on this disk, else ""."""
+        family = self.family
+        refs = [*family.base.values(), *family.controlnets.values(), family.clip]
+        try:
+            for ref in [*refs, *family.networks.values()]:
+                locate(ref, self.models_dir)
+        except LocateError as error:
+            return f"No pictures can be drawn yet: {error}."
+        return ""
+
+    def offer(self) -> Offer:
+        """The demo's sources, more rendered scenes, pictures in data/sources; known controls."""
+        names = [name for name in self.family.controlnets if name in CONTROL_NAMES]
+        folder = data_dir() / "sources"
+        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
+        scenes = SCENES if self.family.world == "paperdoll" else ()
+        sources = dict.fromkeys([*self.demo.sources, *scenes, *map(str, files)])
+        controls = {name: get_control(name).label for name in names}
+        return Offer(tuple(sources), controls, self.demo.prompt)
+
+    def study(self, choice: Choice) -> Study:
+        """The study whose pictures include that of the choice."""
+        values = self.demo.model_dump(mode="json")
+        prefix = choice.kept == choice.prompt[: len(choice.kept)]
+        extra = {} if prefix else {"insufficient": list(choice.kept)}
+        values |= {
+            "name": "from notebook",
+            "base": [self.demo.base[0]],
+            "sources": [choice.source],
+            "controls": [{"type": choice.control}],
+            "prompt": list(choice.prompt),
+            "lengths": [len(choice.kept)] if prefix else [],
+            "shortening": {"method": "prefix"},
+            "extra_prompts": extra,
+            "scales": [choice.scale],
+            "seeds": [choice.seed],
+        }
+        return Study.from_dict(values, folder=self.demo.folder, choices=self._choices)
+
+    def study_yaml(self, choice: Choice) -> str:
+        """A study file that reproduces the picture of this choice."""
+        study = self.study(choice)
+        note = "# The picture on the notebook's screen.\n"
+        if study.extra_prompts:
+            note += "# It is the one with the prompt called insufficient; the other has all tags.\n"
+        return note + study.to_yaml()
+
+    def draw(self, choice: Choice, cancel: CancelToken) -> Picture | None:
+        """Generate and measure one picture; None if cancelled. EngineError if it failed."""
+        from workbench.generation import generate
+
+        started = time.perf_counter()
+        plan = self._one_cell(choice)
+        (cell,), (trial,) = plan.cells, plan.trials
+        measurer = self._measurer(plan)
+        results = generate([trial], measurer.source_maps, self.shelf, batch_size=1, cancel=cancel)
+        sample = next(iter(results), None)
+        if sample is None or cancel.cancelled:
+            return None
+        if sample.image is None:
+            raise EngineError(sample.failed_reason)
+        return Picture(
+            choice=choice,
+            source=np.asarray(next(iter(plan.sources.values())).image),
+            control_map=measurer.source_maps[cell.map_key].picture,
+            image=sample.image,
+            rows=_rows(measurer, trial.id, sample.image),
+            seconds=time.perf_counter() - started,
+        )
+
+    def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
+        """Run the demo study into a folder; goes on with what the folder already holds."""
+        from workbench.sweep import run_study
+
+        run_study(self.demo, folder, shelf=self.shelf, progress=progress, cancel=cancel)
+
+    def plot(self, folder: Path) -> bytes:
+        """The trade-off plot of what a run folder holds, as PNG; b"" if that is nothing."""
+        from workbench.analysis import sweet_spot, tradeoff
+        from workbench.plots import to_png, tradeoff_figure
+        from workbench.store import RunFolder
+
+        frame = RunFolder.open(folder).rebuild_index()
+        if frame.empty:
+            return b""
+        labels = {name: get_control(name).label for name in frame["control"].unique()}
+        spots = sweet_spot(frame, draws=200)
+        figure = tradeoff_figure(tradeoff(frame), spots, control_labels=labels)
+        return to_png(figure, dpi=PLOT_DPI)
+
+    def _one_cell(self, choice: Choice) -> Plan:
+        study = self.study(choice)
+        plan = make_plan(study, resolution=self.family.resolution, choices=self._choices)
+        cell = next(cell for cell in plan.cells if cell.variant.tags == choice.kept)
+        trials = tuple(trial for trial in plan.trials if trial.id == cell.trial_id)
+        return replace(plan, cells=(cell,), trials=trials)
+
+    def _measurer(self, plan: Plan) -> Measurer:
+        from workbench.measuring.measurer import Measurer
+
+        measurer = Measurer(plan, self.shelf)
+        measurer.references.cache = self._references
+        return measurer
+
+
+def _rows(measurer: Measurer, trial_id: str, image: np.ndarray) -> tuple[Row, ...]:
+    from workbench.measuring.specs import metric_spec
+
+    (measured,) = measurer.measure([(trial_id, image)])
+    rows = []
+    for reading in measured.rows:
+        kind, _, tag = reading["metric"].partition(":")
+        if kind == "tag_obeyed":
+            continue
+        spec = metric_spec(reading["metric"])
+        rows.append(
+            Row(
+                label=f"Tag: {tag}" if tag else spec.label,
+                value=reading["value"],
+                adherence=reading["adherence"],
+                higher_is_better=spec.higher_is_better,
+                reason=reading["reason"],
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,70 @@
+"""Small pieces of HTML for the app. Every text from outside goes through `escape`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from workbench.app.state import Row, StudyRun
+
+STYLE = """<style>
+.wb-table {border-collapse: collapse; font-size: 13px; line-height: 1.35}
+.wb-table td, .wb-table th {padding: 2px 10px 2px 0; text-align: left; vertical-align: top}
+.wb-table td.wb-number {text-align: right; font-variant-numeric: tabular-nums}
+.wb-quiet {opacity: .7}
+.wb-picture img {border-radius: 3px}
+.wb-tags .widget-toggle-button {width: auto}
+</style>"""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The figures of one picture: name, value, adherence, direction or the reason for no value."""
+    if not rows:
+        return ""
+    head = "<tr><th>Figure</th><th>Value</th><th>Adherence</th><th></th></tr>"
+    return f'<table class="wb-table">{head}{"".join(map(_line, rows))}</table>'
+
+
+def _line(row: Row) -> str:
+    cells = "".join(
+        f'<td class="wb-number">{_number(value)}</td>' for value in (row.value, row.adherence)
+    )
+    if row.reason:
+        note = escape(row.reason)
+    elif row.higher_is_better is None:
+        note = ""
+    else:
+        note = "higher is better" if row.higher_is_better else "lower is better"
+    return f'<tr><td>{escape(row.label)}</td>{cells}<td class="wb-quiet">{note}</td></tr>'
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def caption(title: str, text: str = "") -> str:
+    """A bold title over a line of text."""
+    return f"<b>{escape(title)}</b><br><span class='wb-quiet'>{escape(text) or '&nbsp;'}</span>"
+
+
+def note(text: str) -> str:
+    """One line of plain text."""
+    return f"<span>{escape(text)}</span>"
+
+
+def progress_text(study: StudyRun) -> str:
+    """How far a study has come, as plain text: "generating: 12 of 184 pictures, 2 min left"."""
+    if not study.running and not study.total:
+        return ""
+    if not study.total:
+        return f"{study.phase} …"
+    text = f"{study.phase}: {study.done} of {study.total} pictures"
+    if study.running and not math.isnan(study.seconds_left):
+        text += f", {_time(study.seconds_left)} left"
+    return text
+
+
+def _time(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
