@@ -1,0 +1,133 @@
+"""Protects the meaning of a prompt: order, nesting of shortened ones, nothing lost or invented."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.prompts import (
+    PromptVariant,
+    join_tags,
+    leave_one_out,
+    parse_tags,
+    shorten,
+    shortened_variant,
+)
+
+FOUNDING = "a girl, long hair, blond hair, black eyes, black coat, winter, snow"
+TAGS = tuple(FOUNDING.split(", "))
+
+tag_lists = st.lists(
+    st.text("abc é-", min_size=1).map(lambda s: " ".join(s.split())).filter(bool),
+    unique=True,
+    max_size=9,
+)
+
+
+def test_the_founding_prompt_is_seven_tags_and_back() -> None:
+    assert parse_tags(FOUNDING) == TAGS
+    assert join_tags(TAGS) == FOUNDING
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("", ()),
+        (" , ,\n,", ()),
+        ("  a   girl ,\tsnow", ("a girl", "snow")),
+        ("a girl\nsnow\r\nwinter", ("a girl", "snow", "winter")),
+        ("a girl, snow, a girl", ("a girl", "snow")),
+        ("Snow, snow", ("Snow", "snow")),
+        ("a girl，snow", ("a girl", "snow")),
+        ("<b>, $x$", ("<b>", "$x$")),
+    ],
+)
+def test_parsing_cleans_up(text: str, tags: tuple[str, ...]) -> None:
+    assert parse_tags(text) == tags
+
+
+@given(tag_lists)
+def test_parsing_undoes_joining(tags: list[str]) -> None:
+    assert parse_tags(join_tags(tags)) == tuple(tags)
+
+
+def test_prefix_keeps_the_first_tags() -> None:
+    assert shorten(TAGS, 3) == ("a girl", "long hair", "blond hair")
+    assert shorten(TAGS, 0) == ()
+    assert shorten(TAGS, 7) == TAGS
+
+
+@given(tag_lists, st.integers(0, 2**40))
+def test_random_choices_are_nested_and_keep_the_order(tags: list[str], seed: int) -> None:
+    chosen = [shorten(tags, length, "random", seed) for length in range(len(tags) + 1)]
+    for length, kept in enumerate(chosen):
+        assert len(kept) == length
+        assert list(kept) == sorted(kept, key=tags.index)
+    for shorter, longer in pairwise(chosen):
+        assert set(shorter) < set(longer)
+
+
+def test_random_choices_depend_on_the_seed_and_never_on_the_day() -> None:
+    assert len({shorten(TAGS, 3, "random", seed) for seed in range(50)}) > 10
+    # A stored study must mean the same prompts next year, so the very choice is pinned.
+    assert shorten(TAGS, 3, "random", 0) == ("blond hair", "black eyes", "winter")
+
+
+def test_every_tag_is_chosen_about_equally_often() -> None:
+    counts = dict.fromkeys(TAGS, 0)
+    for seed in range(2000):
+        for tag in shorten(TAGS, 3, "random", seed):
+            counts[tag] += 1
+    assert min(counts.values()) > 0.85 * 2000 * 3 / 7
+    assert max(counts.values()) < 1.15 * 2000 * 3 / 7
+
+
+@pytest.mark.parametrize("length", [-1, 8])
+def test_a_length_out_of_range_is_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="between 0 and 7"):
+        shorten(TAGS, length)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        shorten(TAGS, 3, "suffix")  # type: ignore[arg-type]
+
+
+def test_a_variant_knows_what_it_lacks() -> None:
+    variant = shortened_variant(TAGS, 5)
+    assert variant.text == "a girl, long hair, blond hair, black eyes, black coat"
+    assert variant.dropped == ("winter", "snow")
+    assert (variant.label, variant.length, variant.setting) == ("5 tags", 5, "length")
+    assert shortened_variant(TAGS, 1).label == "1 tag"
+    assert shortened_variant(TAGS, 0).text == ""
+
+
+def test_leave_one_out_drops_each_tag_once() -> None:
+    variants = leave_one_out(TAGS)
+    assert [variant.dropped for variant in variants] == [(tag,) for tag in TAGS]
+    for variant in variants:
+        assert variant.length == 6
+        assert set(variant.tags) | set(variant.dropped) == set(TAGS)
+    assert variants[1].label == "without long hair"
+    assert leave_one_out(()) == ()
+
+
+def test_a_variant_cannot_lie_about_its_length() -> None:
+    with pytest.raises(ValueError, match="length 2"):
+        PromptVariant("x", ("a girl",), 2)
+
+
+def test_prompts_load_nothing_heavy() -> None:
+    code = (
+        "import sys, workbench.prompts, workbench.metrics.spec, workbench.controls, "
+        "workbench.images, workbench.controls.canny, workbench.controls.depth, "
+        "workbench.controls.compare;"
+        "print([m for m in ('torch', 'cv2', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
