@@ -1,0 +1,113 @@
+"""Protects the table of measurements: it holds what the records hold, and can be rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.store import COLUMNS, RunFolder, StoreError
+from workbench.study import Plan, Trial
+
+Fill = Callable[..., None]
+
+
+def test_rebuilt_and_written_are_equal(run: RunFolder, fill: Fill) -> None:
+    fill(run)
+    built = run.rebuild_index()
+    pd.testing.assert_frame_equal(run.read_index(), built)
+    (run.path / "measurements.parquet").unlink()
+    pd.testing.assert_frame_equal(run.read_index(), built)
+    assert (run.path / "measurements.parquet").is_file()
+
+
+def test_the_order_of_writing_does_not_matter(
+    run: RunFolder, plan: Plan, fill: Fill, tmp_path: Path
+) -> None:
+    fill(run)
+    other = RunFolder(tmp_path / "other")
+    fill(other, plan.trials[::-1])
+    pd.testing.assert_frame_equal(run.rebuild_index(), other.rebuild_index())
+
+
+def test_every_cell_has_its_facts_and_readings(run: RunFolder, plan: Plan, fill: Fill) -> None:
+    fill(run)
+    frame = run.rebuild_index()
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(frame) == 2 * len(plan.cells)
+    cells = {cell.id: cell for cell in plan.cells}
+    for row in frame.to_dict("records"):
+        cell = cells[row["cell"]]
+        assert row["trial"] == cell.trial_id
+        assert (row["source"], row["control"], row["base"]) == (
+            cell.source,
+            cell.control,
+            cell.base,
+        )
+        assert (row["scale"], row["seed"]) == (cell.scale, cell.seed)
+        assert (row["setting"], row["length"], row["prompt"], row["full_prompt"]) == (
+            "length",
+            cell.variant.length,
+            cell.variant.text,
+            "a girl, snow",
+        )
+        assert (row["tokens"], row["truncated"]) == (5, False)
+        if row["metric"] == "canny_f1":
+            assert row["value"] == pytest.approx(int(cell.id, 16) / 2**64, abs=1e-6)
+            assert row["reason"] == ""
+        else:
+            assert np.isnan(row["value"]) and row["reason"] == "the prompt is empty"
+    # A scale of 0 is one picture, yet a cell of each control.
+    assert set(frame[frame["scale"] == 0]["control"]) == {"depth", "canny"}
+
+
+def test_cells_of_an_earlier_study_can_be_left_out(run: RunFolder, plan: Plan, fill: Fill) -> None:
+    fill(run)
+    wanted = {cell.id for cell in plan.cells if cell.control == "depth"}
+    assert set(run.rebuild_index(wanted)["cell"]) == wanted
+
+
+def test_an_empty_run_has_an_empty_table_with_types(run: RunFolder) -> None:
+    frame = run.read_index()
+    assert len(frame) == 0 and list(frame.columns) == list(COLUMNS)
+    assert frame["value"].dtype == np.float64 and frame["length"].dtype == np.int64
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 nonsense PAR1"])
+def test_a_damaged_table_is_built_anew(run: RunFolder, fill: Fill, damage: bytes) -> None:
+    fill(run)
+    built = run.rebuild_index()
+    (run.path / "measurements.parquet").write_bytes(damage)
+    pd.testing.assert_frame_equal(run.read_index(), built)
+
+
+def test_a_table_with_other_columns_is_built_anew(run: RunFolder, fill: Fill) -> None:
+    fill(run)
+    built = run.rebuild_index()
+    built.drop(columns="reason").to_parquet(run.path / "measurements.parquet")
+    pd.testing.assert_frame_equal(run.read_index(), built)
+
+
+def test_a_reading_of_the_wrong_type_is_named(
+    run: RunFolder, plan: Plan, image: Callable[[Trial], np.ndarray]
+) -> None:
+    trial = plan.trials[0]
+    row: dict[str, Any] = {"cell": "c", "metric": "m", "value": "high"}
+    run.write_trial(trial, image(trial), {}, [row])
+    with pytest.raises(StoreError, match="wrong type"):
+        run.rebuild_index()
+
+
+def test_unknown_tokens_survive(
+    run: RunFolder, plan: Plan, image: Callable[[Trial], np.ndarray]
+) -> None:
+    trial = plan.trials[0]
+    row: dict[str, Any] = {"cell": "c", "metric": "m", "value": 1.0}
+    run.write_trial(trial, image(trial), {}, [row])
+    built = run.rebuild_index()
+    assert built["tokens"].isna().all()
+    pd.testing.assert_frame_equal(run.read_index(), built)
