@@ -161,13 +161,19 @@ class ModelEngine:
         from workbench.plots import to_png, tradeoff_figure
         from workbench.store import RunFolder
 
-        frame = RunFolder.open(folder).rebuild_index()
+        frame = RunFolder.open(folder).rebuild_index(self._demo_cells)
         if frame.empty:
             return b""
         labels = {name: get_control(name).label for name in frame["control"].unique()}
         spots = sweet_spot(frame, draws=200)
         figure = tradeoff_figure(tradeoff(frame), spots, control_labels=labels)
         return to_png(figure, dpi=PLOT_DPI)
+
+    @cached_property
+    def _demo_cells(self) -> frozenset[str]:
+        resolution = self.family.resolution
+        plan = make_plan(self.demo, resolution=resolution, choices=self._choices)
+        return frozenset(cell.id for cell in plan.cells)
 
     def _one_cell(self, choice: Choice) -> Plan:
         study = self.study(choice)

@@ -46,6 +46,9 @@ def train(
         int | None, typer.Option(min=1, help="Optimiser steps of the stage, if not its own.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads to use.")] = 2,
+    scenes: Annotated[
+        int | None, typer.Option(min=64, help="Learn from only so many scenes, to try a stage out.")
+    ] = None,
 ) -> None:
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
     from workbench.families import get_family
@@ -56,7 +59,15 @@ def train(
         raise Refusal(f"{family} is not trained here: it has no world of its own")
     if stage not in stage_names():
         raise Refusal(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    finished = run_stage(stage, work_dir, models_dir or family_models() / family, minutes=minutes)
+    finished = run_stage(
+        stage,
+        work_dir,
+        models_dir or family_models() / family,
+        minutes=minutes,
+        steps=steps,
+        threads=threads,
+        scenes=scenes,
+    )
     if not finished:
         typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
 

@@ -34,7 +34,7 @@ def run(
     study = Study.from_yaml(study_file)
     folder = out or Path("runs") / study.name
     if dry_run:
-        print_plan(study, folder)
+        print_plan(study, folder, batch_size)
         return
     from workbench.sweep import run_study
 
@@ -43,7 +43,10 @@ def run(
     if cancel.cancelled:
         typer.echo(f"Stopped. What is done is kept in {folder}; the same command goes on there.")
         raise typer.Exit(130)
-    typer.echo(f"Done: {run_folder.path}. Now: workbench report {run_folder.path}")
+    failed = sum(bool(record.failed) for record in run_folder.records())
+    if failed:
+        typer.echo(f"{failed} pictures failed; their records in {folder}/trials say why.", err=True)
+    typer.echo(f"Done: the run is in {folder}. Its report: workbench report {folder}")
 
 
 def report(
@@ -53,31 +56,50 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
-    from workbench.report import write_report
     from workbench.store import RunFolder
 
-    written = write_report(RunFolder.open(run_dir), output or run_dir / "report.html")
+    run_folder = RunFolder.open(run_dir)
+    from workbench.report import write_report
+
+    written = write_report(run_folder, output or run_dir / "report.html")
     typer.echo(f"Report: {written.resolve()}")
 
 
-def print_plan(study: Study, folder: Path) -> None:
-    """Print what running the study into `folder` would compute; loads no model."""
-    from workbench.families import get_family
-    from workbench.store import RunFolder
-    from workbench.study import make_plan
+def print_plan(study: Study, folder: Path, batch_size: int | None = None) -> None:
+    """Print what running the study into `folder` would compute, and about how long it would take.
 
-    plan = make_plan(study, resolution=get_family(study.family).resolution)
-    summary = plan.describe()
-    stored = RunFolder.open(folder) if (folder / "study.yaml").is_file() else None
-    cached = sum(stored.has(trial.id) for trial in plan.trials) if stored else 0
-    missing = summary.trials - cached
-    typer.echo(f"Study {study.name}: {summary.sources} sources, family {study.family}")
-    typer.echo(f"  cells                       {summary.cells:>7,}")
-    typer.echo(f"  pictures, one for each cell {summary.trials_before:>7,}")
-    typer.echo(f"  without identical ones      {summary.trials:>7,}")
-    typer.echo(f"    of them without a control {summary.text_only:>7,}")
-    typer.echo(f"  in {str(folder) + ' already':<24} {cached:>7,}")
-    typer.echo(f"  to generate                 {missing:>7,}")
+    Without a stored pace the models are loaded and timed for a few steps.
+    """
+    from workbench.families import LocateError
+    from workbench.sweep import dry_run
+
+    unknown = ""
+    try:
+        plan = dry_run(study, folder, batch_size=batch_size)
+    except LocateError as error:
+        plan = dry_run(study, folder, calibrate=False)
+        unknown = str(error)
+    typer.echo(f"Study {study.name}, family {study.family}, {len(study.sources)} sources")
+    lines = (
+        ("cells", f"{plan.cells:,}"),
+        ("pictures, one for each cell", f"{plan.trials_before:,}"),
+        ("pictures without identical ones", f"{plan.trials_after:,}"),
+        (f"already in {folder}", f"{plan.cached:,}"),
+        ("to generate", f"{plan.to_generate:,}"),
+        ("estimated time", _estimate(plan.seconds_estimate, plan.speed_from)),
+    )
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        typer.echo(f"  {name:<{width}}  {value}")
+    if unknown:
+        typer.echo(f"This study cannot run yet: {unknown}")
+
+
+def _estimate(seconds: float | None, origin: str) -> str:
+    if seconds is None:
+        return "unknown"
+    sources = {"stored": " (from this run's own pace)", "calibration": " (from a few timed steps)"}
+    return duration(seconds) + sources.get(origin, "")
 
 
 @contextmanager

@@ -1,0 +1,203 @@
+"""`workbench run` and the other commands, with the rooms below replaced where they would be slow.
+
+Protects: options reach the sweep, Ctrl-C cancels politely and keeps what is done, mistakes end
+with a clear message and exit code 2, faults keep their traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import run_command
+
+STUDY = """
+name: small
+sources: ["paperdoll:900001"]
+controls: [canny]
+prompt: a girl, long hair
+lengths: [1, 2]
+scales: [0, 1]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+class FakeSweep:
+    """Takes the place of `run_study`: reports progress and can be told what to do midway."""
+
+    def __init__(self, folder: Path, midway: Any = None, fails: Exception | None = None) -> None:
+        self.folder, self.midway, self.fails = folder, midway, fails
+        self.given: dict[str, Any] = {}
+        self.steps = 0
+
+    def __call__(self, study: Any, folder: Path, **options: Any) -> Any:
+        from workbench.store import RunFolder
+        from workbench.sweep import Progress
+
+        self.given = {"study": study, "folder": folder, **options}
+        for done in range(5):
+            if options["cancel"].cancelled:
+                break
+            options["progress"](Progress(done, 5, None if done == 0 else 5.0 - done, "generating"))
+            self.steps += 1
+            if done == 2 and self.midway:
+                self.midway()
+                time.sleep(0.05)
+        if self.fails:
+            raise self.fails
+        return RunFolder.create(folder, study)
+
+
+def replace_sweep(monkeypatch: pytest.MonkeyPatch, sweep: FakeSweep) -> FakeSweep:
+    import workbench.sweep
+
+    monkeypatch.setattr(workbench.sweep, "run_study", sweep)
+    return sweep
+
+
+def test_run_passes_its_options_on(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    done = run_command("run", study, "--out", tmp_path / "r", "--batch-size", 4)
+    assert done.code == 0 and str(tmp_path / "r") in done.out
+    assert sweep.given["study"].name == "small" and sweep.given["batch_size"] == 4
+    assert "generating" in done.err
+
+
+def test_the_run_folder_is_named_after_the_study(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    assert run_command("run", study).code == 0
+    assert sweep.given["folder"] == Path("runs/small")
+
+
+def test_ctrl_c_cancels_and_says_what_is_kept(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    interrupt = FakeSweep(tmp_path, midway=lambda: os.kill(os.getpid(), signal.SIGINT))
+    sweep = replace_sweep(monkeypatch, interrupt)
+    done = run_command("run", study, "-o", tmp_path / "r")
+    assert done.code == 130 and sweep.steps == 3
+    assert "kept" in done.out and "Traceback" not in done.err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_stops_at_once(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    replace_sweep(monkeypatch, FakeSweep(tmp_path, midway=twice))
+    begun = time.monotonic()
+    done = run_command("run", study, "-o", tmp_path / "r")
+    assert done.code == 130 and time.monotonic() - begun < 4
+    assert "Traceback" not in done.err
+
+
+def test_all_problems_of_a_study_are_printed(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(STUDY.replace("scales: [0, 1]", "scales: [-1]\nsteeps: 3"))
+    done = run_command("run", path)
+    assert done.code == 2 and done.out == ""
+    assert "scales" in done.err and "steeps" in done.err and "Traceback" not in done.err
+
+
+def test_errors_of_the_package_are_sentences(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.store import StoreError
+
+    replace_sweep(monkeypatch, FakeSweep(tmp_path, fails=StoreError("the disk is <full>")))
+    done = run_command("run", study, "-o", tmp_path / "r")
+    assert done.code == 2 and done.err.endswith("Error: the disk is <full>\n")
+
+
+def test_faults_of_the_program_keep_their_traceback(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_sweep(monkeypatch, FakeSweep(tmp_path, fails=ZeroDivisionError("a fault")))
+    with pytest.raises(ZeroDivisionError):
+        run_command("run", study, "-o", tmp_path / "r")
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = PermissionError(13, "Permission denied", "/somewhere/x.png")
+    replace_sweep(monkeypatch, FakeSweep(tmp_path, fails=error))
+    done = run_command("run", study, "-o", tmp_path / "r")
+    assert done.code == 2 and "/somewhere/x.png: Permission denied" in done.err
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path / "none"))
+    done = run_command("run", study, "--dry-run", "-o", tmp_path / "r")
+    assert done.code == 0
+    figures = {
+        " ".join(line.split()[:-1]): line.split()[-1]
+        for line in done.out.splitlines()
+        if line.startswith("  ")
+    }
+    assert figures["cells"] == "4" and figures["to generate"] == "4"
+    assert figures["estimated time"] == "unknown"
+    assert "cannot run yet" in done.out
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_that_is_no_run_has_no_report(tmp_path: Path) -> None:
+    done = run_command("report", tmp_path)
+    assert done.code == 2 and "run folder" in done.err and "Traceback" not in done.err
+
+
+def test_families_lists_what_the_catalogue_has() -> None:
+    done = run_command("families")
+    assert done.code == 0
+    assert "paperdoll" in done.out and "depth" in done.out and "canny" in done.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "paperdoll", "--stage", "nonsense"],
+        ["train", "nobody", "--stage", "vae"],
+        ["audit", "nobody"],
+    ],
+)
+def test_unknown_families_and_stages_are_refused(arguments: list[str]) -> None:
+    done = run_command(*arguments)
+    assert done.code == 2 and "there" in done.err and "Traceback" not in done.err
+
+
+def test_the_version_is_printed() -> None:
+    from importlib.metadata import version
+
+    assert run_command("--version").out.strip() == version("controlnet-workbench")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    from workbench.cli.common import duration
+
+    assert duration(seconds) == text
