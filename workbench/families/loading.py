@@ -102,14 +102,14 @@ class ModelShelf:
     def controlnet(self, control: str) -> Any:
         """The `ControlNetModel` of one control type."""
         if control not in self._common.controlnets:
-            from diffusers import ControlNetModel
-
             place = self._locate(self.family.controlnet_ref(control))
             with quiet_loading():
+                from diffusers import ControlNetModel
+
                 model = ControlNetModel.from_pretrained(
                     place.name,
                     use_safetensors=True,
-                    torch_dtype=DTYPES[self.dtype],
+                    **_dtype_keyword(self.dtype),
                     **place.keywords,
                 )
             self._common.controlnets[control] = _ready(model, self.device)
@@ -124,8 +124,9 @@ class ModelShelf:
         if self._common.clip is None:
             from workbench.families.clip_judge import load_clip
 
+            place = self._locate(self.family.clip)
             with quiet_loading():
-                self._common.clip = load_clip(self._locate(self.family.clip), self.device)
+                self._common.clip = load_clip(place, self.device)
         return self._common.clip
 
     def networks(self) -> Mapping[str, Network]:
@@ -199,14 +200,14 @@ class ModelShelf:
         return locate(ref, self.models_dir)
 
     def _load_base(self) -> Any:
-        from diffusers import StableDiffusionPipeline
-
         place = self._locate(self._base_ref)
         with quiet_loading():
+            from diffusers import StableDiffusionPipeline
+
             pipeline = StableDiffusionPipeline.from_pretrained(
                 place.name,
                 use_safetensors=True,
-                torch_dtype=DTYPES[self.dtype],
+                **_dtype_keyword(self.dtype),
                 safety_checker=None,
                 requires_safety_checker=False,
                 **place.keywords,
@@ -262,6 +263,14 @@ def _load_networks(place: Place, device: str) -> Mapping[str, Network]:
     if place.folder is None:
         raise FamilyError(f"{place.name}: a judge is loaded from a local folder only")
     return load_judge(place.folder).to(device).networks()
+
+
+def _dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
+    """The `from_pretrained` keyword for a dtype, which diffusers 0.42 renamed."""
+    import diffusers
+
+    major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
+    return {"dtype" if (major, minor) >= (0, 42) else "torch_dtype": DTYPES[dtype]}
 
 
 def _ready(model: Any, device: str) -> Any:

@@ -1,0 +1,64 @@
+"""Protects: one pipeline call never mixes what it cannot mix, and no trial is lost or doubled."""
+
+import dataclasses
+
+import pytest
+from tiny_models import make_trial
+
+from workbench.generation import BatchKey, plan_batches
+
+APART = {
+    "base": "ink",
+    "control": "canny",
+    "steps": 5,
+    "guidance_scale": 1.0,
+    "scheduler": "ddim",
+    "control_start": 0.2,
+    "control_end": 0.8,
+    "size": 128,
+}
+TOGETHER = {
+    "prompt": "other",
+    "negative_prompt": "other",
+    "seed": 9,
+    "scale": 0.3,
+    "source_sha256": "source-1",
+    "control_settings": '{"low":50}',
+}
+
+
+@pytest.mark.parametrize("field", APART)
+def test_settings_of_the_pipeline_call_keep_trials_apart(field: str) -> None:
+    trials = [make_trial(), make_trial(**{field: APART[field]})]
+    assert len(plan_batches(trials, 16)) == 2
+
+
+@pytest.mark.parametrize("field", TOGETHER)
+def test_what_differs_by_sample_shares_a_batch(field: str) -> None:
+    trials = [make_trial(), make_trial(**{field: TOGETHER[field]})]
+    assert len(plan_batches(trials, 16)) == 1
+
+
+def test_the_two_lists_cover_every_field_of_a_trial_but_the_family() -> None:
+    fields = {field.name for field in dataclasses.fields(make_trial())}
+    assert fields - {"family"} == set(APART) | set(TOGETHER)
+
+
+def test_every_trial_comes_once_and_batches_are_equal_as_can_be() -> None:
+    trials = [make_trial(seed=i, control=None if i % 3 == 0 else "depth") for i in range(50)]
+    batches = plan_batches(trials, 16)
+    assert sorted(t.seed for b in batches for t in b.trials) == list(range(50))
+    assert [len(b.trials) for b in batches] == [8, 9, 11, 11, 11]
+    assert all(b.key == BatchKey.of(t) for b in batches for t in b.trials)
+
+
+def test_scale_zero_needs_no_controlnet() -> None:
+    trials = [make_trial(scale=0.0, control_end=0.5), make_trial(control=None)]
+    (batch,) = plan_batches(trials, 4)
+    assert batch.key.control is None
+
+
+def test_nothing_to_do_and_bad_sizes() -> None:
+    assert plan_batches([], 4) == ()
+    with pytest.raises(ValueError, match="batch_size"):
+        plan_batches([make_trial()], 0)
