@@ -1,7 +1,8 @@
 """A Stable-Diffusion-shaped family with random weights, small enough to run in milliseconds.
 
 Written in the layout of a hub and in half precision, so that tests load it through the code that
-loads real models. The pictures mean nothing, but they depend on prompt, control, scale and seed as real ones do.
+loads real models. The pictures mean nothing, but they depend on prompt, control, scale and seed as
+real ones do.
 """
 
 from __future__ import annotations

@@ -1,0 +1,161 @@
+"""Protects: weights are loaded once, safely, and in the precision that was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import FAMILY, SIDE
+
+from workbench.families import FamilyError, LocateError
+from workbench.families.loading import ModelShelf, load_pipeline
+
+
+def test_pipelines_share_everything_but_the_controlnet(shelf: ModelShelf) -> None:
+    plain, depth, canny = (shelf.pipeline(name) for name in (None, "depth", "canny"))
+    assert type(plain).__name__ == "StableDiffusionPipeline"
+    assert type(depth).__name__ == "StableDiffusionControlNetPipeline"
+    for part in ("unet", "vae", "text_encoder", "tokenizer"):
+        assert getattr(plain, part) is getattr(depth, part) is getattr(canny, part)
+    assert depth.controlnet is not canny.controlnet
+    assert shelf.pipeline("depth") is depth
+
+
+def test_shelves_of_one_family_share_controlnets_and_judges(shelf: ModelShelf) -> None:
+    ink = shelf.for_base("ink")
+    assert ink is not shelf
+    assert ink is shelf.for_base("ink")
+    assert ink.for_base("render") is shelf
+    assert ink.pipeline("depth").controlnet is shelf.pipeline("depth").controlnet
+    assert ink.pipeline(None).unet is not shelf.pipeline(None).unet
+    assert ink.clip() is shelf.clip()
+    with pytest.raises(FamilyError, match="there is: render, ink"):
+        shelf.for_base("oil")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_half_precision_files_load_in_the_wanted_precision(models: Path, dtype: str) -> None:
+    shelf = ModelShelf(FAMILY, dtype=dtype, models_dir=models)
+    pipeline = shelf.pipeline("depth")
+    wanted = getattr(torch, dtype)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.controlnet):
+        assert {weight.dtype for weight in part.parameters()} == {wanted}
+        assert not part.training
+        assert not any(weight.requires_grad for weight in part.parameters())
+    assert next(shelf.clip().model.parameters()).dtype == torch.float32
+
+
+def test_an_unknown_dtype_or_control_is_refused(shelf: ModelShelf, models: Path) -> None:
+    with pytest.raises(FamilyError, match="float32, float16, bfloat16"):
+        ModelShelf(FAMILY, dtype="int8", models_dir=models)
+    with pytest.raises(FamilyError, match="depth, canny"):
+        shelf.pipeline("pose")
+
+
+def test_nothing_is_loaded_before_it_is_needed(tmp_path: Path) -> None:
+    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
+    for ask in (shelf.pipeline, shelf.clip, lambda: shelf.controlnet("depth")):
+        with pytest.raises(LocateError, match="tiny"):
+            ask()
+    assert list(shelf.networks()) == ["depth"]
+    assert shelf.weight_hashes() == {}
+
+
+def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny" / "controlnet" / "depth"
+    shutil.copytree(models / "tiny" / "controlnet" / "depth", folder)
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    torch.save({}, weights.with_suffix(".bin"))
+    with pytest.raises(OSError, match="safetensors"):
+        ModelShelf(FAMILY, models_dir=tmp_path).controlnet("depth")
+
+
+def test_loading_is_quiet(
+    models: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_pipeline(FAMILY, control="depth", models_dir=models)
+        ModelShelf(FAMILY, models_dir=models).clip()
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+    assert caplog.records == []
+
+
+def test_hashes_cover_what_was_used_and_follow_the_files(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path, dirs_exist_ok=True)
+    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
+    shelf.pipeline("depth")
+    before = shelf.weight_hashes()
+    name = "tiny/controlnet/depth/diffusion_pytorch_model.safetensors"
+    assert before[name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    folders = {"/".join(name.split("/")[:3]) for name in before}
+    parts = {f"tiny/base/{part}" for part in ("unet", "vae", "text_encoder")}
+    assert folders == parts | {"tiny/controlnet/depth"}
+    (tmp_path / name).write_bytes(b"changed")
+    after = shelf.weight_hashes()
+    assert {key for key in before if before[key] != after[key]} == {name}
+    shelf.clip()
+    assert any(key.startswith("tiny/clip/") for key in shelf.weight_hashes())
+
+
+def test_the_round_trip_is_the_pipelines_own_vae(shelf: ModelShelf) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(18)]
+    out = shelf.vae_roundtrip(images)
+    pipeline = shelf.pipeline(None)
+    with torch.no_grad():
+        signal = pipeline.image_processor.preprocess(images[17] / np.float32(255))
+        latents = pipeline.vae.encode(signal).latent_dist.mean
+        decoded = pipeline.vae.decode(latents).sample
+        wanted = pipeline.image_processor.postprocess(decoded, output_type="np")[0]
+    assert len(out) == 18
+    assert out[17].dtype == np.uint8
+    assert np.abs(out[17] / 255 - wanted).max() <= 1.01 / 255
+    assert shelf.vae_roundtrip([]) == []
+
+
+def test_token_counts_tell_what_the_text_encoder_cuts(shelf: ModelShelf) -> None:
+    empty, short, long = (shelf.token_count(text) for text in ("", "a girl", "a girl " * 20))
+    assert (empty.tokens, empty.truncated) == (2, False)
+    assert (short.tokens > 2, short.truncated) == (True, False)
+    assert (long.tokens > FAMILY.text_limit, long.truncated) == (True, True)
+
+
+class FakeJudge(torch.nn.Module):
+    """Stands in for the network that is loaded for a family: depth is the red channel."""
+
+    def networks(self) -> dict[str, object]:
+        return {"depth": lambda batch: batch[..., 0].astype(np.float32) / 255}
+
+
+def test_networks_are_loaded_when_looked_up_and_once(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def load_judge(folder: Path) -> FakeJudge:
+        loaded.append(folder)
+        return FakeJudge()
+
+    module = types.ModuleType("workbench.families.judge")
+    module.load_judge = load_judge  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "workbench.families.judge", module)
+    (tmp_path / "tiny" / "judge").mkdir(parents=True)
+    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
+    networks = shelf.networks()
+    assert loaded == []
+    picture = np.full((1, 4, 4, 3), 255, np.uint8)
+    assert networks["depth"](picture).shape == (1, 4, 4)
+    assert shelf.for_base("ink").networks()["depth"](picture).mean() == 1
+    assert loaded == [tmp_path / "tiny" / "judge"]
+    assert "pose" not in networks
+    with pytest.raises(FamilyError, match='no network "pose"; there is: depth'):
+        shelf.network("pose")

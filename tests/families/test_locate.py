@@ -1,0 +1,41 @@
+"""Protects: models are found where they lie, and a missing one never leads to a network."""
+
+from pathlib import Path
+
+import pytest
+
+from workbench.families import LocateError, ModelRef, models_dir
+from workbench.families.locate import MODELS_VARIABLE, data_dir, locate
+
+
+def test_the_choice_goes_argument_then_environment_then_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(MODELS_VARIABLE, raising=False)
+    assert models_dir() == data_dir() / "models"
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path / "a"))
+    assert models_dir() == tmp_path / "a"
+    assert models_dir(tmp_path / "b") == tmp_path / "b"
+    monkeypatch.setenv(MODELS_VARIABLE, "")
+    assert models_dir() == data_dir() / "models"
+
+
+def test_a_local_model_is_read_from_this_disk_only(tmp_path: Path) -> None:
+    (tmp_path / "some" / "base").mkdir(parents=True)
+    place = locate(ModelRef(path="some/base"), tmp_path)
+    assert place.folder == tmp_path / "some" / "base"
+    assert place.name == str(place.folder)
+    assert place.keywords == {"local_files_only": True}
+
+
+def test_a_missing_model_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(LocateError, match=r"some/base.*WORKBENCH_MODELS") as error:
+        locate(ModelRef(path="some/base"), tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_hub_model_keeps_its_pinned_revision() -> None:
+    place = locate(ModelRef(repo="a/b", revision="c0ffee", subfolder="unet", variant="fp16"))
+    assert place.name == "a/b"
+    assert place.keywords == {"revision": "c0ffee", "subfolder": "unet", "variant": "fp16"}
+    assert not place.is_local

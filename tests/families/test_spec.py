@@ -1,0 +1,112 @@
+"""Protects: a catalogue entry that cannot work is refused with a reason when it is read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from workbench.families import Family, FamilyError, ModelRef, get_family, load_catalogue
+from workbench.paperdoll import TAG_GROUPS
+
+ENTRY = {
+    "label": "Some",
+    "resolution": 64,
+    "licence": "MIT",
+    "base": {"render": {"path": "some/base"}},
+    "clip": {"path": "some/clip"},
+}
+
+
+def write(folder: Path, families: object) -> Path:
+    path = folder / "catalogue.yaml"
+    path.write_text(yaml.safe_dump({"families": families}), "utf-8")
+    return path
+
+
+def test_the_embedded_family_is_in_the_package() -> None:
+    family = get_family("paperdoll")
+    assert family == load_catalogue()["paperdoll"]
+    assert family.resolution == 128
+    assert {"depth", "canny"} <= set(family.controlnets)
+    assert family.default_base == "render"
+    assert family.tag_groups() is TAG_GROUPS
+
+
+def test_unknown_names_are_told_what_exists() -> None:
+    with pytest.raises(FamilyError, match=r'"paperdol"; there is: paperdoll.*Did you mean'):
+        get_family("paperdol")
+    with pytest.raises(FamilyError, match=r'"rendr".*there is: render'):
+        get_family("paperdoll").base_ref("rendr")
+    with pytest.raises(FamilyError, match=r'"telepathy".*depth, canny'):
+        get_family("paperdoll").controlnet_ref("telepathy")
+
+
+def test_what_is_left_out_has_sensible_defaults(tmp_path: Path) -> None:
+    family = load_catalogue(write(tmp_path, {"some": ENTRY}))["some"]
+    assert (family.name, family.latent_scale, family.text_limit) == ("some", 8, 77)
+    assert (family.defaults.steps, family.defaults.scheduler) == (20, "unipc")
+    assert family.tag_groups() == {}
+
+
+def test_all_problems_of_a_catalogue_are_reported_at_once(tmp_path: Path) -> None:
+    bad = {
+        "one": {**ENTRY, "resolution": 65, "colour": "red"},
+        "two": {**ENTRY, "defaults": {"scheduler": "ancestral"}},
+        "three": "a word",
+    }
+    with pytest.raises(FamilyError) as error:
+        load_catalogue(write(tmp_path, bad))
+    text = str(error.value)
+    for part in ("one.resolution", "one.colour", "two.defaults.scheduler", "three"):
+        assert part in text
+
+
+@pytest.mark.parametrize("text", ["families: [", "families: [a]", "other: {}", "\x00", ""])
+def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "catalogue.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(FamilyError, match=r"catalogue\.yaml"):
+        load_catalogue(path)
+    with pytest.raises(FamilyError, match="cannot be read"):
+        load_catalogue(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        {},
+        {"path": "a", "repo": "b/c", "revision": "1"},
+        {"repo": "b/c"},
+        {"path": "a", "revision": "1"},
+        {"path": "../outside"},
+        {"path": "/absolute"},
+    ],
+)
+def test_a_model_lies_in_one_known_place(ref: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        ModelRef.model_validate(ref)
+
+
+def test_titles_tell_models_apart() -> None:
+    assert ModelRef(path="some/base").title == "some/base"
+    assert ModelRef(repo="a/b", revision="1", subfolder="c").title == "a/b@1/c"
+
+
+def test_families_cannot_change() -> None:
+    with pytest.raises(ValidationError):
+        get_family("paperdoll").label = "other"  # type: ignore[misc]
+    assert isinstance(get_family("paperdoll"), Family)
+
+
+def test_reading_the_catalogue_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; from workbench.families import load_catalogue; load_catalogue();"
+        "print([m for m in ('torch', 'diffusers', 'transformers', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
