@@ -115,18 +115,13 @@ def fit_image_to(image: np.ndarray, shape_hw: tuple[int, int]) -> Picture:
     if picture.shape[:2] == (height, width):
         return picture
     scale = min(picture.shape[0] / height, picture.shape[1] / width)
-    cut_h, cut_w = height * scale, width * scale
-    top = (picture.shape[0] - cut_h) / 2
-    left = (picture.shape[1] - cut_w) / 2
-    if cut_h == int(cut_h) and cut_w == int(cut_w):
-        top, left = int(top), int(left)
-    # The sum may overshoot the picture by a rounding error, which Pillow refuses.
-    box = (
-        left,
-        top,
-        min(left + cut_w, float(picture.shape[1])),
-        min(top + cut_h, float(picture.shape[0])),
-    )
+    # The products may overshoot the picture by a rounding error, which Pillow refuses.
+    cut_h = min(height * scale, float(picture.shape[0]))
+    cut_w = min(width * scale, float(picture.shape[1]))
+    top, left = (picture.shape[0] - cut_h) / 2, (picture.shape[1] - cut_w) / 2
+    if cut_h.is_integer() and cut_w.is_integer():
+        top, left = float(int(top)), float(int(left))
+    box = (left, top, left + cut_w, top + cut_h)
     method = Image.Resampling.BOX if scale > 1 else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(picture).resize((width, height), method, box=box)).copy()
 
