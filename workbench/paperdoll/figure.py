@@ -37,7 +37,7 @@ def _legs(canvas: Canvas, scene: Scene, joints: dict[str, np.ndarray], girl: boo
         label = Label.SKIN if girl else Label.LEGS
         canvas.capsule(hip, knee, 0.038 * s, 0.032 * s, z, skin, label)
         canvas.capsule(knee, ankle, 0.032 * s, 0.028 * s, z, skin, label)
-        canvas.ellipsoid((*ankle, 0.0, 0.008 * s), (0.040 * s, 0.026 * s), z - 0.04, _BOOTS,
+        canvas.ellipsoid(ankle + _by(0.0, 0.008 * s), (0.040 * s, 0.026 * s), z - 0.04, _BOOTS,
                          Label.SHOES)  # fmt: skip
 
 
@@ -51,14 +51,14 @@ def _coat(
     s, z = scene.pose.scale, DISTANCE
     neck = joints["neck"]
     hip = (joints["right_hip"] + joints["left_hip"]) / 2
-    canvas.capsule((*neck, 0.0, 0.03 * s), hip, 0.068 * s, 0.074 * s, z - 0.04, coat, Label.COAT)
+    canvas.capsule(neck + _by(0.0, 0.03 * s), hip, 0.068 * s, 0.074 * s, z - 0.04, coat, Label.COAT)
     if girl:
-        canvas.capsule(hip, (*hip, 0.0, 0.055 * s), 0.076 * s, 0.118 * s, z - 0.04, coat,
+        canvas.capsule(hip, hip + _by(0.0, 0.055 * s), 0.076 * s, 0.118 * s, z - 0.04, coat,
                        Label.COAT)  # fmt: skip
     for side in ("right", "left"):
         shoulder, elbow, wrist = (
             joints[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist")
-        )  # noqa: E501
+        )
         canvas.capsule(shoulder, elbow, 0.036 * s, 0.034 * s, z - 0.16, coat, Label.COAT)
         canvas.capsule(elbow, wrist, 0.034 * s, 0.032 * s, z - 0.20, coat, Label.COAT)
         canvas.ellipsoid(wrist, (0.031 * s, 0.031 * s), z - 0.24, _SKIN, Label.SKIN)
@@ -75,19 +75,25 @@ def _head(canvas: Canvas, scene: Scene, joints: dict[str, np.ndarray], girl: boo
                      outside=radius * 0.88)  # fmt: skip
     if scene.tag("hair_length") == "long hair":
         for sign in (-1.0, 1.0):
-            top = (*head, sign * radius * 0.96, 0.0)
-            tip = (*head, sign * radius * 1.1, radius * 1.75)
+            top = head + _by(sign * radius * 0.96, 0.0)
+            tip = head + _by(sign * radius * 1.1, radius * 1.75)
             canvas.capsule(top, tip, radius * 0.27, radius * 0.34, z - 0.14, hair, Label.HAIR)
     for side in ("right", "left"):
         eye = joints[f"{side}_eye"] + (0.0, 0.02 * radius)
         iris = EYE_COLOURS[scene.tag("eyes")]
         canvas.ellipsoid(eye, (radius * 0.26, radius * 0.33), z - 0.36, iris, Label.FACE, lit=False)
-        canvas.ellipsoid((*eye, radius * 0.07, -radius * 0.13), (radius * 0.09, radius * 0.10),
+        canvas.ellipsoid(eye + _by(radius * 0.07, -radius * 0.13), (radius * 0.09, radius * 0.10),
                          z - 0.50, (1.0, 1.0, 1.0), Label.FACE, lit=False)  # fmt: skip
-    canvas.ellipsoid((*head, 0.0, 0.66 * radius), (radius * 0.17, radius * 0.07), z - 0.36, _MOUTH,
-                     Label.FACE, lit=False)  # fmt: skip
+    mouth = head + _by(0.0, 0.66 * radius)
+    canvas.ellipsoid(mouth, (radius * 0.17, radius * 0.07), z - 0.36, _MOUTH, Label.FACE,
+                     lit=False)  # fmt: skip
     if girl:
-        knot = (*head, 0.62 * radius, -0.98 * radius)
+        knot = head + _by(0.62 * radius, -0.98 * radius)
         for sign in (-1.0, 1.0):
-            canvas.ellipsoid((*knot, sign * 0.26 * radius, 0.0), (0.27 * radius, 0.24 * radius),
+            canvas.ellipsoid(knot + _by(sign * 0.26 * radius, 0.0), (0.27 * radius, 0.24 * radius),
                              z - 0.42, _BOW, Label.BOW)  # fmt: skip
+
+
+def _by(x: float, y: float) -> np.ndarray:
+    """A step to the right and down, in picture sides."""
+    return np.array([x, y])

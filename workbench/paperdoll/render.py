@@ -39,11 +39,11 @@ class Rendering:
 def render(scene: Scene) -> Rendering:
     """Render a scene at twice the size and average it down (labels: every second pixel)."""
     canvas = Canvas(2 * SIDE)
-    rng = np.random.default_rng(scene.scenery_seed)
-    horizon = draw_backdrop(canvas, scene, rng)
-    draw_place(canvas, scene, horizon, rng)
+    backdrop, place, weather = (np.random.default_rng([scene.scenery_seed, k]) for k in range(3))
+    horizon = draw_backdrop(canvas, scene, backdrop)
+    draw_place(canvas, scene, horizon, place)
     draw_figure(canvas, scene)
-    draw_weather(canvas, scene, rng)
+    draw_weather(canvas, scene, weather)
     inverse = (1.0 / canvas.z - 0.5 / FAR) / (1.0 / NEAREST - 0.5 / FAR)
     normal = _halve(canvas.normal)
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)

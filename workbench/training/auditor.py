@@ -68,7 +68,7 @@ def train_auditor(shop: Workshop) -> bool:
     from workbench.training.export import load_vae
 
     torch.manual_seed(RECIPE.seed)
-    data = world_data(shop.work_dir / "auditor-world", SEEDS)
+    data = world_data(shop.work_dir / "auditor-world", SEEDS[: shop.scenes])
     blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[: len(data) // 2])
     auditor = Auditor().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = shop.fit("auditor", auditor, lambda d: _loss(auditor, data, blurred, d), RECIPE)

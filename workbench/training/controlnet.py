@@ -67,7 +67,7 @@ def control_maps(
         networks = load_judge(models_dir / "judge").networks()
         settings = kind.settings_type()
         parts = []
-        for start in range(0, count, 100):
+        for start in range(0, min(count, len(data)), 100):
             pictures = list(data.rgb[start : start + 100])
             maps = np.stack([m.picture for m in kind.extract(pictures, settings, networks)])
             grey = bool((maps == maps[..., :1]).all())

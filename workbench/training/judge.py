@@ -45,7 +45,7 @@ def judge_loss(
 ) -> Mapping[str, Tensor]:
     """A loss a head on a batch of disturbed pictures (original or reconstructed)."""
     rng = draws.numpy
-    rows = rng.integers(0, SCENES, _BATCH)
+    rows = rng.integers(0, len(blurred), _BATCH)
     pictures = np.stack([blurred[r] if rng.random() < 0.5 else data.rgb[r] for r in rows])
     out = judge(to_signal(disturb(pictures, rng)))
     depth = torch.from_numpy(data.depth[rows].astype(np.float32))[:, None]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from workbench.training.data import WorldData, world_data
+from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
 from workbench.training.loop import Fit, Recipe, fit
 
 
@@ -23,6 +23,7 @@ class Workshop:
         minutes: stop each stage after this long, to be resumed.
         steps: overrides the recipe's steps.
         threads: processor threads to use.
+        scenes: learn from only so many scenes (to try a stage out).
     """
 
     work_dir: Path
@@ -30,10 +31,11 @@ class Workshop:
     minutes: float | None = None
     steps: int | None = None
     threads: int = 2
+    scenes: int | None = None
 
     def data(self) -> WorldData:
         """The training scenes, rendered on first use."""
-        return world_data(self.work_dir / "world")
+        return world_data(self.work_dir / "world", TRAIN_SEEDS[: self.scenes])
 
     def log(self, stage: str) -> Callable[[str], None]:
         """A function that prints a line and appends it to the stage's log file."""
@@ -76,6 +78,7 @@ def run_stage(
     minutes: float | None = None,
     steps: int | None = None,
     threads: int = 2,
+    scenes: int | None = None,
 ) -> bool:
     """Run or resume one stage and, when it is finished, export its weights.
 
@@ -85,7 +88,7 @@ def run_stage(
     Raises:
         ValueError: if no stage has this name, or a stage it builds on has not been run.
     """
-    shop = Workshop(work_dir, models_dir, minutes, steps, threads)
+    shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes)
     name, _, control = stage.partition(":")
     if stage not in stage_names():
         raise ValueError(f"stage {stage!r} is unknown; there are {', '.join(stage_names())}")

@@ -1,0 +1,63 @@
+"""The training loop: resumable without a trace, and loud when a loss breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workbench.training.loop import Recipe, StepDraws, fit
+
+RECIPE = Recipe(steps=30, rate=1e-2, warm_up=3, average=0.9, seed=5, autocast=False)
+
+
+def _model() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(4, 1)
+
+
+def _run(model: nn.Linear, recipe: Recipe, path: Path, stop: int | None = None) -> nn.Module:
+    def loss(draws: StepDraws) -> Mapping[str, Tensor]:
+        if stop is not None and draws.step == stop:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 4, generator=draws.torch)
+        y = x.sum(1, keepdim=True) * float(draws.numpy.uniform(0.9, 1.1))
+        return {"error": (model(x) - y).square().mean()}
+
+    every_step = {"save_every_seconds": -1.0}
+    return fit(model, loss, recipe, path, lambda line: None, every=5, **every_step).module
+
+
+def test_a_run_broken_off_and_resumed_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    whole = _run(_model(), RECIPE, tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        _run(_model(), RECIPE, tmp_path / "broken.safetensors", stop=17)
+    resumed = _run(_model(), RECIPE, tmp_path / "broken.safetensors")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    model = _run(_model(), Recipe(400, 5e-2, seed=1, autocast=False), tmp_path / "c.safetensors")
+    assert torch.allclose(next(model.parameters()), torch.ones(1, 4), atol=0.1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path: Path) -> None:
+    model = _model()
+
+    def loss(draws: StepDraws) -> Mapping[str, Tensor]:
+        return {"error": model(torch.ones(1, 4)).sum() * float("nan")}
+
+    with pytest.raises(FloatingPointError, match="step 5"):
+        fit(model, loss, RECIPE, tmp_path / "c.safetensors", lambda line: None, every=5)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    recipe = Recipe(steps=100, rate=1.0, warm_up=10, last_rate=0.1)
+    rates = [recipe.rate_at(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == rates[9] or max(rates) == rates[10]
+    assert rates[-1] == pytest.approx(0.1)

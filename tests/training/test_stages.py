@@ -1,0 +1,94 @@
+"""Every stage, for two steps on a few scenes: it runs, resumes, and exports loadable folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.training.data import render_arrays, world_data
+from workbench.training.stages import run_stage, stage_names
+from workbench.training.vae import encode, new_vae, normalise_latents, reconstruct
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family made by all stages in their order, two steps each."""
+    root = tmp_path_factory.mktemp("training")
+    for stage in stage_names():
+        finished = run_stage(
+            stage, root / "work", root / "paperdoll", steps=2, threads=1, scenes=64
+        )
+        assert finished, stage
+    return root
+
+
+def test_the_folders_load_as_a_stock_pipeline(built: Path) -> None:
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+    folder = built / "paperdoll"
+    controlnet = ControlNetModel.from_pretrained(folder / "controlnet" / "depth")
+    pipeline = StableDiffusionControlNetPipeline.from_pretrained(
+        folder / "base", controlnet=controlnet, safety_checker=None
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    picture = pipeline(
+        "a girl, snow",
+        image=torch.zeros(1, 3, 128, 128),
+        num_inference_steps=2,
+        output_type="np",
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]
+    assert picture.shape == (128, 128, 3)
+    assert np.isfinite(picture).all()
+
+
+def test_clip_loads_and_scores(built: Path) -> None:
+    from transformers import CLIPModel, CLIPTokenizer
+
+    folder = built / "paperdoll" / "clip"
+    model = CLIPModel.from_pretrained(folder)
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    ids = tokenizer(["a girl", "a boy, snow"], padding=True, return_tensors="pt")
+    pixels = torch.zeros(1, 3, 128, 128)
+    assert model(**ids, pixel_values=pixels).logits_per_image.shape == (1, 2)
+
+
+def test_a_finished_stage_is_not_run_again(built: Path) -> None:
+    before = (built / "work" / "unet.safetensors").stat().st_mtime_ns
+    assert run_stage("unet", built / "work", built / "paperdoll", steps=2, threads=1, scenes=64)
+    assert (built / "work" / "unet.safetensors").stat().st_mtime_ns == before
+
+
+def test_an_unknown_stage_is_named_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="controlnet:depth"):
+        run_stage("controlnet:hats", tmp_path, tmp_path)
+
+
+def test_normalising_latents_changes_no_picture() -> None:
+    rgb = render_arrays(range(8))["rgb"]
+    vae = new_vae().eval()
+    data = world_data_like(rgb)
+    before = reconstruct(vae, rgb)
+    normalise_latents(vae, data, count=8)
+    latents = encode(vae, rgb).float()
+    assert np.abs(before.astype(int) - reconstruct(vae, rgb).astype(int)).max() <= 1
+    assert torch.allclose(latents.mean((0, 2, 3)), torch.zeros(4), atol=0.02)
+    assert torch.allclose(latents.std((0, 2, 3)), torch.ones(4), atol=0.02)
+
+
+def world_data_like(rgb: np.ndarray) -> object:
+    """Just enough of `WorldData` for what reads pictures only."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(rgb=rgb)
+
+
+def test_a_half_made_world_is_made_anew(tmp_path: Path) -> None:
+    first = world_data(tmp_path, range(4), workers=1)
+    rows = np.array(first.rgb)
+    (tmp_path / "complete.json").unlink()
+    (tmp_path / "rgb.npy").write_bytes(b"cut off")
+    assert np.array_equal(world_data(tmp_path, range(4), workers=1).rgb, rows)
