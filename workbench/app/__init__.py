@@ -55,7 +55,8 @@ class Workbench(widgets.VBox):
         self.pictures = PictureView(self.session, tell)
         self.study = StudyView(self.session, tell)
         upper = widgets.HBox(
-            [self.chooser.box, self.pictures.box], layout={"flex_flow": "row wrap"}
+            [self.chooser.box, self.pictures.box],
+            layout={"flex_flow": "row wrap", "grid_gap": "0 20px"},
         )
         title = widgets.HTML(html.STYLE + html.caption("The demo study"))
         super().__init__([upper, title, self.study.box, message], **options)

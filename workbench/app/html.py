@@ -9,11 +9,12 @@ from html import escape
 from workbench.app.state import Row, StudyRun
 
 STYLE = """<style>
+.wb-app .widget-html-content {line-height: 1.45}
+.wb-app .wb-picture {object-fit: contain; border-radius: 3px}
 .wb-table {border-collapse: collapse; font-size: 13px; line-height: 1.35}
 .wb-table td, .wb-table th {padding: 2px 10px 2px 0; text-align: left; vertical-align: top}
 .wb-table td.wb-number {text-align: right; font-variant-numeric: tabular-nums}
 .wb-quiet {opacity: .7}
-.wb-picture img {border-radius: 3px}
 .wb-tags .widget-toggle-button {width: auto}
 </style>"""
 
@@ -45,7 +46,8 @@ def _number(value: float) -> str:
 
 def caption(title: str, text: str = "") -> str:
     """A bold title over a line of text."""
-    return f"<b>{escape(title)}</b><br><span class='wb-quiet'>{escape(text) or '&nbsp;'}</span>"
+    line = f"<br><span class='wb-quiet'>{escape(text)}</span>" if text else ""
+    return f"<b>{escape(title)}</b>{line}"
 
 
 def note(text: str) -> str:

@@ -134,7 +134,7 @@ class PictureView(View):
         for name, image in zip(("source", "map", "result"), self.images, strict=True):
             image.add_class(f"wb-{name}-image")
             image.add_class("wb-picture")
-        pairs = zip(self.captions, self.images, strict=True)
+        pairs = zip(self.images, self.captions, strict=True)
         columns = [widgets.VBox(pair, layout={"width": "220px"}) for pair in pairs]
         self.box = widgets.VBox([widgets.HBox(columns), self.status, self.table])
         self._shown: object = None
