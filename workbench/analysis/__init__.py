@@ -1,11 +1,19 @@
 """Statistics on the long frame of a run: pure functions, every figure with its interval."""
 
-from workbench.analysis.findings import CAVEAT, Finding, findings
-from workbench.analysis.frames import COLUMNS, PROMPT_METRIC, controls_in, pick, primary_metrics
+from workbench.analysis.findings import CAVEAT, findings
+from workbench.analysis.frames import (
+    COLUMNS,
+    PROMPT_METRIC,
+    controls_in,
+    distinct_controls,
+    pick,
+    primary_metrics,
+)
 from workbench.analysis.intervals import Interval, summarise, t_interval
 from workbench.analysis.tags import per_tag, silhouette_contrast, tag_slopes
 from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
 from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
+from workbench.analysis.wording import Finding
 
 __all__ = [
     "CAVEAT",
@@ -15,6 +23,7 @@ __all__ = [
     "Interval",
     "controls_in",
     "curve",
+    "distinct_controls",
     "findings",
     "harmonic_mean",
     "pareto",

@@ -10,13 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.analysis.frames import PROMPT_METRIC, controls_in, pick, primary_metrics
+from workbench.analysis.frames import (
+    PROMPT_METRIC,
+    controls_in,
+    distinct_controls,
+    pick,
+    primary_metrics,
+)
 from workbench.analysis.tags import silhouette_contrast, tag_rows, tag_slopes
 from workbench.analysis.tradeoff import sweet_spot
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend, trend_of
+from workbench.analysis.wording import (
+    Finding,
+    count_sources,
+    plain,
+    signed,
+    title,
+    trend_finding,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,32 +40,6 @@ CAVEAT = (
     "for every source, so few seeds make the starting point less certain than the interval says. "
     "Each interval holds by itself: they are not corrected for the number of statements."
 )
-MINUS = "\N{MINUS SIGN}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One statement and the figures behind it.
-
-    Attributes:
-        kind: "control", "prompt", "tags", "length", "closeness", "diversity" or "sweet spot".
-        text: the sentence, plain text.
-        control: control type it speaks of.
-        metric: metric name; for kind "tags" the tag's metric or "silhouette".
-        direction: "rises", "falls", "no clear effect", "cannot tell"; "" for a sweet spot.
-        estimate, low, high: the figure and its 95 % interval (NaN when there is none).
-        n_sources: how many sources carry the interval.
-    """
-
-    kind: str
-    text: str
-    control: str
-    metric: str
-    direction: str
-    estimate: float
-    low: float
-    high: float
-    n_sources: int
 
 
 def findings(
@@ -70,6 +57,7 @@ def findings(
         control_metrics: control type -> metric, in place of the control's primary one.
         silhouette: tags that shape the outline; None takes those of the embedded world.
     """
+    frame = distinct_controls(frame)
     primary = primary_metrics(frame, control_metrics)
     result: list[Finding] = []
     for control in controls_in(frame):
@@ -79,65 +67,6 @@ def findings(
         result += _length_effects(rows, control, primary[control])
         result += _sweet_spots(rows, control, prompt_metric, control_metrics)
     return result
-
-
-def signed(value: float) -> str:
-    """A figure with its sign, at a precision that suits its size: "+0.81", "-3.2"."""
-    size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3
-    return f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def plain(value: float) -> str:
-    """Like `signed`, without a plus sign."""
-    return signed(value).lstrip("+")
-
-
-def _sources(n: int) -> str:
-    return "1 source" if n == 1 else f"{n} sources"
-
-
-def _title(control: str) -> str:
-    return control[:1].upper() + control[1:]
-
-
-def _evidence(row: Mapping[str, Any]) -> str:
-    rho = f"mean Spearman rho {signed(row['rho'])}"
-    if math.isfinite(row["p"]):
-        rho += f", Wilcoxon p = {row['p']:.3f}"
-    return (
-        f"difference {signed(row['change'])}, 95 % interval {signed(row['change_low'])} to "
-        f"{signed(row['change_high'])}; {rho}; {_sources(row['n_sources'])}"
-    )
-
-
-def _sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
-    """A trend in words; `what` starts the sentence, `axis` reads like "scale"."""
-    span = f"from {plain(row['first'])} at {axis} {row['x_first']:g} "
-    span += f"to {plain(row['last'])} at {axis} {row['x_last']:g}"
-    if row["direction"] in (RISES, FALLS):
-        return f"{what} {row['direction']} with the {axis}, {span} ({_evidence(row)})."
-    if row["direction"] == UNCLEAR:
-        return f"No clear effect of the {axis} on {what[:1].lower()}{what[1:]} ({_evidence(row)})."
-    return (
-        f"{what} goes {span}; with one source no interval can be given, so this is not a finding."
-    )
-
-
-def _finding(
-    kind: str, control: str, metric: str, what: str, axis: str, row: Mapping[str, Any]
-) -> Finding:
-    return Finding(
-        kind=kind,
-        text=f"{_title(control)}: {_sentence(what, axis, row)}",
-        control=control,
-        metric=metric,
-        direction=str(row["direction"]),
-        estimate=float(row["change"]),
-        low=float(row["change_low"]),
-        high=float(row["change_high"]),
-        n_sources=int(row["n_sources"]),
-    )
 
 
 def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -156,7 +85,7 @@ def _scale_effects(
         ("diversity", "diversity_looks", "value", "diversity of looks across seeds"),
     )
     return [
-        _finding(kind, control, metric, what, "scale", row)
+        trend_finding(kind, control, metric, what, "scale", row)
         for kind, metric, column, what in wanted
         for row in _records(trend(rows, metric, column=column))
         if row["x_last"] > row["x_first"]
@@ -172,7 +101,7 @@ def _tag_effects(
     what = "the mean score of the silhouette tags"
     for row in _records(trend_of(outline, column="value")):
         if row["x_last"] > row["x_first"]:
-            result.append(_finding("tags", control, "silhouette", what, "scale", row))
+            result.append(trend_finding("tags", control, "silhouette", what, "scale", row))
     for row in _records(silhouette_contrast(rows, silhouette=silhouette)):
         low, high = row["difference_low"], row["difference_high"]
         if not math.isfinite(low):
@@ -180,7 +109,7 @@ def _tag_effects(
         figures = (
             f"slopes {signed(row['outline'])} and {signed(row['others'])} per unit of scale, "
             f"difference {signed(row['difference'])}, 95 % interval {signed(low)} to "
-            f"{signed(high)}; {_sources(row['n_sources'])}"
+            f"{signed(high)}; {count_sources(row['n_sources'])}"
         )
         if high < 0:
             text = f"the scale costs the silhouette tags more than the other tags ({figures})."
@@ -192,7 +121,7 @@ def _tag_effects(
         result.append(
             Finding(
                 kind="tags",
-                text=f"{_title(control)}: {text}",
+                text=f"{title(control)}: {text}",
                 control=control,
                 metric="silhouette against others",
                 direction=direction,
@@ -216,22 +145,23 @@ def _overridden(
     fallen = list(_records(slopes[slopes["direction"] == FALLS]))
     n = int(slopes["n_sources"].max())
     if not fallen:
-        text = f"no single tag's score clearly falls with the scale ({_sources(n)})."
+        text = f"no single tag's score clearly falls with the scale ({count_sources(n)})."
         nan = math.nan
         return [
-            Finding("tags", f"{_title(control)}: {text}", control, "tag", UNCLEAR, nan, nan, nan, n)
+            Finding("tags", f"{title(control)}: {text}", control, "tag", UNCLEAR, nan, nan, nan, n)
         ]
     parts = [
         f'"{row["tag"]}" (slope {signed(row["slope"])} per unit of scale, 95 % interval '
         f"{signed(row['slope_low'])} to {signed(row['slope_high'])})"
         for row in fallen
     ]
-    text = f"tags that give way to the control, steepest first: {', '.join(parts)}; {_sources(n)}."
+    text = f"tags that give way to the control, steepest first: {', '.join(parts)}"
+    text += f"; {count_sources(n)}."
     first = fallen[0]
     return [
         Finding(
             kind="tags",
-            text=f"{_title(control)}: {text}",
+            text=f"{title(control)}: {text}",
             control=control,
             metric=f"tag:{first['tag']}",
             direction=FALLS,
@@ -249,7 +179,7 @@ def _length_effects(rows: pd.DataFrame, control: str, primary: str) -> list[Find
         ("length", "clip_source", "value", "CLIP similarity to the source"),
     )
     return [
-        _finding(kind, control, metric, what, "prompt length", row)
+        trend_finding(kind, control, metric, what, "prompt length", row)
         for kind, metric, column, what in wanted
         for row in _records(trend(rows, metric, column=column, axis="length"))
         if row["x_last"] > row["x_first"]
@@ -273,7 +203,7 @@ def _sweet_spots(
         )
         if math.isfinite(row["scale_low"]):
             text += f", 95 % interval of the scale {row['scale_low']:g} to {row['scale_high']:g}"
-        text += f"; {_sources(row['n_sources'])}"
+        text += f"; {count_sources(row['n_sources'])}"
         text += f"; {row['note']})" if row["note"] and row["n_sources"] > 1 else ")"
         if row["n_sources"] == 1:
             text += ", without an interval because there is one source"
@@ -283,7 +213,7 @@ def _sweet_spots(
         result.append(
             Finding(
                 kind="sweet spot",
-                text=f"{_title(control)}: {text}.",
+                text=f"{title(control)}: {text}.",
                 control=control,
                 metric="harmonic",
                 direction="",

@@ -14,6 +14,7 @@ One row is one number read off one sample for one cell of the study. Columns:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,36 @@ PROMPT_METRIC = "clip_used"
 LENGTH_SETTINGS = ("length",)
 
 
+def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a control type's settings in its name where there are several of them.
+
+    "canny" becomes "canny (high=200, low=100)" and so on, showing the settings that differ; other
+    names stay. Without a column `control_settings` the frame is returned as it is.
+    """
+    if "control_settings" not in frame or frame.empty:
+        return frame
+    pairs = frame[["control", "control_settings"]].drop_duplicates()
+    names: dict[tuple[str, str], str] = {}
+    for control, group in pairs.groupby("control"):
+        if len(group) < 2 or " (" in str(control):
+            continue
+        settings = {text: json.loads(text or "{}") for text in group["control_settings"]}
+        keys = sorted({key for values in settings.values() for key in values})
+        differ = [k for k in keys if len({json.dumps(v.get(k)) for v in settings.values()}) > 1]
+        for text, values in settings.items():
+            shown = ", ".join(f"{key}={values.get(key)}" for key in differ)
+            names[str(control), text] = f"{control} ({shown})"
+    if not names:
+        return frame
+    both = zip(frame["control"], frame["control_settings"], strict=True)
+    return frame.assign(control=[names.get((c, s), c) for c, s in both])
+
+
 def controls_in(frame: pd.DataFrame) -> list[str]:
-    """Control types that occur in the frame, in order of first appearance."""
+    """Control types that occur in the frame, in order of first appearance.
+
+    Call `distinct_controls` first where one type may occur with several settings.
+    """
     return [str(name) for name in frame["control"].dropna().unique()]
 
 
@@ -59,10 +88,11 @@ def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
     from workbench.controls import get_control
 
     chosen = chosen or {}
-    return {
-        name: chosen[name] if name in chosen else get_control(name).primary
-        for name in controls_in(frame)
-    }
+    found = {}
+    for name in controls_in(frame):
+        kind = name.partition(" (")[0]
+        found[name] = chosen.get(name) or chosen.get(kind) or get_control(kind).primary
+    return found
 
 
 def pick(
@@ -77,7 +107,7 @@ def pick(
         metric: exact name; None keeps all.
         settings: prompt settings to keep; None keeps all.
     """
-    rows = frame
+    rows = distinct_controls(frame)
     if metric is not None:
         rows = rows[rows["metric"] == metric]
     if settings is not None:
@@ -92,6 +122,6 @@ def pick_primary(
     settings: Sequence[str] | None = LENGTH_SETTINGS,
 ) -> pd.DataFrame:
     """Rows that hold control adherence: every control type's primary metric."""
-    wanted = primary_metrics(frame, chosen)
     rows = pick(frame, settings=settings)
+    wanted = primary_metrics(rows, chosen)
     return rows[rows["metric"] == rows["control"].map(wanted)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.analysis.frames import distinct_controls
 from workbench.analysis.intervals import summarise, t_interval
 from workbench.analysis.trends import chain_statistics, trend_of
 from workbench.prompts import parse_tags
@@ -40,7 +41,8 @@ def tag_rows(
         silhouette: tags that shape the outline; None takes those of the embedded world.
     """
     outline = silhouette_tags() if silhouette is None else frozenset(silhouette)
-    rows = frame[frame["metric"].str.startswith(prefix)].copy()
+    rows = distinct_controls(frame)
+    rows = rows[rows["metric"].str.startswith(prefix)].copy()
     rows["tag"] = rows["metric"].str.slice(len(prefix))
     rows["silhouette"] = rows["tag"].isin(list(outline))
     if kept_only:

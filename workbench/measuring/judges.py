@@ -51,8 +51,11 @@ class Judges(Protocol):
 
 def clip_score(image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
     """100 × max(cosine, 0) of every picture (N, D) with every text (T, D): float (N, T)."""
-    cosines = np.asarray(image_embeds, float) @ np.asarray(text_embeds, float).T
-    return 100.0 * np.maximum(cosines, 0.0)
+    from workbench.metrics.clip import clip_similarity
+
+    n, t = len(image_embeds), len(text_embeds)
+    pairs = clip_similarity(np.repeat(image_embeds, t, axis=0), np.tile(text_embeds, (n, 1)))
+    return np.asarray(pairs.numpy(), dtype=float).reshape(n, t)
 
 
 def logit_scale(clip: Any) -> float:
@@ -71,7 +74,7 @@ def judge_hashes(judges: Judges, needs: Sequence[str]) -> dict[str, str]:
     judges.clip()
     networks = judges.networks()
     for name in needs:
-        _ = networks[name]
+        networks.get(name)
     family = judges.family
     controlnets = {ref.title for ref in family.controlnets.values()}
     return {

@@ -79,7 +79,8 @@ def tag_scores(
     Returns:
         float (N,) in [0, 1] and bool (N,); a tie counts for the tag.
     """
-    logits = logit_scale * np.asarray(image_embeds, float) @ np.asarray(text_embeds, float).T
-    logits -= logits.max(axis=1, keepdims=True)
-    weights = np.exp(logits)
-    return weights[:, 0] / weights.sum(axis=1), logits[:, 0] >= logits.max(axis=1)
+    from workbench.metrics.clip import tag_probability
+
+    probability = tag_probability(image_embeds, text_embeds, 0, logit_scale).numpy()
+    cosines = np.asarray(image_embeds, float) @ np.asarray(text_embeds, float).T
+    return probability, cosines[:, 0] >= cosines.max(axis=1)

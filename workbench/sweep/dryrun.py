@@ -61,7 +61,8 @@ def dry_run(
         calibrate: whether models may be loaded to time a few steps when no speed is stored.
         batch_size: pictures at once; None takes the study's own.
     """
-    plan = make_plan(study, resolution=get_family(study.family).resolution)
+    family = get_family(study.family) if shelf is None else shelf.family
+    plan = make_plan(study, resolution=family.resolution)
     summary = plan.describe()
     stored = _stored(Path(folder), plan)
     missing = [trial for trial in plan.trials if trial.id not in stored]

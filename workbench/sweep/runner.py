@@ -68,7 +68,8 @@ def run_study(
             on it. StudyError: a source or name does not exist. LocateError: models are missing.
     """
     cancel = cancel or CancelToken()
-    plan = make_plan(study, resolution=get_family(study.family).resolution)
+    family = get_family(study.family) if shelf is None else shelf.family
+    plan = make_plan(study, resolution=family.resolution)
     run = RunFolder.create(folder, study)
     meter = ProgressMeter(len(plan.trials), progress)
     with run.claim():
@@ -132,7 +133,9 @@ def _manifest(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
     models = {f"base/{name}": family.base_ref(name).title for name in study.base}
     models |= {f"controlnet/{name}": family.controlnet_ref(name).title for name in controls}
     models |= {"clip": family.clip.title}
-    models |= {f"network/{name}": family.networks[name].title for name in needs}
+    models |= {
+        f"network/{name}": family.networks[name].title for name in needs if name in family.networks
+    }
     judge_hashes(shelf, needs)
     for name in study.base:
         base = shelf.for_base(name)

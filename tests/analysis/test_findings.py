@@ -1,0 +1,123 @@
+"""Protects the report's sentences: no direction without an interval that excludes 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from workbench.analysis import Finding, findings
+from workbench.analysis.frames import distinct_controls
+from workbench.analysis.wording import plain, signed
+
+Simulate = Callable[..., pd.DataFrame]
+OUTLINE = ("a girl", "long hair")
+
+
+def _of(found: list[Finding], kind: str, metric: str) -> Finding:
+    return next(f for f in found if f.kind == kind and f.metric == metric)
+
+
+def _falling(tag: str, scale: float) -> float:
+    return 0.9 - (0.3 * scale if tag in OUTLINE else 0.0)
+
+
+def test_a_run_with_effects_is_told_with_its_figures(simulate: Simulate) -> None:
+    frame = simulate(
+        lambda s, n: 0.5 * s - 0.04 * n, lambda s, n: 1 - 0.3 * s, tag=_falling, noise=0.02
+    )
+    found = findings(frame, silhouette=OUTLINE)
+
+    control = _of(found, "control", "canny_f1")
+    assert control.direction == "rises"
+    assert control.low < 0.8 < control.high
+    assert "control adherence rises with the scale, from" in control.text
+    assert "95 % interval" in control.text
+    assert "4 sources" in control.text
+    assert _of(found, "prompt", "clip_used").direction == "falls"
+    assert _of(found, "length", "canny_f1").direction == "falls"
+    assert _of(found, "tags", "silhouette").direction == "falls"
+    assert _of(found, "tags", "silhouette against others").high < 0
+    first = next(f for f in found if f.metric.startswith("tag:"))
+    assert '"a girl"' in first.text
+    assert '"long hair"' in first.text
+    assert '"snow"' not in first.text
+    assert [f.kind for f in found].count("sweet spot") == 2
+
+
+def test_a_run_without_effects_claims_nothing(simulate: Simulate) -> None:
+    """A claim may slip through now and then, as 95 % intervals do; most runs make none."""
+    claims = total = 0
+    for i in range(12):
+        frame = simulate(
+            lambda s, n: 0.5,
+            lambda s, n: 0.5,
+            tag=lambda t, s: 0.7,
+            slope_sd=0.05,
+            rng_seed=100 + i,
+        )
+        found = [f for f in findings(frame, silhouette=OUTLINE) if f.kind != "sweet spot"]
+        claims += sum(f.direction in ("rises", "falls") for f in found)
+        total += len(found)
+    assert total >= 60
+    assert claims / total < 0.15
+
+
+def test_words_and_figures_never_part(simulate: Simulate) -> None:
+    for i in range(6):
+        frame = simulate(
+            lambda s, n: 0.5 + 0.03 * s, lambda s, n: 0.5 - 0.02 * s, tag=_falling, rng_seed=i
+        )
+        for finding in findings(frame, silhouette=OUTLINE):
+            if finding.direction == "rises":
+                assert finding.low > 0
+            elif finding.direction == "falls":
+                assert finding.high < 0
+            elif finding.direction == "no clear effect":
+                assert "no clear" in finding.text or "no single tag" in finding.text
+                assert " rises " not in finding.text
+                assert " falls " not in finding.text
+
+
+def test_one_source_is_no_finding(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 1 - 0.3 * s, tag=_falling, sources=1)
+    for finding in findings(frame, silhouette=OUTLINE):
+        assert finding.direction in ("cannot tell", "")
+        assert math.isnan(finding.low)
+        assert "source" in finding.text
+
+
+def test_one_scale_tells_nothing_about_the_scale(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, scales=(1.0,), tag=_falling)
+    kinds = {finding.kind for finding in findings(frame, silhouette=OUTLINE)}
+    assert kinds <= {"length"}
+
+
+def test_an_empty_frame_has_no_findings(simulate: Simulate) -> None:
+    assert findings(simulate(lambda s, n: 0, lambda s, n: 0).iloc[:0], silhouette=OUTLINE) == []
+
+
+def test_two_settings_of_one_control_stay_apart(simulate: Simulate) -> None:
+    wide = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5)
+    low = simulate(lambda s, n: -0.5 * s, lambda s, n: 0.5)
+    frame = pd.concat(
+        [
+            wide.assign(control_settings='{"high":200,"low":100}'),
+            low.assign(control_settings='{"high":200,"low":20}'),
+        ]
+    )
+    assert set(distinct_controls(frame)["control"]) == {"canny (low=100)", "canny (low=20)"}
+    found = {
+        f.control: f.direction for f in findings(frame, silhouette=OUTLINE) if f.kind == "control"
+    }
+    assert found == {"canny (low=100)": "rises", "canny (low=20)": "falls"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.812, "+0.81"), (-0.0648, "−0.065"), (12.34, "+12.3"), (-250.4, "−250")]
+)
+def test_figures_are_short_and_signed(value: float, text: str) -> None:
+    assert signed(value) == text
+    assert plain(abs(value)) == text[1:]

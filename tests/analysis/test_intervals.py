@@ -1,0 +1,92 @@
+"""Protects the intervals: the right formula, the right unit (a source), the right coverage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from workbench.analysis import summarise, t_interval
+from workbench.analysis.intervals import ONE_SOURCE
+
+Simulate = Callable[..., pd.DataFrame]
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_interval_agrees_with_scipy(n: int, level: float) -> None:
+    values = np.random.default_rng(n).normal(3, 2, n)
+    found = t_interval([*values, math.nan], level)
+    result = stats.ttest_1samp(values, 0).confidence_interval(level)
+    assert (found.low, found.high) == pytest.approx((result.low, result.high))
+    assert found.n == n
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
+    one, none = t_interval([0.4]), t_interval([math.nan])
+    assert one.mean == 0.4
+    assert not one.known
+    assert one.sign == 0
+    assert math.isnan(none.mean)
+    assert none.n == 0
+
+
+def test_a_level_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="level"):
+        t_interval([1, 2], 95)
+
+
+def test_seeds_do_not_count_as_sources(simulate: Simulate) -> None:
+    """Twenty seeds of two sources are two independent values, not forty."""
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, sources=2, seeds=20, lengths=(3,))
+    rows = frame[frame["metric"] == "canny_f1"]
+    found = summarise(rows, "adherence", ["control"]).iloc[0]
+    means = rows.groupby("source")["adherence"].mean()
+    expected = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["n_sources"] == 2
+    assert found["n_samples"] == 200
+
+
+def test_unequal_numbers_of_seeds_weigh_sources_equally() -> None:
+    frame = pd.DataFrame(
+        {
+            "source": ["a", "b", "b", "b"],
+            "seed": [1, 1, 2, 3],
+            "adherence": [0.0, 1.0, 1.0, 1.0],
+            "scale": 1.0,
+        }
+    )
+    assert summarise(frame, "adherence", ["scale"]).iloc[0]["mean"] == 0.5
+
+
+def test_one_source_says_why_there_is_no_interval(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, sources=1, seeds=3)
+    found = summarise(frame, "adherence", ["metric", "scale"])
+    assert found["low"].isna().all()
+    assert (found["note"] == ONE_SOURCE).all()
+    assert (found["spread"] > 0).all()
+
+
+def test_an_empty_frame_gives_an_empty_table(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5).iloc[:0]
+    found = summarise(frame, "adherence", ["scale"])
+    assert len(found) == 0
+    assert "mean" in found
+
+
+def test_coverage_of_clustered_data() -> None:
+    """Sources differ, seeds of one source agree: the interval still covers the truth in 95 %."""
+    rng = np.random.default_rng(1)
+    hits, runs = 0, 2000
+    for _ in range(runs):
+        offsets = rng.normal(0, 0.2, 4)
+        values = 0.3 + offsets[:, None] + rng.normal(0, 0.05, (4, 6))
+        found = t_interval(values.mean(axis=1))
+        hits += found.low <= 0.3 <= found.high
+    # Two standard errors of a share at 2000 runs are 0.01.
+    assert 0.935 <= hits / runs <= 0.965

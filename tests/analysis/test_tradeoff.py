@@ -1,0 +1,102 @@
+"""Protects the trade-off points, the Pareto front and the sweet spot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.analysis import harmonic_mean, pareto, sweet_spot, tradeoff
+
+Simulate = Callable[..., pd.DataFrame]
+numbers = st.one_of(st.floats(-1, 2), st.sampled_from([0.0, 0.5, 1.0, math.nan]))
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=12))
+def test_pareto_agrees_with_brute_force(points: list[tuple[float, float]]) -> None:
+    def beaten(p: tuple[float, float], q: tuple[float, float]) -> bool:
+        return q[0] >= p[0] and q[1] >= p[1] and q != p
+
+    known = [p for p in points if not any(map(math.isnan, p))]
+    expected = [p in known and not any(beaten(p, q) for q in known) for p in points]
+    assert list(pareto(np.array(points).reshape(-1, 2))) == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "mean"),
+    [(0.5, 0.5, 0.5), (1, 0.5, 2 / 3), (-0.2, 0.9, 0), (1.7, 0.5, 2 / 3), (0, 0, 0)],
+)
+def test_harmonic_mean(a: float, b: float, mean: float) -> None:
+    assert harmonic_mean(np.array([a]), np.array([b]))[0] == pytest.approx(mean)
+
+
+def test_harmonic_mean_of_the_unknown_is_unknown() -> None:
+    assert math.isnan(harmonic_mean(np.array([math.nan]), np.array([1.0]))[0])
+
+
+def test_points_hold_the_means_and_leave_the_empty_prompt_open(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 1 - 0.4 * s, noise=0, source_sd=0)
+    points = tradeoff(frame)
+    assert list(points.columns[:3]) == ["control", "length", "scale"]
+    assert len(points) == 3 * 5
+    row = points[(points["length"] == 3) & (points["scale"] == 0.8)].iloc[0]
+    assert row["control_adherence"] == pytest.approx(0.4)
+    assert row["prompt_adherence"] == pytest.approx(0.68)
+    assert row["n_sources"] == 4
+    empty = points[points["length"] == 0]
+    assert empty["prompt_adherence"].isna().all()
+    assert not empty["pareto"].any()
+    assert points[points["length"] == 7]["pareto"].all()
+
+
+def test_the_metric_can_be_chosen(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, primary="canny_f1_strict")
+    assert tradeoff(frame)["control_adherence"].isna().all()
+    found = tradeoff(frame, control_metrics={"canny": "canny_f1_strict"})
+    assert found["control_adherence"].notna().all()
+
+
+def test_the_sweet_spot_is_where_it_was_put(simulate: Simulate) -> None:
+    """Control 0.5 s and prompt 1 - 0.5 s balance at 1, where both are 0.5."""
+    scales = (0.0, 0.5, 1.0, 1.5, 2.0)
+    frame = simulate(
+        lambda s, n: 0.5 * s,
+        lambda s, n: 1 - 0.5 * s,
+        scales=scales,
+        sources=8,
+        noise=0.01,
+        source_sd=0.02,
+    )
+    found = sweet_spot(frame)
+    assert list(found["length"]) == [3, 7]  # length 0 has no prompt adherence
+    assert (found["scale"] == 1.0).all()
+    assert ((found["scale_low"] <= 1.0) & (found["scale_high"] >= 1.0)).all()
+    assert found["harmonic"].to_numpy() == pytest.approx([0.5, 0.5], abs=0.05)
+    assert (found["at_edge"] == "").all()
+    assert (found["note"] == "").all()
+    assert (found["share"] > 0.5).all()
+    pd.testing.assert_frame_equal(found, sweet_spot(frame))
+
+
+def test_sources_that_disagree_widen_the_interval(simulate: Simulate) -> None:
+    truth = (lambda s, n: 0.5 * s, lambda s, n: 1 - 0.5 * s)
+    wide = sweet_spot(simulate(*truth, sources=6, source_sd=0.4, rng_seed=2))
+    assert (wide["scale_high"] - wide["scale_low"]).max() > 0
+
+
+def test_an_optimum_at_the_edge_is_said(simulate: Simulate) -> None:
+    found = sweet_spot(simulate(lambda s, n: 0.3 * s, lambda s, n: 1.0))
+    assert (found["scale"] == 1.6).all()
+    assert (found["at_edge"] == "high").all()
+
+
+def test_one_source_has_a_sweet_spot_without_interval(simulate: Simulate) -> None:
+    found = sweet_spot(simulate(lambda s, n: 0.5 * s, lambda s, n: 1 - 0.4 * s, sources=1))
+    assert found["scale"].notna().all()
+    assert found["scale_low"].isna().all()
+    assert found["note"].str.contains("one source").all()

@@ -1,0 +1,135 @@
+"""Protects the verdicts: a direction only where the data bear it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from workbench.analysis import curve, spearman, tag_slopes, trend, wilcoxon_p
+from workbench.analysis.tags import per_tag, silhouette_contrast
+
+Simulate = Callable[..., pd.DataFrame]
+OUTLINE = ("a girl", "long hair")
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_spearman_agrees_with_scipy(ties: bool) -> None:
+    rng = np.random.default_rng(3)
+    x = np.arange(9.0)
+    y = rng.integers(0, 4, 9).astype(float) if ties else rng.normal(size=9)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+def test_spearman_of_a_constant_is_no_trend() -> None:
+    assert spearman(np.arange(4.0), np.ones(4)) == 0
+    assert math.isnan(spearman(np.ones(1), np.ones(1)))
+
+
+def test_wilcoxon_needs_five_sources() -> None:
+    values = np.array([0.9, 0.8, 1.0, 0.7, 0.95])
+    assert math.isnan(wilcoxon_p(values[:4]))
+    assert wilcoxon_p(values) == pytest.approx(stats.wilcoxon(values).pvalue)
+    assert wilcoxon_p(np.zeros(5)) == 1.0
+
+
+def test_change_and_slope_are_paired_by_source_and_seed(simulate: Simulate) -> None:
+    """A source's own level drops out: with no other noise every source shows the same change."""
+    frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5, noise=0, source_sd=10)
+    row = trend(frame, "canny_f1").iloc[0]
+    assert row["change"] == pytest.approx(0.8)
+    assert row["change_high"] - row["change_low"] == pytest.approx(0, abs=1e-9)
+    assert row["slope"] == pytest.approx(0.5)
+    assert row["rho"] == pytest.approx(1)
+    assert (row["x_first"], row["x_last"]) == (0.0, 1.6)
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.4, "rises"), (-0.4, "falls")])
+def test_a_true_trend_is_found(simulate: Simulate, slope: float, verdict: str) -> None:
+    frame = simulate(lambda s, n: 0.5 + slope * s, lambda s, n: 0.5)
+    row = trend(frame, "canny_f1").iloc[0]
+    assert row["direction"] == verdict
+    assert row["change_low"] <= 1.6 * slope <= row["change_high"]
+    assert "Wilcoxon" in row["note"]
+    assert math.isnan(row["p"])
+
+
+def test_six_sources_allow_the_test(simulate: Simulate) -> None:
+    row = trend(simulate(lambda s, n: 0.4 * s, lambda s, n: 0.5, sources=6), "canny_f1").iloc[0]
+    assert row["p"] == pytest.approx(2 / 2**6)
+    assert row["note"] == ""
+
+
+def test_one_source_allows_no_verdict(simulate: Simulate) -> None:
+    row = trend(simulate(lambda s, n: 0.4 * s, lambda s, n: 0.5, sources=1), "canny_f1").iloc[0]
+    assert row["direction"] == "cannot tell"
+    assert "one source" in row["note"]
+
+
+def test_nothing_is_rarely_taken_for_something(simulate: Simulate) -> None:
+    """Sources with slopes of their own around 0: a verdict in at most 5 % of runs."""
+    runs, wrong = 300, 0
+    for i in range(runs):
+        frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, lengths=(3,), slope_sd=0.1, rng_seed=i)
+        wrong += trend(frame, "canny_f1").iloc[0]["direction"] != "no clear effect"
+    assert wrong / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_length_axis_is_paired_and_leaves_scale_0_out(simulate: Simulate) -> None:
+    frame = simulate(
+        lambda s, n: 100.0 if s == 0 and n == 7 else 0.9 - 0.05 * n, lambda s, n: 0.5, source_sd=1
+    )
+    row = trend(frame, "canny_f1", axis="length").iloc[0]
+    assert row["change"] == pytest.approx(-0.35, abs=0.05)
+    assert row["direction"] == "falls"
+    assert (row["x_first"], row["x_last"]) == (0, 7)
+
+
+def test_missing_pictures_do_not_shift_a_trend(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5, noise=0)
+    frame.loc[(frame["scale"] == 0.8) & (frame["seed"] == 1), "adherence"] = math.nan
+    assert trend(frame, "canny_f1").iloc[0]["slope"] == pytest.approx(0.5)
+
+
+def test_an_absent_metric_gives_an_empty_table(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5)
+    assert trend(frame, "absent").empty
+    assert curve(frame, "absent").empty
+    assert tag_slopes(frame, silhouette=OUTLINE).empty
+    assert silhouette_contrast(frame, silhouette=OUTLINE).empty
+
+
+def test_curve_has_one_point_per_length_and_scale(simulate: Simulate) -> None:
+    found = curve(simulate(lambda s, n: s + n, lambda s, n: 0.5, noise=0, source_sd=0), "canny_f1")
+    assert len(found) == 15
+    assert found["mean"].to_numpy() == pytest.approx(found["scale"] + found["length"])
+
+
+def _tags(tag: str, scale: float) -> float:
+    return 0.9 - (0.3 * scale if tag in OUTLINE else 0.0)
+
+
+def test_per_tag_speaks_of_kept_tags_only(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, tag=_tags, lengths=(2, 7))
+    found = per_tag(frame, silhouette=OUTLINE)
+    counts = found[found["scale"] == 0].set_index("tag")["n_samples"]
+    assert counts["a girl"] == 16  # both lengths
+    assert counts["snow"] == 8  # the full prompt alone
+    assert set(found[found["silhouette"]]["tag"]) == set(OUTLINE)
+    everywhere = per_tag(frame, silhouette=OUTLINE, kept_only=False)
+    assert (everywhere["n_samples"] == 16).all()
+
+
+def test_slopes_put_the_overridden_words_first(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, tag=_tags)
+    found = tag_slopes(frame, silhouette=OUTLINE)
+    assert set(found["tag"][:2]) == set(OUTLINE)
+    assert (found["direction"][:2] == "falls").all()
+    assert found["slope"][0] == pytest.approx(-0.3, abs=0.05)
+    row = silhouette_contrast(frame, silhouette=OUTLINE).iloc[0]
+    assert row["difference_low"] <= -0.3 <= row["difference_high"] < 0
+    assert row["n_sources"] == 4

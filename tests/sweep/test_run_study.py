@@ -1,0 +1,284 @@
+"""Protects the promise of a run: everything once, nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_run import TinyShelf, make_study
+
+import workbench.generation
+from workbench.generation import CancelToken, SampleResult
+from workbench.measuring import Measurer
+from workbench.measuring.references import NO_TEXT_ONLY
+from workbench.store import RunFolder, StoreError
+from workbench.study import make_plan
+from workbench.sweep import Progress, dry_run, run_study
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the trials that are really generated."""
+    ids: list[str] = []
+    real = workbench.generation.generate
+
+    def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[SampleResult]:
+        ids.extend(trial.id for trial in trials)
+        return real(trials, *args, **keywords)
+
+    monkeypatch.setattr(workbench.generation, "generate", counting)
+    return ids
+
+
+def numbers(run: RunFolder) -> pd.DataFrame:
+    """The table without what the clock decides."""
+    return run.read_index().set_index(["cell", "metric"]).sort_index()
+
+
+def test_a_run_fills_the_grid(shelf: TinyShelf, tmp_path: Path, made: list[str]) -> None:
+    reports: list[Progress] = []
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf, progress=reports.append)
+    plan = make_plan(make_study(), resolution=64)
+    assert sorted(made) == sorted(trial.id for trial in plan.trials)
+
+    frame = run.read_index()
+    measurer = Measurer(plan, shelf)
+    for cell in plan.cells:
+        have = set(frame[frame["cell"] == cell.id]["metric"])
+        assert have == {*measurer.expected(cell), "diversity_looks", "diversity_structure"}
+    unknown = frame["value"].isna() | frame["adherence"].isna()
+    assert (frame[unknown]["reason"] != "").all()
+    assert (frame[~unknown]["reason"] == "").all()
+    assert frame["tokens"].gt(0).all()
+
+    assert reports[0].phase == "loading"
+    assert reports[-1].phase == "done"
+    assert reports[-1].seconds_left == 0
+    done = [report.done for report in reports]
+    assert done == sorted(done)
+    assert done[-1] == reports[-1].total == len(plan.trials)
+    assert reports[-1].last_image is not None
+    assert (run.path / "references.json").is_file()
+    manifest = run.read_json("manifest.json")
+    assert any("controlnet/canny" in name for name in manifest["weight_hashes"])
+
+
+def test_a_second_start_makes_and_writes_nothing(
+    shelf: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    before = {path: path.stat().st_mtime_ns for path in (run.path / "trials").rglob("*.*")}
+    first = numbers(run)
+    made.clear()
+    again = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    assert made == []
+    assert {p: p.stat().st_mtime_ns for p in (run.path / "trials").rglob("*.*")} == before
+    pd.testing.assert_frame_equal(first, numbers(again))
+
+
+def test_a_new_scale_computes_the_new_cells_alone(
+    shelf: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    old = set(made)
+    made.clear()
+    wider = make_study(scales=[0, 0.5, 1])
+    run = run_study(wider, tmp_path / "run", shelf=shelf)
+    plan = make_plan(wider, resolution=64)
+    assert set(made) == {t.id for t in plan.trials} - old
+    assert set(run.read_index()["scale"]) == {0, 0.5, 1}
+
+
+def test_a_smaller_study_shows_its_own_cells_alone(shelf: TinyShelf, tmp_path: Path) -> None:
+    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(scales=[1]), tmp_path / "run", shelf=shelf)
+    assert set(run.read_index()["scale"]) == {1}
+
+
+def test_a_new_control_reuses_the_text_only_pictures(
+    shelf: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    run_study(make_study(scales=[0]), tmp_path / "run", shelf=shelf)
+    made.clear()
+    both = make_study(scales=[0], controls=["canny", "depth"])
+    run = run_study(both, tmp_path / "run", shelf=shelf)
+    assert made == []
+    frame = run.read_index()
+    assert set(frame[frame["control"] == "depth"]["metric"]) >= {"depth_pearson", "clip_used"}
+    fresh = run_study(both, tmp_path / "fresh", shelf=shelf)
+    columns = ["value", "chance", "ceiling", "adherence"]
+    pd.testing.assert_frame_equal(numbers(run)[columns], numbers(fresh)[columns], atol=1e-5)
+
+
+def test_a_new_seed_renews_the_diversity_of_old_cells(shelf: TinyShelf, tmp_path: Path) -> None:
+    run_study(make_study(seeds=[1]), tmp_path / "run", shelf=shelf)
+    frame = RunFolder.open(tmp_path / "run").read_index()
+    alone = frame[frame["metric"] == "diversity_looks"]
+    assert alone["value"].isna().all()
+    assert alone["reason"].str.contains("one seed").all()
+    run_study(make_study(seeds=[1, 2]), tmp_path / "run", shelf=shelf)
+    frame = RunFolder.open(tmp_path / "run").read_index()
+    assert frame[frame["metric"] == "diversity_looks"]["value"].notna().all()
+    assert frame[frame["metric"] == "diversity_structure"]["value"].notna().all()
+
+
+def test_readings_lost_from_a_record_are_taken_from_the_picture(
+    shelf: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    first = numbers(run)
+    plan = make_plan(make_study(), resolution=64)
+    trial = plan.trials[0]
+    cell = plan.cells_by_trial[trial.id][0]
+    kept = [r for r in run.read_record(trial.id).rows if r["metric"] == "clip_used"]
+    run.add_rows(trial.id, [r for r in kept if r["cell"] == cell.id], cells=[cell])
+    made.clear()
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    assert made == []
+    pd.testing.assert_frame_equal(first, numbers(run), atol=1e-5)
+
+
+def test_without_a_world_ceilings_come_from_the_text_only_pictures(
+    worldless: TinyShelf, tmp_path: Path
+) -> None:
+    frame = run_study(make_study(), tmp_path / "run", shelf=worldless).read_index()
+    used = frame[frame["metric"] == "clip_used"]
+    assert used["ceiling"].notna().all()
+    for _, rows in used.groupby("prompt"):
+        text_only = rows[rows["scale"] == 0].drop_duplicates("trial")
+        assert len(text_only) == 2
+        # Stored embeddings are float16.
+        assert rows["ceiling"].to_numpy() == pytest.approx(text_only["value"].mean(), abs=0.05)
+
+    frame = run_study(make_study(scales=[1]), tmp_path / "other", shelf=worldless).read_index()
+    used = frame[frame["metric"] == "clip_used"]
+    assert used["adherence"].isna().all()
+    assert (used["reason"] == NO_TEXT_ONLY).all()
+
+
+def test_a_new_source_moves_chance_but_no_value(
+    worldless: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    three = [f"paperdoll:90000{i}" for i in (1, 2, 3)]
+    old = numbers(run_study(make_study(), tmp_path / "run", shelf=worldless))
+    made.clear()
+    run = run_study(make_study(sources=three), tmp_path / "run", shelf=worldless)
+    new = numbers(run).loc[old.index]
+    np.testing.assert_array_equal(new["value"], old["value"])
+    assert not np.array_equal(new["chance"], old["chance"], equal_nan=True)
+    fresh = numbers(run_study(make_study(sources=three), tmp_path / "fresh", shelf=worldless))
+    np.testing.assert_allclose(numbers(run)["chance"], fresh["chance"], rtol=1e-5)
+
+
+def test_a_broken_sample_is_a_failed_trial(
+    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = workbench.generation.generate
+
+    def breaking(trials: Any, *args: Any, **keywords: Any) -> Iterator[SampleResult]:
+        for result in real(trials, *args, **keywords):
+            if result.trial.id == trials[0].id:
+                yield SampleResult(result.trial, None, "the picture is black", result.made_by)
+            else:
+                yield result
+
+    monkeypatch.setattr(workbench.generation, "generate", breaking)
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    trial = make_plan(make_study(), resolution=64).trials[0]
+    assert run.read_record(trial.id).failed == "the picture is black"
+    rows = run.read_index().query("trial == @trial.id")
+    assert rows["value"].isna().all()
+    assert rows["reason"].str.contains("failed").all()
+    others = run.read_index().query("trial != @trial.id and metric == 'clip_full'")
+    assert others["value"].notna().all()
+    calls: list[int] = []
+    monkeypatch.setattr(
+        workbench.generation, "generate", lambda trials, *a, **k: calls.append(len(trials)) or []
+    )
+    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    assert calls == [0]
+
+
+def test_a_cancel_keeps_what_is_done_and_the_next_start_goes_on(
+    shelf: TinyShelf, tmp_path: Path, made: list[str]
+) -> None:
+    cancel = CancelToken()
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "generating" and progress.done >= 4:
+            cancel.cancel()
+
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf, progress=stop, cancel=cancel)
+    done = set(run.trial_ids())
+    total = len(make_plan(make_study(), resolution=64).trials)
+    assert 4 <= len(done) < total
+    assert set(run.read_index()["trial"]) == done
+    made.clear()
+    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    assert len(made) == total - len(done)
+    whole = run_study(make_study(), tmp_path / "whole", shelf=shelf)
+    pd.testing.assert_frame_equal(numbers(run), numbers(whole), atol=1e-5)
+
+
+def test_a_killed_run_ends_with_the_measurements_of_an_unbroken_one(
+    models: Path, shelf: TinyShelf, tmp_path: Path
+) -> None:
+    helpers = Path(__file__).parent.parent / "helpers"
+    here = Path(__file__).resolve().parents[2]
+    paths = os.pathsep.join([str(helpers), str(here)])
+    script = [sys.executable, str(Path(__file__).parent / "tiny_run.py"), str(models)]
+    killed = subprocess.run(
+        [*script, str(tmp_path / "killed"), "1"],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "measurements.parquet").exists()
+    plan = make_plan(make_study(), resolution=64)
+    stored = set(RunFolder.open(tmp_path / "killed").trial_ids())
+    assert 0 < len(stored) < len(plan.trials)
+
+    resumed = run_study(make_study(), tmp_path / "killed", shelf=shelf)
+    unbroken = run_study(make_study(), tmp_path / "unbroken", shelf=shelf)
+    pd.testing.assert_frame_equal(numbers(resumed), numbers(unbroken), atol=0.05, rtol=1e-3)
+
+
+def test_two_coordinators_do_not_share_a_folder(shelf: TinyShelf, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", make_study())
+    with run.claim(), pytest.raises(StoreError, match="another process"):
+        run_study(make_study(), tmp_path / "run", shelf=shelf)
+
+
+def test_a_dry_run_counts_estimates_and_writes_nothing(shelf: TinyShelf, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    plan = make_plan(make_study(), resolution=64)
+    fresh = dry_run(make_study(), folder, shelf=shelf)
+    assert (fresh.cells, fresh.trials_before) == (len(plan.cells), len(plan.cells))
+    assert fresh.trials_after == len(plan.trials) < fresh.trials_before
+    assert fresh.cached == 0
+    assert fresh.speed_from == "calibration"
+    assert fresh.seconds_estimate is not None
+    assert 0 < fresh.seconds_estimate < 60
+    assert not folder.exists()
+    assert dry_run(make_study(), folder, shelf=shelf, calibrate=False).seconds_estimate is None
+
+    run_study(make_study(), folder, shelf=shelf)
+    full = dry_run(make_study(), folder, shelf=shelf, calibrate=False)
+    assert full.cached == full.trials_after
+    assert full.seconds_estimate == 0
+    more = dry_run(make_study(scales=[0, 0.5, 1]), folder, shelf=shelf)
+    assert more.to_generate == 8
+    assert more.speed_from == "stored"
+    assert more.seconds_estimate is not None
+    assert not math.isnan(more.seconds_estimate)

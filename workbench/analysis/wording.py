@@ -1,0 +1,100 @@
+"""Figures as text, and one trend as one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.analysis.trends import FALLS, RISES, UNCLEAR
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement and the figures behind it.
+
+    Attributes:
+        kind: "control", "prompt", "tags", "length", "closeness", "diversity" or "sweet spot".
+        text: the sentence, plain text.
+        control: control type it speaks of.
+        metric: metric name; for kind "tags" the tag's metric or "silhouette".
+        direction: "rises", "falls", "no clear effect", "cannot tell"; "" for a sweet spot.
+        estimate, low, high: the figure and its 95 % interval (NaN when there is none).
+        n_sources: how many sources carry the interval.
+    """
+
+    kind: str
+    text: str
+    control: str
+    metric: str
+    direction: str
+    estimate: float
+    low: float
+    high: float
+    n_sources: int
+
+
+def signed(value: float) -> str:
+    """A figure with its sign, at a precision that suits its size: "+0.81", "-3.2"."""
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def plain(value: float) -> str:
+    """Like `signed`, without a plus sign."""
+    return signed(value).lstrip("+")
+
+
+def count_sources(n: int) -> str:
+    """How many sources, in words: "1 source", "4 sources"."""
+    return "1 source" if n == 1 else f"{n} sources"
+
+
+def title(control: str) -> str:
+    """A control type at the start of a sentence."""
+    return control[:1].upper() + control[1:]
+
+
+def evidence(row: Mapping[str, Any]) -> str:
+    """The figures behind a trend: change with its interval, rho, p where there is one."""
+    rho = f"mean Spearman rho {signed(row['rho'])}"
+    if math.isfinite(row["p"]):
+        rho += f", Wilcoxon p = {row['p']:.3f}"
+    return (
+        f"difference {signed(row['change'])}, 95 % interval {signed(row['change_low'])} to "
+        f"{signed(row['change_high'])}; {rho}; {count_sources(row['n_sources'])}"
+    )
+
+
+def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
+    """A trend in words: what moves, e.g. "control adherence", along an axis, e.g. "scale"."""
+    span = f"from {plain(row['first'])} at {axis} {row['x_first']:g} "
+    span += f"to {plain(row['last'])} at {axis} {row['x_last']:g}"
+    if row["direction"] in (RISES, FALLS):
+        return f"{what} {row['direction']} with the {axis}, {span} ({evidence(row)})."
+    if row["direction"] == UNCLEAR:
+        return f"no clear effect of the {axis} on {what} ({evidence(row)})."
+    return (
+        f"{what} goes {span}; with one source no interval can be given, so this is not a finding."
+    )
+
+
+def trend_finding(
+    kind: str, control: str, metric: str, what: str, axis: str, row: Mapping[str, Any]
+) -> Finding:
+    """A row of `trends.trend` as a finding."""
+    return Finding(
+        kind=kind,
+        text=f"{title(control)}: {sentence(what, axis, row)}",
+        control=control,
+        metric=metric,
+        direction=str(row["direction"]),
+        estimate=float(row["change"]),
+        low=float(row["change_low"]),
+        high=float(row["change_high"]),
+        n_sources=int(row["n_sources"]),
+    )
