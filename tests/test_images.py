@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -364,6 +364,8 @@ def test_enlarging_keeps_a_plain_colour_and_the_mean() -> None:
     assert abs(fit_image(SMOOTH, 128).mean() - SMOOTH[:, 16:80].mean()) < 2
 
 
+@example(7, 7, 25, 25)  # 7 / 25 × 25 is a little more than 7
+@example(21, 40, 38, 3)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40))
 def test_fitting_works_for_every_size(h: int, w: int, to_h: int, to_w: int) -> None:
     assert fit_image_to(np.zeros((h, w, 3), np.uint8), (to_h, to_w)).shape == (to_h, to_w, 3)

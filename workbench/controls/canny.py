@@ -34,10 +34,10 @@ class CannySettings(ControlSettings):
 
     comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
 
-    low: float = Field(100.0, ge=0, le=2040)
-    high: float = Field(200.0, ge=0, le=2040)
-    blur: float = Field(0.0, ge=0, le=20)
-    tolerance: float = Field(TOLERANCE, ge=0, le=0.1)
+    low: float = Field(default=100.0, ge=0, le=2040)
+    high: float = Field(default=200.0, ge=0, le=2040)
+    blur: float = Field(default=0.0, ge=0, le=20)
+    tolerance: float = Field(default=TOLERANCE, ge=0, le=0.1)
 
     @field_validator("tolerance", mode="before")
     @classmethod

@@ -1,0 +1,105 @@
+"""Protects what the command line calls: any two pictures of any size and kind."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torchmetrics.classification import BinaryF1Score
+
+from workbench.controls import ControlError
+from workbench.controls.canny import CannySettings
+from workbench.controls.compare import compare_pictures, extract_file
+from workbench.controls.depth import DepthSettings
+from workbench.images import ImageError
+
+NETWORKS = {"depth": lambda batch: batch.mean(axis=3).astype(np.float32)}
+
+
+def scene(width: int = 120, height: int = 80) -> np.ndarray:
+    picture = np.full((height, width, 3), 255, np.uint8)
+    cv2.circle(picture, (width // 3, height // 2), height // 4, (200, 30, 30), -1)
+    cv2.rectangle(
+        picture, (width // 2, height // 4), (3 * width // 4, 3 * height // 4), (20, 40, 190), -1
+    )
+    return picture
+
+
+def test_extracting_gives_the_map_at_the_pictures_size() -> None:
+    found = extract_file("canny", scene(), {"low": 50})
+    assert np.array_equal(found.data, cv2.Canny(scene(), 50, 200) > 0)
+    assert extract_file("depth", scene(70, 90), None, NETWORKS).data.shape == (90, 70)
+
+
+def test_comparing_agrees_with_torchmetrics_on_opencv_maps() -> None:
+    a, b = scene(), np.roll(scene(), 1, axis=0)
+    strict = compare_pictures("canny", a, b, CannySettings(tolerance=0))["canny_f1"].value
+    maps = [torch.from_numpy((cv2.Canny(p, 100, 200) > 0).astype(np.int64)) for p in (b, a)]
+    assert strict == pytest.approx(float(BinaryF1Score()(*maps)), abs=1e-6)
+    assert 0 < strict < 1
+
+
+def test_rmse_agrees_with_a_numpy_loop() -> None:
+    a, b = scene(), scene()[::-1].copy()
+    b[:20] //= 2
+    value = compare_pictures("depth", a, b, None, NETWORKS)["depth_rmse"].value
+    maps = []
+    for picture in (a, b):
+        raw = picture.astype(float).mean(axis=2)
+        low, high = np.percentile(raw, [1, 99])
+        maps.append(np.clip((raw - low) / (high - low), 0, 1))
+    total = 0.0
+    for x, y in zip(maps[0].ravel(), maps[1].ravel(), strict=True):
+        total += (255 * x - 255 * y) ** 2
+    assert value == pytest.approx((total / a[:, :, 0].size) ** 0.5, rel=1e-5)
+    assert value > 1
+
+
+@pytest.mark.parametrize("control", ["canny", "depth"])
+def test_a_picture_agrees_with_itself_in_every_form(control: str) -> None:
+    rgb = scene()
+    grey = rgb[:, :, 1]
+    solid = np.full((*grey.shape, 1), 255, np.uint8)
+    forms = [
+        (rgb, np.concatenate([rgb, solid], axis=2)),
+        (grey, np.repeat(grey[:, :, None], 3, axis=2)),
+        (grey, np.concatenate([grey[:, :, None], solid], axis=2)),
+        (rgb, (rgb / 255).astype(np.float32)),
+        (rgb, rgb.astype(np.uint16) * 257),
+    ]
+    primary = {"canny": "canny_f1_strict", "depth": "depth_pearson"}[control]
+    for a, b in forms:
+        readings = compare_pictures(control, a, b, None, NETWORKS)
+        assert readings[primary].value == pytest.approx(1)
+
+
+def test_the_second_picture_is_brought_to_the_first() -> None:
+    twice = compare_pictures("canny", scene(), scene(240, 160))
+    assert twice["canny_f1"].value > 0.9
+    # A wider picture is cut in the middle: white wings do not matter.
+    winged = np.full((80, 200, 3), 255, np.uint8)
+    winged[:, 40:160] = scene()
+    assert compare_pictures("canny", scene(), winged)["canny_f1_strict"].value == 1
+    assert compare_pictures("depth", scene(), winged, None, NETWORKS)["depth_rmse"].value == 0
+
+
+def test_very_small_pictures_work() -> None:
+    for size in (1, 2, 3):
+        dot = np.zeros((size, size, 3), np.uint8)
+        readings = compare_pictures("canny", dot, scene())
+        assert all(reading.is_nan for reading in readings.values())
+
+
+def test_wrong_calls_are_clear() -> None:
+    with pytest.raises(ControlError, match="no control type"):
+        compare_pictures("nope", scene(), scene())
+    with pytest.raises(ControlError, match="lends none"):
+        extract_file("depth", scene())
+    with pytest.raises(ImageError, match="the second picture"):
+        compare_pictures("canny", scene(), np.zeros((2, 2, 7), np.uint8))
+    with pytest.raises(ValidationError, match="lo"):
+        extract_file("canny", scene(), {"lo": 1})
+    with pytest.raises(TypeError, match="DepthSettings are not the settings of canny"):
+        extract_file("canny", scene(), DepthSettings())

@@ -1,0 +1,106 @@
+"""Protects the list of control types and the promises each of them makes."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from workbench.controls import CONTROL_NAMES, ControlError, ControlMap, get_control
+from workbench.controls.base import Networks
+
+PICTURES = [
+    np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+    for seed, size in enumerate([(40, 30, 3), (33, 50, 3), (40, 30, 3)])
+]
+NETWORKS: Networks = {"depth": lambda batch: batch.mean(axis=3).astype(np.float32) / 255}
+
+
+def test_the_founding_controls_are_there() -> None:
+    assert {"canny", "depth"} <= set(CONTROL_NAMES)
+    assert not {"base", "compare"} & set(CONTROL_NAMES)
+    assert list(CONTROL_NAMES) == sorted(CONTROL_NAMES)
+
+
+def test_an_unknown_control_is_a_clear_error() -> None:
+    with pytest.raises(ControlError, match=r"no control type 'cany'; there are: .*mean 'canny'"):
+        get_control("cany")
+    for odd in ("", "base", "../canny", "canny.CONTROL", "__init__"):
+        with pytest.raises(ControlError, match="no control type"):
+            get_control(odd)
+
+
+@pytest.mark.parametrize("name", CONTROL_NAMES)
+class TestEvery:
+    def test_control_describes_itself(self, name: str) -> None:
+        control = get_control(name)
+        assert control.name == name
+        assert control.label
+        names = [spec.name for spec in control.metrics]
+        assert len(set(names)) == len(names)
+        assert all(metric.startswith(f"{name}_") for metric in names)
+        assert all(spec.protocol and spec.label for spec in control.metrics)
+        assert control.metric(control.primary).higher_is_better
+        assert not inspect.isabstract(type(control))
+        with pytest.raises(ControlError, match="has no metric"):
+            control.metric("nonsense")
+
+    def test_settings_are_strict_canonical_and_have_defaults(self, name: str) -> None:
+        control = get_control(name)
+        default = control.settings()
+        assert control.settings(default.model_dump()) == default
+        again = control.settings_type.model_validate_json(default.canonical())
+        assert again.canonical() == default.canonical()
+        with pytest.raises(ValidationError, match="nonsense"):
+            control.settings({"nonsense": 1})
+        assert type(default).comparison_only <= set(type(default).model_fields)
+
+    def test_extraction_keeps_order_and_sizes_and_touches_nothing(self, name: str) -> None:
+        control = get_control(name)
+        before = [picture.copy() for picture in PICTURES]
+        maps = control.extract(PICTURES, control.settings(), NETWORKS)
+        for picture, same, found in zip(PICTURES, before, maps, strict=True):
+            assert found.picture.shape == picture.shape
+            assert found.picture.dtype == np.uint8
+            assert np.array_equal(picture, same)
+            (alone,) = control.extract([picture], control.settings(), NETWORKS)
+            assert np.array_equal(alone.data, found.data)
+            assert np.array_equal(alone.picture, found.picture)
+        assert control.extract([], control.settings(), NETWORKS) == []
+
+    def test_comparison_gives_every_metric_in_order_within_its_range(self, name: str) -> None:
+        control = get_control(name)
+        a, b, c = control.extract(PICTURES, control.settings(), NETWORKS)
+        for wanted, got in [(a, b), (b, a), (a, c), (a, a)]:
+            readings = control.compare(wanted, got, control.settings())
+            assert list(readings) == [spec.name for spec in control.metrics]
+            for spec in control.metrics:
+                value = readings[spec.name].value
+                assert spec.low is None or value >= spec.low
+                assert spec.high is None or value <= spec.high + 1e-9
+                if got is wanted:
+                    assert value == pytest.approx(spec.best, abs=1e-6)
+
+    def test_a_stored_map_can_be_read_back(self, name: str) -> None:
+        control = get_control(name)
+        (found,) = control.extract(PICTURES[:1], control.settings(), NETWORKS)
+        back = control.from_picture(found.picture)
+        assert np.array_equal(back.picture, found.picture)
+        assert back.data.dtype == found.data.dtype
+        assert np.abs(back.data.astype(float) - found.data.astype(float)).max() <= 0.5 / 255 + 1e-6
+
+    @pytest.mark.parametrize(
+        "bad",
+        [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
+    )
+    def test_what_is_no_picture_is_refused(self, name: str, bad: np.ndarray) -> None:
+        control = get_control(name)
+        with pytest.raises(ControlError, match="picture 0 must be uint8"):
+            control.extract([bad], control.settings(), NETWORKS)
+
+
+def test_a_map_must_have_a_picture() -> None:
+    with pytest.raises(ControlError, match="uint8 H×W×3"):
+        ControlMap(np.zeros((4, 4), np.uint8), np.zeros((4, 4)))
