@@ -77,7 +77,9 @@ def test_a_failed_trial_has_a_reason_and_no_picture(run: RunFolder, plan: Plan) 
     assert not run.sample_path(trial.id).exists()
     with pytest.raises(StoreError, match="single colour"):
         run.read_sample(trial.id)
-    assert trial not in run.pending(plan).trials
+    pending = run.pending(plan)
+    assert trial not in pending.trials
+    assert trial.id not in {cell.trial_id for cell in pending.cells}
 
 
 def test_picture_and_failure_exclude_each_other(run: RunFolder, plan: Plan, image: Image) -> None:

@@ -34,6 +34,18 @@ def test_the_order_of_writing_does_not_matter(
     pd.testing.assert_frame_equal(run.rebuild_index(), other.rebuild_index())
 
 
+def test_rows_stand_in_the_order_of_the_study(run: RunFolder, plan: Plan, fill: Fill) -> None:
+    fill(run)
+    frame = run.rebuild_index()
+    keys = ["control", "source", "length", "scale", "seed", "metric"]
+    in_order = frame.sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(frame, in_order)
+    for trial in plan.trials:
+        record = run.read_record(trial.id)
+        run.add_rows(trial.id, record.rows[::-1])
+    pd.testing.assert_frame_equal(run.rebuild_index(), frame)
+
+
 def test_every_cell_has_its_facts_and_readings(run: RunFolder, plan: Plan, fill: Fill) -> None:
     fill(run)
     frame = run.rebuild_index()

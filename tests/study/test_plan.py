@@ -80,6 +80,12 @@ def test_scale_0_is_one_picture_for_all_sources_and_controls(plan: Callable[...,
         assert (trial.scale, trial.control_start, trial.control_end) == (0.0, 0.0, 1.0)
 
 
+def test_without_control_its_start_and_end_do_not_matter(plan: Callable[..., Plan]) -> None:
+    late = plan(scales=[0], control_start=0.2, control_end=0.7)
+    assert late.trials == plan(scales=[0]).trials
+    assert plan(control_end=0.7).trials != plan().trials
+
+
 @pytest.mark.parametrize(
     ("start", "end"), [(0.5, 0.5), (0.8, 0.2), (0.0, 0.0), (0.0, 0.04), (0.96, 1.0), (0.41, 0.46)]
 )
