@@ -18,6 +18,7 @@ from tiny_models import write_tiny_family
 from workbench.app.engine import ModelEngine
 from workbench.app.state import Choice
 from workbench.generation import CancelToken, generate
+from workbench.measuring.measurer import Measurer
 from workbench.study import Study, make_plan
 
 PROMPT = ("a girl", "long hair", "red coat")
@@ -52,7 +53,7 @@ def choice(**changes: Any) -> Choice:
 def test_offers_what_the_family_and_the_demo_have(engine: ModelEngine) -> None:
     offer = engine.offer()
     assert offer.sources[:2] == ("paperdoll:1", "paperdoll:2")
-    assert set(offer.controls) == {"canny", "depth"}
+    assert set(offer.controls) == {"canny"}, "no network reads depth here"
     assert offer.prompt == PROMPT
     assert engine.missing() == ""
 
@@ -77,7 +78,7 @@ def test_the_saved_study_makes_the_picture_on_the_screen(
     plan = make_plan(study, resolution=engine.family.resolution, choices=engine._choices)
     (cell,) = [c for c in plan.cells if c.variant.tags == kept]
     trial = plan.trials_by_id[cell.trial_id]
-    maps = engine._measurer(plan).source_maps
+    maps = Measurer(plan, engine.shelf).source_maps
     (sample,) = generate([trial], maps, engine.shelf)
     assert sample.image is not None and np.array_equal(sample.image, shown.image)
 

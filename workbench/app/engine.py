@@ -21,11 +21,10 @@ from workbench.families import Family, LocateError, get_family
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
 from workbench.paths import data_dir
-from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
+from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
 
 if TYPE_CHECKING:
     from workbench.families.loading import ModelShelf
-    from workbench.measuring.cache import ReferenceCache
     from workbench.measuring.measurer import Measurer
 
 SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
@@ -73,10 +72,14 @@ class ModelEngine:
         return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
 
     @cached_property
-    def _references(self) -> ReferenceCache:
-        from workbench.measuring.cache import ReferenceCache
+    def measurer(self) -> Measurer:
+        """One measurer for all pictures, so that chance and ceiling are computed once."""
+        from workbench.measuring.measurer import Measurer
 
-        return ReferenceCache()
+        offer = self.offer()
+        prompt = offer.prompt
+        study = self._study(offer.sources, tuple(offer.controls), prompt, prompt, 1.0, 1)
+        return Measurer(self._plan(study), self.shelf)
 
     def missing(self) -> str:
         """One sentence if a model of the family is not on this disk, else ""."""
@@ -90,8 +93,8 @@ class ModelEngine:
         return ""
 
     def offer(self) -> Offer:
-        """The demo's sources, more rendered scenes, pictures in data/sources; known controls."""
-        names = [name for name in self.family.controlnets if name in CONTROL_NAMES]
+        """The demo's sources, more rendered scenes, pictures in data/sources; usable controls."""
+        names = [name for name in self.family.controlnets if self._usable(name)]
         folder = data_dir() / "sources"
         files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
         scenes = SCENES if self.family.world == "paperdoll" else ()
@@ -99,24 +102,41 @@ class ModelEngine:
         controls = {name: get_control(name).label for name in names}
         return Offer(tuple(sources), controls, self.demo.prompt)
 
+    def _usable(self, control: str) -> bool:
+        known = control in CONTROL_NAMES
+        return known and set(get_control(control).needs) <= set(self.family.networks)
+
     def study(self, choice: Choice) -> Study:
         """The study whose pictures include that of the choice."""
-        values = self.demo.model_dump(mode="json")
-        prefix = choice.kept == choice.prompt[: len(choice.kept)]
-        extra = {} if prefix else {"insufficient": list(choice.kept)}
-        values |= {
+        c = choice
+        return self._study((c.source,), (c.control,), c.prompt, c.kept, c.scale, c.seed)
+
+    def _study(
+        self,
+        sources: tuple[str, ...],
+        controls: tuple[str, ...],
+        prompt: tuple[str, ...],
+        kept: tuple[str, ...],
+        scale: float,
+        seed: int,
+    ) -> Study:
+        prefix = kept == prompt[: len(kept)]
+        values = self.demo.model_dump(mode="json") | {
             "name": "from notebook",
             "base": [self.demo.base[0]],
-            "sources": [choice.source],
-            "controls": [{"type": choice.control}],
-            "prompt": list(choice.prompt),
-            "lengths": [len(choice.kept)] if prefix else [],
+            "sources": list(sources),
+            "controls": [{"type": name} for name in controls],
+            "prompt": list(prompt),
+            "lengths": [len(kept)] if prefix else [],
             "shortening": {"method": "prefix"},
-            "extra_prompts": extra,
-            "scales": [choice.scale],
-            "seeds": [choice.seed],
+            "extra_prompts": {} if prefix else {"insufficient": list(kept)},
+            "scales": [scale],
+            "seeds": [seed],
         }
         return Study.from_dict(values, folder=self.demo.folder, choices=self._choices)
+
+    def _plan(self, study: Study) -> Plan:
+        return make_plan(study, resolution=self.family.resolution, choices=self._choices)
 
     def study_yaml(self, choice: Choice) -> str:
         """A study file that reproduces the picture of this choice."""
@@ -133,8 +153,8 @@ class ModelEngine:
         started = time.perf_counter()
         plan = self._one_cell(choice)
         (cell,), (trial,) = plan.cells, plan.trials
-        measurer = self._measurer(plan)
-        results = generate([trial], measurer.source_maps, self.shelf, batch_size=1, cancel=cancel)
+        maps = self.measurer.source_maps
+        results = generate([trial], maps, self.shelf, batch_size=1, cancel=cancel)
         sample = next(iter(results), None)
         if sample is None or cancel.cancelled:
             return None
@@ -143,9 +163,9 @@ class ModelEngine:
         return Picture(
             choice=choice,
             source=np.asarray(next(iter(plan.sources.values())).image),
-            control_map=measurer.source_maps[cell.map_key].picture,
+            control_map=maps[cell.map_key].picture,
             image=sample.image,
-            rows=_rows(measurer, trial.id, sample.image),
+            rows=_rows(self.measurer, cell, sample.image),
             seconds=time.perf_counter() - started,
         )
 
@@ -171,29 +191,19 @@ class ModelEngine:
 
     @cached_property
     def _demo_cells(self) -> frozenset[str]:
-        resolution = self.family.resolution
-        plan = make_plan(self.demo, resolution=resolution, choices=self._choices)
-        return frozenset(cell.id for cell in plan.cells)
+        return frozenset(cell.id for cell in self._plan(self.demo).cells)
 
     def _one_cell(self, choice: Choice) -> Plan:
-        study = self.study(choice)
-        plan = make_plan(study, resolution=self.family.resolution, choices=self._choices)
+        plan = self._plan(self.study(choice))
         cell = next(cell for cell in plan.cells if cell.variant.tags == choice.kept)
         trials = tuple(trial for trial in plan.trials if trial.id == cell.trial_id)
         return replace(plan, cells=(cell,), trials=trials)
 
-    def _measurer(self, plan: Plan) -> Measurer:
-        from workbench.measuring.measurer import Measurer
 
-        measurer = Measurer(plan, self.shelf)
-        measurer.references.cache = self._references
-        return measurer
-
-
-def _rows(measurer: Measurer, trial_id: str, image: np.ndarray) -> tuple[Row, ...]:
+def _rows(measurer: Measurer, cell: Cell, image: np.ndarray) -> tuple[Row, ...]:
     from workbench.measuring.specs import metric_spec
 
-    (measured,) = measurer.measure([(trial_id, image)])
+    (measured,) = measurer.measure([(cell.trial_id, image)], {cell.trial_id: [cell]})
     rows = []
     for reading in measured.rows:
         kind, _, tag = reading["metric"].partition(":")
