@@ -81,11 +81,18 @@ def audit(
         int, typer.Option(min=8, help="Generated pictures for each figure about samples.")
     ] = 128,
 ) -> None:
-    """Measure how well an embedded family obeys prompt and control, and write its AUDIT.md."""
+    """Measure how well an embedded family obeys prompt and control, and write its AUDIT.md.
+
+    Exit code 1 if a figure falls short of its target.
+    """
     from workbench.families import get_family
     from workbench.families import models_dir as family_models
     from workbench.training.audit import run_audit
 
     if not get_family(family).world:
         raise Refusal(f"{family} cannot be audited: it has no world of its own to check against")
-    run_audit(models_dir or family_models() / family)
+    figures = run_audit(models_dir or family_models() / family)
+    missed = sum(not figure.reached for figure in figures)
+    if missed:
+        typer.echo(f"{missed} of {len(figures)} figures fall short of what is asked.", err=True)
+        raise typer.Exit(1)
