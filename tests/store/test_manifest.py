@@ -103,10 +103,14 @@ def test_git_state_of_a_checkout(tmp_path: Path) -> None:
     assert git_state(package) is None
     _git(tmp_path, "init", "-q")
     (package / "a.py").write_text("1\n")
-    assert git_state(package) is None  # inside a checkout, but not part of it
+    assert git_state(package) is None
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-qm", "first")
     assert git_state(package) == {"commit": _git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    installed = tmp_path / ".venv" / "package"  # inside the checkout, but not part of it
+    installed.mkdir(parents=True)
+    (installed / "a.py").write_text("1\n")
+    assert git_state(installed) is None
     (package / "a.py").write_text("2\n")
     state = git_state(package)
     assert state is not None and state["dirty"] is True
