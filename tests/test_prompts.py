@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.prompts import (
@@ -51,6 +51,7 @@ def test_parsing_cleans_up(text: str, tags: tuple[str, ...]) -> None:
     assert parse_tags(text) == tags
 
 
+@settings(deadline=None)
 @given(tag_lists)
 def test_parsing_undoes_joining(tags: list[str]) -> None:
     assert parse_tags(join_tags(tags)) == tuple(tags)
@@ -62,6 +63,7 @@ def test_prefix_keeps_the_first_tags() -> None:
     assert shorten(TAGS, 7) == TAGS
 
 
+@settings(deadline=None)
 @given(tag_lists, st.integers(0, 2**40))
 def test_random_choices_are_nested_and_keep_the_order(tags: list[str], seed: int) -> None:
     chosen = [shorten(tags, length, "random", seed) for length in range(len(tags) + 1)]

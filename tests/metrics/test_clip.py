@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.multimodal import clip_score
 from torchmetrics.multimodal import CLIPScore
@@ -177,6 +177,7 @@ def test_a_long_text_keeps_its_end(clip: tuple[Any, Any, Any]) -> None:
     assert (kept[0], kept[-1], len(kept)) == (0, 1, LIMIT)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(2, 99), max_size=30), st.integers(2, 20))
 def test_truncation_in_general(words: list[int], limit: int) -> None:
     ids = [0, *words, 1]

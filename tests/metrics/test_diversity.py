@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.metrics.diversity import (
@@ -23,6 +23,7 @@ from workbench.metrics.edges import default_tolerance, edge_f1
 RNG = np.random.default_rng(2)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 12), st.integers(1, 9), st.integers(0, 99))
 def test_embeddings_against_all_pairs(count: int, size: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).standard_normal((count, size))

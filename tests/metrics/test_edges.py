@@ -111,6 +111,7 @@ def test_with_tolerance_it_is_scipys_distance_transform(tolerance: float) -> Non
     assert scores.f1 == pytest.approx(2 / (1 / precision + 1 / recall))
 
 
+@settings(deadline=None)
 @given(arrays(bool, (7, 7)), arrays(bool, (7, 7)), st.floats(0, 9))
 def test_properties(pred: np.ndarray, target: np.ndarray, tolerance: float) -> None:
     there, back = edge_f1(pred, target, tolerance), edge_f1(target, pred, tolerance)
