@@ -58,7 +58,7 @@ def test_nan_has_a_reason(value: float, reference: Reference, spec: MetricSpec, 
 def test_an_affine_metric_gives_the_same_adherence(
     value: float, chance: float, ceiling: float
 ) -> None:
-    flipped = MetricSpec("flipped", "Flipped", False, low=-3.0, high=3.0)
+    flipped = MetricSpec("flipped", "Flipped", False, low=0.0, high=1.0)
     there = adherence(value, Reference(chance, ceiling), UP)[0]
     back = adherence(1 - value, Reference(1 - chance, 1 - ceiling), flipped)[0]
     assert there == pytest.approx(back, abs=1e-9)

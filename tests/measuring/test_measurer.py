@@ -138,7 +138,11 @@ def test_structural_diversity_is_nothing_for_equal_pictures(
 
     def distances(shift: int) -> list[float]:
         pictures = dict(
-            zip([c.trial_id for c in group], [noise(5), np.roll(noise(5), shift, axis=1)], strict=True)
+            zip(
+                [c.trial_id for c in group],
+                [noise(5), np.roll(noise(5), shift, axis=1)],
+                strict=True,
+            )
         )
         found = StructureDistances(
             lambda trial, name, settings: measurer.extract(name, settings, [pictures[trial]])[0]

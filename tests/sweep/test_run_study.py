@@ -282,3 +282,22 @@ def test_a_dry_run_counts_estimates_and_writes_nothing(shelf: TinyShelf, tmp_pat
     assert more.speed_from == "stored"
     assert more.seconds_estimate is not None
     assert not math.isnan(more.seconds_estimate)
+
+
+def test_diversity_of_whole_batches_spares_a_second_writing(
+    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds made in one batch get their diversity at once; it equals that of scattered seeds."""
+    writes: list[str] = []
+    real = RunFolder.add_rows
+
+    def counting(run: RunFolder, trial_id: str, *args: Any, **keywords: Any) -> Any:
+        writes.append(trial_id)
+        return real(run, trial_id, *args, **keywords)
+
+    monkeypatch.setattr(RunFolder, "add_rows", counting)
+    whole = run_study(make_study(), tmp_path / "whole", shelf=shelf, batch_size=4)
+    assert writes == []
+    scattered = run_study(make_study(), tmp_path / "scattered", shelf=shelf, batch_size=1)
+    assert writes
+    pd.testing.assert_frame_equal(numbers(whole), numbers(scattered), atol=0.05, rtol=0.02)

@@ -127,6 +127,8 @@ def describe(per_source: pd.DataFrame) -> dict[str, object]:
         note = ONE_SOURCE
     elif n < MIN_WILCOXON:
         note = f"a Wilcoxon test needs {MIN_WILCOXON} sources, there are {n}"
+    elif n == MIN_WILCOXON:
+        note = f"with {n} sources the smallest p that a Wilcoxon test can give is 0.0625"
     else:
         note = ""
     return result | {

@@ -7,7 +7,7 @@ seeds is the mean over all pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from workbench.study.canonical import short_hash
 
 LOOKS, STRUCTURE = "diversity_looks", "diversity_structure"
 ONE_SEED = "there is one seed: diversity needs two"
+FAILED = "the sample failed"
 NO_SCALE = "diversity has no chance and no ceiling"
 MapOf = Callable[[str, str, str], ControlMap]
 
@@ -89,6 +90,45 @@ class StructureDistances:
             better = control.metric(control.primary).higher_is_better
             found.append(1.0 - reading.value if better else reading.value)
         return Reading(float(np.mean(found)))
+
+
+def diversity_rows(
+    group: Sequence[Cell],
+    embeddings: Mapping[str, np.ndarray],
+    made: Container[str],
+    stored: Mapping[tuple[str, str], Mapping[str, Any]],
+    distances: StructureDistances,
+) -> list[dict[str, Any]]:
+    """Both diversity rows of every cell of a group.
+
+    Args:
+        group: cells that differ in the seed alone.
+        embeddings: trial id -> CLIP embedding, as it is stored.
+        made: ids of the trials that have a sample; the others get NaN.
+        stored: (cell id, metric) -> row from an earlier start, kept if it was read off the same
+            pictures.
+        distances: compares the maps.
+    """
+    name = peers(group, made.__contains__)
+    alive = [cell for cell in group if cell.trial_id in made]
+    rows = [
+        diversity_row(cell, metric, Reading.nothing(FAILED), name)
+        for cell in group
+        if cell.trial_id not in made
+        for metric in (LOOKS, STRUCTURE)
+    ]
+    for metric in (LOOKS, STRUCTURE):
+        old = [stored.get((cell.id, metric)) for cell in alive]
+        if all(is_current(row, name) for row in old):
+            rows += [dict(row) for row in old if row is not None]
+            continue
+        if metric == LOOKS:
+            readings = looks([embeddings[cell.trial_id] for cell in alive])
+        else:
+            readings = distances.readings(alive)
+        pairs = zip(alive, readings, strict=True)
+        rows += [diversity_row(cell, metric, reading, name) for cell, reading in pairs]
+    return rows
 
 
 def diversity_row(cell: Cell, metric: str, reading: Reading, group: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.controls import ControlMap, get_control
+from workbench.measuring.across import MapOf, seed_groups
 from workbench.measuring.adherence import Reference, adherence
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.embedding import pack, unpack
@@ -172,6 +173,34 @@ class Measurer:
         value = row["value"]
         reading = Reading(float(value)) if value is not None else Reading.nothing(row["reason"])
         return self.row(cell, row["metric"], reading)
+
+    def maps_of(self, picture: Callable[[str], np.ndarray]) -> MapOf:
+        """Looks up control maps of samples: remembered ones, or extracted from `picture(trial)`."""
+
+        def map_of(trial_id: str, control: str, settings_json: str) -> ControlMap:
+            key = (trial_id, control, settings_json)
+            made = self.memory.get(key)
+            if made is None:
+                made = self.extract(control, settings_json, [picture(trial_id)])[0]
+                self.memory.put(key, made)
+            return made
+
+        return map_of
+
+    def seed_groups_within(self, trials: Collection[str]) -> list[tuple[Cell, ...]]:
+        """Groups of cells that differ in the seed alone and whose trials are all among these."""
+        groups = {self._group_of[c.id] for t in trials for c in self.plan.cells_by_trial[t]}
+        found = [self._groups_of_seeds[index] for index in sorted(groups)]
+        return [group for group in found if all(cell.trial_id in trials for cell in group)]
+
+    @cached_property
+    def _groups_of_seeds(self) -> list[tuple[Cell, ...]]:
+        return seed_groups(self.plan)
+
+    @cached_property
+    def _group_of(self) -> dict[str, int]:
+        groups = enumerate(self._groups_of_seeds)
+        return {cell.id: index for index, group in groups for cell in group}
 
     def _sample_maps(
         self, samples: Sequence[tuple[str, np.ndarray]], work: Mapping[str, Sequence[Cell]]

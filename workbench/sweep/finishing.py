@@ -7,26 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from workbench.controls import ControlMap
 from workbench.generation import CancelToken
 from workbench.measuring import Measurer, embedding_of
 from workbench.measuring.across import (
     LOOKS,
     STRUCTURE,
     StructureDistances,
-    diversity_row,
-    is_current,
-    looks,
-    peers,
+    diversity_rows,
     seed_groups,
 )
-from workbench.metrics.spec import Reading
 from workbench.store import Record, RunFolder
 from workbench.store.records import plain
 from workbench.study import Cell
 
 Row = dict[str, Any]
-FAILED = "the sample failed"
 
 
 def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None) -> int:
@@ -53,10 +47,10 @@ def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None
             if row["metric"] in (LOOKS, STRUCTURE):
                 stored[row["cell"], row["metric"]] = row
     learn_text_only(measurer, embeddings)
-    distances = StructureDistances(_map_source(run, measurer))
+    distances = StructureDistances(measurer.maps_of(run.read_sample))
     across: dict[str, list[Row]] = {}
     for group in seed_groups(plan):
-        for row in _diversity(group, embeddings, made, stored, distances):
+        for row in diversity_rows(group, embeddings, made, stored, distances):
             across.setdefault(row["cell"], []).append(row)
     written = 0
     for trial in plan.trials:
@@ -78,50 +72,6 @@ def learn_text_only(measurer: Measurer, embeddings: Mapping[str, np.ndarray]) ->
             groups.setdefault(trial.prompt, []).append(embeddings[trial.id])
     found = {prompt: np.stack(vectors) for prompt, vectors in groups.items()}
     measurer.references.learn_text_only(found)
-
-
-def _diversity(
-    group: tuple[Cell, ...],
-    embeddings: Mapping[str, np.ndarray],
-    made: set[str],
-    stored: Mapping[tuple[str, str], Mapping[str, Any]],
-    distances: StructureDistances,
-) -> list[Row]:
-    """Both diversity rows of every cell of a group."""
-    name = peers(group, made.__contains__)
-    alive = [cell for cell in group if cell.trial_id in made]
-    rows = [
-        diversity_row(cell, metric, Reading.nothing(FAILED), name)
-        for cell in group
-        if cell.trial_id not in made
-        for metric in (LOOKS, STRUCTURE)
-    ]
-    for metric in (LOOKS, STRUCTURE):
-        old = [stored.get((cell.id, metric)) for cell in alive]
-        if all(is_current(row, name) for row in old):
-            rows += [dict(row) for row in old if row is not None]
-            continue
-        if metric == LOOKS:
-            readings = looks([embeddings[cell.trial_id] for cell in alive])
-        else:
-            readings = distances.readings(alive)
-        pairs = zip(alive, readings, strict=True)
-        rows += [diversity_row(cell, metric, reading, name) for cell, reading in pairs]
-    return rows
-
-
-def _map_source(run: RunFolder, measurer: Measurer) -> Any:
-    """Maps of samples: those of this session from memory, others extracted from the picture."""
-
-    def map_of(trial_id: str, control: str, settings: str) -> ControlMap:
-        key = (trial_id, control, settings)
-        known = measurer.memory.get(key)
-        if known is None:
-            known = measurer.extract(control, settings, [run.read_sample(trial_id)])[0]
-            measurer.memory.put(key, known)
-        return known
-
-    return map_of
 
 
 def _update(

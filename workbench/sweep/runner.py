@@ -19,7 +19,7 @@ from workbench.sweep.progress import ProgressCallback, ProgressMeter
 if TYPE_CHECKING:
     from workbench.families.loading import ModelShelf
     from workbench.generation import BatchDone, SampleResult, Step
-    from workbench.measuring import Measurer
+    from workbench.measuring import Measured, Measurer
 
 REFERENCES = "references.json"
 T = TypeVar("T")
@@ -223,6 +223,7 @@ def _store(
     """Measure and commit one batch; returns its last good picture."""
     samples = [(r.trial.id, r.image) for r in results if r.image is not None]
     measured = {found.trial_id: found for found in measurer.measure(samples)}
+    across = _batch_diversity(measurer, measured, dict(samples))
     for result in results:
         trial = result.trial
         found = measured.get(trial.id) or measurer.failed(trial.id, result.failed_reason)
@@ -230,12 +231,36 @@ def _store(
             trial,
             result.image,
             result.made_by,
-            found.rows,
+            found.rows + [row for cell in found.cells for row in across.get(cell.id, [])],
             cells=found.cells,
             failed=result.failed_reason,
             extra=found.extra,
         )
     return samples[-1][1] if samples else None
+
+
+def _batch_diversity(
+    measurer: Measurer, measured: Mapping[str, Measured], images: Mapping[str, np.ndarray]
+) -> dict[str, list[dict[str, Any]]]:
+    """Cell id -> diversity rows, for the cells whose seeds are all in this batch.
+
+    Usually these are all: it spares `finish` from writing every record a second time.
+    """
+    from workbench.measuring import embedding_of
+    from workbench.measuring.across import StructureDistances, diversity_rows
+
+    embeddings = {
+        trial: vector
+        for trial, found in measured.items()
+        if (vector := embedding_of(found.extra)) is not None
+    }
+
+    distances = StructureDistances(measurer.maps_of(images.__getitem__))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in measurer.seed_groups_within(embeddings):
+        for row in diversity_rows(group, embeddings, embeddings, {}, distances):
+            found.setdefault(row["cell"], []).append(row)
+    return found
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
