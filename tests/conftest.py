@@ -114,7 +114,7 @@ def synthetic_frame(
     return pd.DataFrame(rows)
 
 
-@pytest.fixture(name="synthetic_frame")
+@pytest.fixture(scope="session", name="synthetic_frame")
 def _synthetic_frame() -> Callable[..., pd.DataFrame]:
     """The function that makes the frame; its arguments choose the size of the study."""
     return synthetic_frame

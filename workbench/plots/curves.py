@@ -91,7 +91,6 @@ def diversity_figure(
     looks: pd.DataFrame,
     structure: pd.DataFrame,
     *,
-    structure_label: str = "control maps",
     theme: Theme = LIGHT,
 ) -> Figure:
     """Draw how much pictures that differ only in their seed differ, over the scale.
@@ -99,9 +98,8 @@ def diversity_figure(
     Args:
         looks: columns length, scale, mean, low, high of the CLIP distance between seeds.
         structure: the same of the distance between control maps.
-        structure_label: which maps those are, for the axis.
     """
-    apart = f"Distance between seeds' {structure_label}"
+    apart = "Distance of control maps between seeds"
     panels = [
         Panel(
             looks,

@@ -1,0 +1,255 @@
+"""The report is one harmless file that says what the run says.
+
+Protects: the answer stands first and matches the analysis; nothing is loaded from outside and no
+prompt becomes markup; figures, tables, settings and hashes are all there; a run that is broken,
+half done or tiny still gets a report.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from workbench import analysis
+from workbench.report import render_report, tables, write_report
+from workbench.report.content import collect
+from workbench.store import RunFolder
+from workbench.study import Study
+
+WriteRun = Callable[..., RunFolder]
+Frames = Callable[..., pd.DataFrame]
+TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
+# Tags of a study hold no comma and no control characters; all else is allowed.
+HOSTILE = ("<script>alert(1)</script>", "$\\frac{a$", "=1+1", '" onload="x', "</pre></style><b>")
+
+
+class Page(HTMLParser):
+    """Collects the tags and the text of a page; ``void`` elements are not nested."""
+
+    VOID = frozenset({"meta", "img", "source", "br", "link", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, synthetic_frame: Frames, write_run: WriteRun
+) -> RunFolder:
+    """A small run: one control type that needs no network, four sources, three lengths."""
+    frame = synthetic_frame(controls=("canny",), scales=(0.0, 0.8, 1.6))
+    return write_run(tmp_path_factory.mktemp("run") / "r", frame, TAGS, failed={5: "it is black"})
+
+
+@pytest.fixture(scope="module")
+def text(run: RunFolder) -> str:
+    return render_report(run)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_every_finding_is_in_the_report(run: RunFolder, page: Page) -> None:
+    found = analysis.findings(run.read_index())
+    assert len(found) > 8
+    for finding in found:
+        words = finding.text.partition(": ")[2]
+        assert " ".join(words.split())[1:] in page.text
+    assert analysis.CAVEAT in page.text
+
+
+def test_the_answer_stands_before_plots_tables_and_settings(text: str) -> None:
+    order = [text.index(f'<section id="{name}"') for name in (
+        "answer", "tradeoff", "pictures", "curves", "lengths", "words", "diversity", "tables",
+        "terms", "settings", "versions",
+    )]  # fmt: skip
+    assert order == sorted(order)
+    assert text.index("rises") < text.index("<img")
+
+
+def test_nothing_is_loaded_from_outside_and_nothing_runs(text: str, page: Page) -> None:
+    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form", "svg"}
+    for tag, attrs in page.tags:
+        for key, value in attrs.items():
+            assert not key.startswith("on"), (tag, key)
+            if key in {"src", "srcset", "poster", "data", "action"}:
+                assert value.startswith("data:"), (tag, key, value[:40])
+            if key == "href":
+                assert value.startswith(("data:", "#")), value[:40]
+    outside = re.sub(r'"data:[^"]*"', '""', text)
+    assert not re.search(r"https?:|@import|url\(", outside)
+
+
+def test_drawings_inside_the_page_refer_to_nothing_outside(page: Page) -> None:
+    for attrs in page.all("img"):
+        head, _, body = attrs["src"].partition(",")
+        data = base64.b64decode(body)
+        if head.startswith("data:image/svg"):
+            links = re.findall(rb'href="([^"]*)"', data)
+            assert all(link.startswith((b"#", b"data:image/png;base64")) for link in links)
+            assert b"<script" not in data
+        else:
+            assert head == "data:image/webp;base64"
+            assert Image.open(io.BytesIO(data)).format == "WEBP"
+
+
+def test_every_section_has_its_figures_with_words_for_the_blind(page: Page) -> None:
+    alts = [attrs["alt"] for attrs in page.all("img")]
+    starts = (
+        "Trade-off plot for Canny", "Contact sheet for Canny", "Curves over the",
+        "Heat map of control", "Heat map of prompt", "Heat map of tag", "Diversity across",
+    )  # fmt: skip
+    for start in starts:
+        assert sum(alt.startswith(start) for alt in alts) == 1, start
+    assert len(page.all("source")) == len(alts)  # one for dark screens each
+
+
+def test_settings_study_file_versions_and_hashes_are_there(run: RunFolder, page: Page) -> None:
+    study = run.study_path.read_text("utf-8")
+    assert " ".join(study.split()) in page.text
+    manifest = json.loads((run.path / "manifest.json").read_text("utf-8"))
+    for text in (manifest["study_hash"], "ab" * 32, "2.13.0", "0.42.0", "0" * 40,
+                 *manifest["sources"].values(), "guidance_scale", "unipc"):  # fmt: skip
+        assert text in page.text
+    for term in ("Adherence", "Chance (control)", "Ceiling (prompt)"):
+        assert term in page.text
+
+
+def test_the_study_in_the_report_runs_again(run: RunFolder, page: Page, tmp_path: Path) -> None:
+    (link,) = [a for a in page.all("a") if a.get("download", "").endswith(".yaml")]
+    file = tmp_path / "study.yaml"
+    file.write_bytes(base64.b64decode(link["href"].partition(",")[2]))
+    assert Study.from_yaml(file).hash == run.study().hash
+
+
+def test_the_csv_holds_the_points_of_the_tradeoff(run: RunFolder, page: Page) -> None:
+    (link,) = [a for a in page.all("a") if a.get("download", "").endswith(".csv")]
+    assert link["href"].startswith("data:text/csv;base64,")
+    text = base64.b64decode(link["href"].partition(",")[2]).decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    points = analysis.tradeoff(run.read_index())
+    assert len(rows) == len(points) == 9
+    for row, (_, point) in zip(rows, points.iterrows(), strict=True):
+        assert float(row["control_adherence"]) == pytest.approx(point["control_adherence"])
+        assert float(row["scale"]) == point["scale"]
+        if point["length"] == 0:
+            assert row["prompt_adherence"] == ""
+    assert sum(row["sweet_spot"] == "True" for row in rows) == 2
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-2", "@SUM(A1)", "\t=1", "\r=1"])
+def test_csv_text_is_no_formula(text: str) -> None:
+    frame = pd.DataFrame({"name": [text], "value": [-0.5], "none": [math.nan]})
+    rows = list(csv.reader(io.StringIO(tables.summary_csv(frame).decode("utf-8"), newline="")))
+    assert rows[1] == ["'" + text, "-0.5", ""]
+
+
+def test_hostile_prompts_stay_text(
+    tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
+) -> None:
+    frame = synthetic_frame(HOSTILE, controls=("canny",), lengths=(2, 5), scales=(0.0, 1.0))
+    run = write_run(tmp_path / "r", frame, HOSTILE, negative_prompt="<img src=x onerror=y>")
+    text = render_report(run)
+    page = Page(text)  # fails if a tag of a prompt were markup
+    assert not page.all("script") and not page.all("b")
+    assert all(not key.startswith("on") for _, attrs in page.tags for key in attrs)
+    for tag in HOSTILE:
+        assert tag in page.text
+        if "<" in tag:
+            assert tag not in text and html.escape(tag) in text
+    assert "<img src=x" not in text
+
+
+def test_failed_pictures_and_reasons_are_told(page: Page) -> None:
+    assert "1 picture failed and is in no figure." in page.text
+    assert "it is black" in page.text
+    assert "the prompt is empty" in page.text
+
+
+def test_one_source_is_no_finding(
+    tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
+) -> None:
+    frame = synthetic_frame(sources=1, controls=("canny",), scales=(0.0, 1.0), lengths=(3,))
+    text = Page(render_report(write_run(tmp_path / "r", frame, TAGS))).text
+    assert "There is one source, so no interval can be given" in text
+    assert "clearly" not in text.partition("Marks:")[0]
+
+
+def test_a_run_without_measurements_gets_a_report(
+    tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
+) -> None:
+    study = Study(name="empty", sources=["paperdoll:1"], controls=["canny"], prompt=["a girl"])
+    text = Page(render_report(RunFolder.create(tmp_path / "r", study))).text
+    assert "Nothing has been measured in this run yet." in text
+    assert "The run has no manifest." in text
+
+
+def test_other_prompt_settings_get_their_table(
+    tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
+) -> None:
+    frame = synthetic_frame(controls=("canny",), scales=(0.0, 1.0), lengths=(3, 7))
+    run = write_run(tmp_path / "r", frame, TAGS, extra_prompts={"conflicting": ["a boy", "a", "b"]})
+    content = collect(run)
+    assert {row[1] for row in content.extra_prompts.rows} == {"conflicting"}
+    assert {row[2] for row in content.extra_prompts.rows} == {"a boy, a, b"}
+    assert content.extra_prompts.rows[0][4] != "–"
+
+
+def test_the_file_is_written_whole_and_small(run: RunFolder, tmp_path: Path) -> None:
+    path = write_report(run, tmp_path / "deep" / "report.html")
+    assert path == tmp_path / "deep" / "report.html"
+    data = path.read_bytes()
+    assert data.rstrip().endswith(b"</html>")
+    assert len(data) < 8 * 2**20
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.634, "0.63"), (-0.5, "−0.50"), (-0.001, "0.00"), (math.nan, "–")]
+)
+def test_figures_are_written_alike(value: float, text: str) -> None:
+    assert tables.figure_text(value) == text
+
+
+def test_intervals_are_written_only_where_there_are_any() -> None:
+    assert tables.interval_text(0.5, 0.25, 0.75) == "0.50 [0.25, 0.75]"
+    assert tables.interval_text(0.5, math.nan, math.nan) == "0.50"

@@ -1,0 +1,285 @@
+"""What a report says, as plain values, collected from a run folder."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from workbench import analysis
+from workbench.controls import ControlError, get_control
+from workbench.measuring.specs import DEFINITIONS, metric_spec
+from workbench.plots.style import number
+from workbench.report import tables
+from workbench.report.embed import Download, download
+from workbench.report.figures import ControlFigures, draw_control, draw_sheets
+from workbench.report.sheets import control_maps, sheets, source_pictures
+from workbench.report.tables import Table
+from workbench.store import RunFolder, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+PROMPT_METRIC = analysis.PROMPT_METRIC
+MARKS = {
+    "rises": "↑",
+    "falls": "↓",
+    "no clear effect": "≈",
+    "no clear difference": "≈",
+    "cannot tell": "?",
+    "": "★",
+}
+KINDS = {
+    "control": "Control",
+    "prompt": "Prompt",
+    "tags": "Words",
+    "length": "Prompt length",
+    "closeness": "Closeness",
+    "diversity": "Diversity",
+    "sweet spot": "Sweet spot",
+}
+BOTH_THEMES_UP_TO = 3
+SHEET_BYTES = 2_200_000
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One finding as shown: what it is about, a mark for its direction, and the sentence.
+
+    ``claim + evidence + rest`` is the sentence; ``evidence`` is its part in brackets, or "".
+    """
+
+    kind: str
+    mark: str
+    direction: str
+    claim: str
+    evidence: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All findings about one control type."""
+
+    label: str
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the template shows; text is not yet escaped."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    prompt: str
+    warnings: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    caveat: str
+    glance: Table
+    controls: tuple[ControlFigures, ...]
+    spots: Table
+    extra_prompts: Table
+    missing: Table
+    downloads: tuple[Download, ...]
+    settings: Table
+    study_yaml: str
+    manifest: tuple[Table, ...]
+    definitions: tuple[tuple[str, str], ...]
+    metrics: Table
+
+
+def collect(run: RunFolder) -> Content:
+    """Collect the report of a run from its table, its pictures and its manifest."""
+    frame = run.read_index()
+    text = run.study_path.read_text(encoding="utf-8")
+    study = _study_values(text)
+    manifest = _manifest(run)
+    failed = Counter(record.failed for record in run.records() if record.failed)
+    labels = {name: control_label(name) for name in analysis.controls_in(frame)}
+    points = analysis.tradeoff(frame)
+    spots = analysis.sweet_spot(frame)
+    primary = analysis.primary_metrics(frame)
+    wanted = [*dict.fromkeys(primary.values()), "clip_full", "clip_source"]
+    summary = tables.summary_frame(frame, points, spots, wanted)
+    name = str(study.get("name") or run.path.name)
+    both = len(labels) <= BOTH_THEMES_UP_TO
+    sources = source_pictures(run)
+    maps = control_maps(frame, sources, str(study.get("family", "")))
+    pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES, both)
+    drawn = tuple(
+        draw_control(frame, control, labels[control], points, spots, summary, pages, both)
+        for control in labels
+    )
+    return Content(
+        title=name,
+        facts=_facts(frame, study, manifest),
+        prompt=_prompt(frame),
+        warnings=_warnings(frame, study, failed),
+        answers=_answers(frame, labels),
+        caveat=analysis.CAVEAT,
+        glance=tables.glance_table(frame, labels, PROMPT_METRIC),
+        controls=drawn,
+        spots=tables.spot_table(spots, labels),
+        extra_prompts=tables.setting_table(frame, labels, PROMPT_METRIC),
+        missing=tables.nothing_table(frame, failed),
+        downloads=(
+            download(
+                tables.summary_csv(summary), "text/csv", f"{name}-summary.csv", "Summary (CSV)"
+            ),
+            download(text.encode(), "application/yaml", f"{name}.yaml", "Study file (YAML)"),
+        ),
+        settings=tables.pairs_table(study, ("Setting", "Value")),
+        study_yaml=text,
+        manifest=_manifest_tables(manifest),
+        definitions=tuple(DEFINITIONS.items()),
+        metrics=_metric_table(frame),
+    )
+
+
+def control_label(name: str) -> str:
+    """What people call a control type."""
+    try:
+        return get_control(name).label
+    except ControlError:
+        return name
+
+
+def _study_values(text: str) -> dict[str, Any]:
+    """The settings as written, even where this program would no longer accept them."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        log.warning("the study in the run folder cannot be read: %s", error)
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _manifest(run: RunFolder) -> dict[str, Any]:
+    try:
+        return run.read_json("manifest.json") or {}
+    except StoreError as error:
+        log.warning("%s", error)
+        return {}
+
+
+def _facts(
+    frame: pd.DataFrame, study: dict[str, Any], manifest: dict[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """The size of the experiment in a few numbers."""
+    cut = frame[frame["setting"] == "length"]
+    facts = [
+        ("pictures", str(frame["trial"].nunique())),
+        ("sources", str(frame["source"].nunique())),
+        ("prompt lengths", ", ".join(map(str, sorted(cut["length"].unique())))),
+        ("scales", ", ".join(number(s) for s in sorted(cut["scale"].unique()))),
+        ("seeds", str(frame["seed"].nunique())),
+        ("model family", str(study.get("family", ""))),
+        ("made", str(manifest.get("created", "")).replace("T", " ")[:16]),
+    ]
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _prompt(frame: pd.DataFrame) -> str:
+    texts = dict.fromkeys(frame["full_prompt"].dropna())
+    return next(iter(texts), "")
+
+
+def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) -> tuple[str, ...]:
+    """What a reader must know before believing the figures."""
+    found = []
+    if frame.empty:
+        found.append("Nothing has been measured in this run yet.")
+    wanted = len(study.get("sources") or [])
+    if 0 < frame["source"].nunique() < wanted:
+        found.append(f"Only {frame['source'].nunique()} of {wanted} sources have been measured.")
+    if frame["source"].nunique() == 1:
+        found.append("There is one source, so no interval can be given and nothing is a finding.")
+    if failed:
+        found.append(
+            f"{failed.total()} pictures failed and are in no figure."
+            if failed.total() > 1
+            else "1 picture failed and is in no figure."
+        )
+    cut = frame[frame["truncated"].fillna(False).astype(bool)]
+    if len(cut):
+        count = cut["prompt"].nunique()
+        verb = "prompt was" if count == 1 else "prompts were"
+        found.append(
+            f"{count} {verb} longer than the text encoder reads, and lost the words at its end."
+        )
+    if frame["base"].nunique() > 1:
+        bases = ", ".join(dict.fromkeys(frame["base"]))
+        found.append(f"All figures but the pictures are means over the base models {bases}.")
+    if "control_settings" in frame:
+        kinds = frame.groupby("control")["control_settings"].nunique()
+        for control in kinds[kinds > 1].index:
+            found.append(f"The figures of {control} are means over several settings of it.")
+    return tuple(found)
+
+
+def _answers(frame: pd.DataFrame, labels: dict[str, str]) -> tuple[Answer, ...]:
+    found: dict[str, list[Statement]] = {control: [] for control in labels}
+    for finding in analysis.findings(frame):
+        text = finding.text
+        head, colon, tail = text.partition(": ")
+        if colon and head.lower() == finding.control.lower():
+            text = tail[:1].upper() + tail[1:]
+        found.setdefault(finding.control, []).append(
+            Statement(
+                KINDS.get(finding.kind, finding.kind.capitalize()),
+                MARKS.get(finding.direction, "·"),
+                finding.direction or "best",
+                *_in_three(text),
+            )
+        )
+    return tuple(
+        Answer(labels.get(control, control), tuple(items)) for control, items in found.items()
+    )
+
+
+def _in_three(text: str) -> tuple[str, str, str]:
+    """A sentence before, in and after its brackets, where it has just one pair of them."""
+    if text.count("(") != 1 or text.count(")") != 1 or text.index("(") > text.index(")"):
+        return text, "", ""
+    start, end = text.index("("), text.index(")") + 1
+    return text[:start], text[start:end], text[end:]
+
+
+def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:
+    """The manifest in parts: versions, hashes, and the rest."""
+    parts = {
+        "versions": "Versions of packages",
+        "weight_hashes": "SHA-256 of the weights",
+        "models": "Models",
+        "sources": "SHA-256 of the sources' pixels",
+        "scheduler_config": "Scheduler",
+        "deterministic": "Determinism",
+        "git": "Source code",
+        "earlier": "Earlier conditions of this run",
+    }
+    rest = {key: value for key, value in manifest.items() if key not in parts}
+    found = [tables.pairs_table(rest, ("What", "Value"), "The run")] if rest else []
+    found += [
+        tables.pairs_table(manifest[key], ("What", "Value"), caption)
+        for key, caption in parts.items()
+        if manifest.get(key)
+    ]
+    return tuple(found)
+
+
+def _metric_table(frame: pd.DataFrame) -> Table:
+    """Every metric of the run: its name, what it is, which way is better, how it is computed."""
+    rows = []
+    for name in dict.fromkeys(str(metric).partition(":")[0] for metric in frame["metric"]):
+        try:
+            spec = metric_spec(name)
+        except KeyError:
+            continue
+        way = "higher" if spec.higher_is_better else "lower"
+        rows.append((spec.label, name, way, spec.protocol))
+    return Table(("Metric", "Name", "Better is", "Protocol"), tuple(rows), (False,) * 4)

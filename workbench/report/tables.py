@@ -1,0 +1,217 @@
+"""The tables of the report, and the summary as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench import analysis
+from workbench.plots.style import number, tags_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text. ``numeric`` says of each column whether it is set flush right."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    caption: str = ""
+
+
+def figure_text(value: float, digits: int = 2) -> str:
+    """Return a number with a fixed count of decimals and a true minus sign; – if not finite."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def interval_text(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """Return ``0.63 [0.58, 0.69]``, without brackets where there is no interval."""
+    text = figure_text(mean, digits)
+    if math.isfinite(low) and math.isfinite(high):
+        text += f" [{figure_text(low, digits)}, {figure_text(high, digits)}]"
+    return text
+
+
+def summary_frame(
+    frame: pd.DataFrame, points: pd.DataFrame, spots: pd.DataFrame, extra: Sequence[str]
+) -> pd.DataFrame:
+    """Return the points of the trade-off with the means of further metrics beside them.
+
+    Args:
+        frame: the long frame of the run.
+        points, spots: what `analysis.tradeoff` and `analysis.sweet_spot` return.
+        extra: metrics whose mean raw value becomes a column each.
+    """
+    keys = ["control", "length", "scale"]
+    table = points.copy()
+    for metric in extra:
+        means = analysis.curve(frame, metric, column="value")[[*keys, "mean"]]
+        table = table.merge(means.rename(columns={"mean": metric}), on=keys, how="left")
+    best = set(spots[keys].itertuples(index=False, name=None)) if len(spots) else set()
+    table["sweet_spot"] = [key in best for key in table[keys].itertuples(index=False, name=None)]
+    return table
+
+
+def summary_csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV in UTF-8. Text which a spreadsheet would compute is made plain text."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow([safe_cell(name) for name in table.columns])
+    for row in table.itertuples(index=False, name=None):
+        writer.writerow([safe_cell(value) for value in row])
+    return buffer.getvalue().encode("utf-8")
+
+
+def safe_cell(value: object) -> object:
+    """Return a cell for CSV: text which starts like a formula gets a quote, NaN becomes empty.
+
+    Numbers stay numbers, negative ones too.
+    """
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else ""
+    return value
+
+
+def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
+    """Return the summary of one control type for reading."""
+    heads = (
+        "Prompt", "Scale", "Control adherence", "Prompt adherence", "Harmonic mean", value_label,
+        "CLIP full prompt", "CLIP source", "",
+    )  # fmt: skip
+    rows = []
+    for row in _records(table):
+        marks = ["★"] if row["sweet_spot"] else []
+        marks += ["front"] if row["pareto"] else []
+        rows.append(
+            (
+                tags_label(int(row["length"])),
+                number(row["scale"]),
+                interval_text(row["control_adherence"], row["control_low"], row["control_high"]),
+                interval_text(row["prompt_adherence"], row["prompt_low"], row["prompt_high"]),
+                figure_text(row["harmonic"]),
+                figure_text(row.get(primary, math.nan)),
+                figure_text(row.get("clip_full", math.nan), 1),
+                figure_text(row.get("clip_source", math.nan), 1),
+                ", ".join(marks),
+            )
+        )
+    return Table(heads, tuple(rows), (False, *[True] * 7, False))
+
+
+def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: str) -> Table:
+    """Return what the scale does to control and prompt, one line for each control type."""
+    primary = analysis.primary_metrics(frame)
+    rows = []
+    for control in analysis.controls_in(frame):
+        mine = frame[frame["control"] == control]
+        for what, metric in (("control", primary[control]), ("prompt", prompt_metric)):
+            for row in _records(analysis.trend(mine, metric)):
+                if row["x_last"] <= row["x_first"]:
+                    continue
+                rows.append(
+                    (
+                        labels.get(control, control),
+                        f"{what} adherence",
+                        f"{number(row['x_first'])} → {number(row['x_last'])}",
+                        f"{figure_text(row['first'])} → {figure_text(row['last'])}",
+                        interval_text(row["change"], row["change_low"], row["change_high"]),
+                        str(row["direction"]),
+                    )
+                )
+    heads = ("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Verdict")
+    return Table(heads, tuple(rows), (False, False, True, True, True, False))
+
+
+def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
+    """Return the sweet spots for reading."""
+    rows = []
+    for row in _records(spots):
+        edge = {"low": "smallest scale tried", "high": "largest scale tried"}
+        notes = [edge.get(str(row["at_edge"]), ""), str(row["note"])]
+        rows.append(
+            (
+                labels.get(str(row["control"]), str(row["control"])),
+                tags_label(int(row["length"])),
+                interval_text(row["scale"], row["scale_low"], row["scale_high"]),
+                interval_text(row["harmonic"], row["harmonic_low"], row["harmonic_high"]),
+                "; ".join(note for note in notes if note),
+            )
+        )
+    heads = ("Control", "Prompt", "Best scale [95 %]", "Harmonic mean [95 %]", "Note")
+    return Table(heads, tuple(rows), (False, False, True, True, False))
+
+
+def setting_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: str) -> Table:
+    """Return control and prompt adherence of the prompts beside the shortened ones, if any."""
+    settings = [s for s in dict.fromkeys(frame["setting"]) if s != "length"]
+    by = ("control", "setting", "prompt", "scale")
+    primary = analysis.primary_metrics(frame)
+    rows: list[tuple[str, ...]] = []
+    for control in analysis.controls_in(frame) if settings else []:
+        mine = frame[frame["control"] == control]
+        tables = [
+            {
+                tuple(row[key] for key in by): interval_text(row["mean"], row["low"], row["high"])
+                for row in _records(analysis.curve(mine, metric, by=by, settings=settings))
+            }
+            for metric in (primary[control], prompt_metric)
+        ]
+        for key, control_text in tables[0].items():
+            _, setting, prompt, scale = key
+            shown = (labels.get(control, control), str(setting), str(prompt) or "–")
+            rows.append((*shown, number(float(scale)), control_text, tables[1].get(key, "–")))
+    heads = ("Control", "Setting", "Prompt", "Scale", "Control adherence", "Prompt adherence")
+    return Table(heads, tuple(rows), (False, False, False, True, True, True))
+
+
+def nothing_table(frame: pd.DataFrame, failed: Mapping[str, int]) -> Table:
+    """Return why numbers are missing: failed pictures, and readings with nothing to compare."""
+    missing = frame[(frame["reason"].fillna("") != "") & frame["adherence"].isna()]
+    counts = Counter(
+        (str(metric).partition(":")[0], str(reason))
+        for metric, reason in zip(missing["metric"], missing["reason"], strict=True)
+    )
+    rows = [("picture", reason, str(count)) for reason, count in sorted(failed.items())]
+    rows += [(metric, reason, str(n)) for (metric, reason), n in sorted(counts.items())]
+    return Table(("What", "Why", "How often"), tuple(rows), (False, False, True))
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, text) for every leaf of plain JSON data; lists of leaves are joined."""
+    if isinstance(value, Mapping):
+        if not value and prefix:
+            yield prefix, "–"
+        for key, item in value.items():
+            yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        for index, item in enumerate(value, start=1):
+            yield from flatten(item, f"{prefix} {index}")
+    elif isinstance(value, list):
+        yield prefix, ", ".join(str(item) for item in value) or "–"
+    else:
+        yield prefix, "–" if value is None or value == "" else str(value)
+
+
+def pairs_table(value: Any, heads: tuple[str, str], caption: str = "") -> Table:
+    """Return plain JSON data as a table of names and values."""
+    return Table(heads, tuple(flatten(value)), (False, False), caption)
+
+
+def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in table.to_dict("records"):
+        yield {str(key): value for key, value in row.items()}

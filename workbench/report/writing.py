@@ -1,0 +1,58 @@
+"""Writing the report: collect what it says, fill the template, put the file in place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.report.content import Content, collect
+from workbench.store import RunFolder
+from workbench.store.atomic import write_atomic
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+log = logging.getLogger(__name__)
+
+TEMPLATE = "report.html.j2"
+AIM_BYTES = 8 * 2**20
+
+
+def write_report(run: RunFolder, path: str | Path) -> Path:
+    """Write the report of a run as one self-contained HTML file and return its path.
+
+    The file holds no script, loads nothing from anywhere, and is written whole or not at all. It
+    says what was measured so far, so it can be written while a run is still going on.
+
+    Raises:
+        StoreError: the run cannot be read. OSError: the file cannot be written.
+    """
+    path = Path(path)
+    data = render_report(run).encode("utf-8")
+    if len(data) > AIM_BYTES:
+        log.warning("%s has %.1f MB: the study is large", path, len(data) / 2**20)
+    write_atomic(path, data)
+    return path
+
+
+def render_report(run: RunFolder) -> str:
+    """Return the HTML text of the report of a run."""
+    return fill(collect(run))
+
+
+def fill(content: Content) -> str:
+    """Return the HTML text for what a report says. Every value is escaped."""
+    return _environment().get_template(TEMPLATE).render(report=content)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("workbench", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
