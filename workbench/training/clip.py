@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer
 
 RECIPE = Recipe(
-    steps=1_800, rate=1e-3, warm_up=200, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=21
+    steps=1_350, rate=1e-3, warm_up=200, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=21
 )
 PICTURE_RECIPE = Recipe(
-    steps=2_000, rate=5e-4, warm_up=100, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=22
+    steps=800, rate=5e-4, warm_up=100, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=22
 )
 
 _BATCH = 128

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from workbench.training.stages import Workshop
 
-RECIPE = Recipe(steps=2_500, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
+RECIPE = Recipe(steps=1_800, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
 SCENES = 12_000
 """Scenes whose control maps are made and learnt from."""
 
@@ -64,7 +64,7 @@ def control_maps(
     path = work_dir / f"maps-{control}.npy"
     if not path.exists():
         kind = get_control(control)
-        networks = load_judge(models_dir / "judge").networks()
+        networks = load_judge(models_dir / "judge").networks() if kind.needs else {}
         settings = kind.settings_type()
         parts = []
         for start in range(0, min(count, len(data)), 100):

@@ -19,8 +19,8 @@ from workbench.training.vae import reconstruct, to_signal
 if TYPE_CHECKING:
     from workbench.training.stages import Workshop
 
-RECIPE = Recipe(steps=2_400, rate=2e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
-SCENES = 4_000
+RECIPE = Recipe(steps=1_000, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
+SCENES = 3_000
 
 _BATCH = 16
 _HEAT = 32

@@ -15,8 +15,8 @@ from workbench.training.loop import Recipe, StepDraws
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-RECIPE = Recipe(steps=3_400, rate=1.6e-3, warm_up=100, decay=0.0, average=0.995, seed=11)
-DECODER_RECIPE = Recipe(steps=12_000, rate=6e-4, warm_up=100, decay=0.0, average=0.998, seed=12)
+RECIPE = Recipe(steps=2_900, rate=1.6e-3, warm_up=100, decay=0.0, average=0.995, seed=11)
+DECODER_RECIPE = Recipe(steps=2_500, rate=8e-4, warm_up=100, decay=0.0, average=0.998, seed=12)
 
 _CROP = 64
 _BATCH = 16
@@ -116,7 +116,7 @@ def normalise_latents(vae: AutoencoderKL, data: WorldData, count: int = 1024) ->
 def encode(vae: AutoencoderKL, rgb: np.ndarray, batch: int = 50) -> Tensor:
     """Means of the latents of pictures, float16 (N, 4, 16, 16)."""
     parts = [
-        vae.encode(to_signal(rgb[i : i + batch])).latent_dist.mean.half()
+        vae.encode(to_signal(rgb[i : i + batch])).latent_dist.mean.half().contiguous()
         for i in range(0, len(rgb), batch)
     ]
     return torch.cat(parts)
