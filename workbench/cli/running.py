@@ -131,7 +131,10 @@ def cancelling() -> Iterator[CancelToken]:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Any]:
-    """Yield a callback for `run_study` that draws a bar, the count and the time left."""
+    """Yield a callback for `run_study` that draws a bar, the count and the time left.
+
+    Where standard error is no terminal it prints a line for each phase and each tenth instead.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -143,7 +146,7 @@ def progress_bar(title: str) -> Iterator[Any]:
         TextColumn("{task.fields[left]}"),
     )
     console = Console(stderr=True)
-    last = ""
+    last = ("", 0)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, left="")
 
@@ -158,8 +161,10 @@ def progress_bar(title: str) -> Iterator[Any]:
                 description=f"{title}: {progress.phase}",
                 left=text,
             )
-            if not console.is_terminal and progress.phase != last:
-                last = progress.phase
-                console.print(f"{title}: {progress.phase} ({progress.done}/{progress.total})")
+            tenths = 10 * progress.done // max(progress.total, 1)
+            if not console.is_terminal and last != (progress.phase, tenths):
+                last = (progress.phase, tenths)
+                done = f"({progress.done}/{progress.total})"
+                console.print(f"{title}: {progress.phase} {done} {text}".rstrip())
 
         yield show
