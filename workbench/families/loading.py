@@ -109,7 +109,7 @@ class ModelShelf:
                 model = ControlNetModel.from_pretrained(
                     place.name,
                     use_safetensors=True,
-                    **_dtype_keyword(self.dtype),
+                    **dtype_keyword(self.dtype),
                     **place.keywords,
                 )
             self._common.controlnets[control] = _ready(model, self.device)
@@ -207,7 +207,7 @@ class ModelShelf:
             pipeline = StableDiffusionPipeline.from_pretrained(
                 place.name,
                 use_safetensors=True,
-                **_dtype_keyword(self.dtype),
+                **dtype_keyword(self.dtype),
                 safety_checker=None,
                 requires_safety_checker=False,
                 **place.keywords,
@@ -265,7 +265,7 @@ def _load_networks(place: Place, device: str) -> Mapping[str, Network]:
     return load_judge(place.folder).to(device).networks()
 
 
-def _dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
+def dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
     """The `from_pretrained` keyword for a dtype, which diffusers 0.42 renamed."""
     import diffusers
 
