@@ -24,7 +24,6 @@ from PIL import Image
 
 from workbench import analysis
 from workbench.report import render_report, tables, write_report
-from workbench.report.content import collect
 from workbench.store import RunFolder
 from workbench.study import Study
 
@@ -77,8 +76,13 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def text(run: RunFolder) -> str:
-    return render_report(run)
+def written(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(run, tmp_path_factory.mktemp("out") / "deep" / "report.html")
+
+
+@pytest.fixture(scope="module")
+def text(written: Path) -> str:
+    return written.read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -228,19 +232,17 @@ def test_other_prompt_settings_get_their_table(
 ) -> None:
     frame = synthetic_frame(controls=("canny",), scales=(0.0, 1.0), lengths=(3, 7))
     run = write_run(tmp_path / "r", frame, TAGS, extra_prompts={"conflicting": ["a boy", "a", "b"]})
-    content = collect(run)
-    assert {row[1] for row in content.extra_prompts.rows} == {"conflicting"}
-    assert {row[2] for row in content.extra_prompts.rows} == {"a boy, a, b"}
-    assert content.extra_prompts.rows[0][4] != "–"
+    table = tables.setting_table(run.read_index(), {"canny": "Canny"}, "clip_used")
+    assert {row[:3] for row in table.rows} == {("Canny", "conflicting", "a boy, a, b")}
+    assert [row[3] for row in table.rows] == ["0", "1"]
+    assert all("[" in cell for row in table.rows for cell in row[4:])
 
 
-def test_the_file_is_written_whole_and_small(run: RunFolder, tmp_path: Path) -> None:
-    path = write_report(run, tmp_path / "deep" / "report.html")
-    assert path == tmp_path / "deep" / "report.html"
-    data = path.read_bytes()
+def test_the_file_is_written_whole_and_small(written: Path) -> None:
+    data = written.read_bytes()
     assert data.rstrip().endswith(b"</html>")
     assert len(data) < 8 * 2**20
-    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+    assert [p.name for p in written.parent.iterdir()] == ["report.html"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from workbench.plots import DARK, LIGHT, Theme, to_png, to_svg
 Draw = Callable[[Theme], Figure]
 """Draws one figure in a theme."""
 
-_SHEET_DPI = (160, 128, 104, 84, 66, 50)
+_SHEET_DPI = (144, 120, 104, 84, 66, 50)
 
 
 @dataclass(frozen=True)
