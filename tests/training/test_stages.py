@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench.training.data import render_arrays, world_data
-from workbench.training.stages import run_stage, stage_names
+from workbench.training.stages import StageError, run_stage, stage_names
 from workbench.training.vae import encode, new_vae, normalise_latents, reconstruct
 
 
@@ -63,8 +63,13 @@ def test_a_finished_stage_is_not_run_again(built: Path) -> None:
 
 
 def test_an_unknown_stage_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="controlnet:depth"):
+    with pytest.raises(StageError, match="controlnet:depth"):
         run_stage("controlnet:hats", tmp_path, tmp_path)
+
+
+def test_a_stage_without_its_groundwork_says_what_to_run_first(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="builds on stage clip"):
+        run_stage("unet", tmp_path, tmp_path)
 
 
 def test_normalising_latents_changes_no_picture() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,28 @@ if TYPE_CHECKING:
 
 
 def save_half(module: Any, folder: Path) -> None:
-    """Save a diffusers or transformers model as float16 safetensors; the module is unchanged."""
+    """Save a diffusers or transformers model as float16 safetensors; the module is unchanged.
+
+    The configuration says float32, in which a loader that asks for nothing shall compute:
+    transformers would otherwise load half precision beside diffusers' float32.
+    """
     module = copy.deepcopy(module).eval().half()
     for parameter in module.parameters():
         parameter.data = parameter.data.contiguous()
     module.save_pretrained(folder, safe_serialization=True)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "dtype" in config:
+        _compute_in_float32(config)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _compute_in_float32(config: dict[str, Any]) -> None:
+    for key, value in config.items():
+        if key == "dtype":
+            config[key] = "float32"
+        elif isinstance(value, dict):
+            _compute_in_float32(value)
 
 
 def save_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path) -> None:
@@ -94,8 +112,6 @@ def save_controlnet(controlnet: ControlNetModel, control: str, models_dir: Path)
 
 def save_base(unet: nn.Module, schedule: dict[str, Any], models_dir: Path) -> None:
     """The UNet, the scheduler and ``model_index.json``: the base folder is then complete."""
-    import json
-
     import diffusers
     from diffusers import UniPCMultistepScheduler
 

@@ -13,6 +13,21 @@ from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
 from workbench.training.loop import Fit, Recipe, fit
 
 
+_NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "clip-pictures": (("clip", "clip"),),
+    "vae-decoder": (("vae", "base/vae"),),
+    "judge": (("vae", "base/vae"),),
+    "auditor": (("vae", "base/vae"),),
+    "unet": (("clip", "base/text_encoder"), ("vae", "base/vae")),
+    "controlnet": (("unet", "base/unet"), ("judge", "judge")),
+}
+"""For each stage: what it builds on, and the folder that the other stage leaves."""
+
+
+class StageError(ValueError):
+    """A stage cannot run; the message says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Workshop:
     """Where a stage works.
@@ -86,12 +101,18 @@ def run_stage(
         Whether the stage has run all its steps.
 
     Raises:
-        ValueError: if no stage has this name, or a stage it builds on has not been run.
+        StageError: if no stage has this name, or a stage it builds on has not been run.
     """
     shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes)
     name, _, control = stage.partition(":")
     if stage not in stage_names():
-        raise ValueError(f"stage {stage!r} is unknown; there are {', '.join(stage_names())}")
+        raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
+    for earlier, folder in _NEEDS.get(name, ()):
+        if not (models_dir / folder).is_dir():
+            raise StageError(
+                f"stage {stage} builds on stage {earlier}: run that first "
+                f"({models_dir / folder} is missing)"
+            )
     torch.set_num_threads(threads)
     if name == "controlnet":
         from workbench.training.controlnet import train_controlnet

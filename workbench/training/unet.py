@@ -25,6 +25,7 @@ SCHEDULE: dict[str, Any] = {
     "beta_end": 0.02,
     "beta_schedule": "scaled_linear",
     "prediction_type": "v_prediction",
+    "steps_offset": 1,
 }
 """The noise schedule. Latents are 16 times smaller than Stable Diffusion's, so that its own last
 beta (0.012) would leave the picture's mean readable in the noisiest step; 0.02 does not."""
