@@ -12,7 +12,6 @@ import torch
 from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
 from workbench.training.loop import Fit, Recipe, fit
 
-
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
     "vae-decoder": (("vae", "base/vae"),),
