@@ -18,7 +18,8 @@ _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "judge": (("vae", "base/vae"),),
     "auditor": (("vae", "base/vae"),),
     "unet": (("clip", "base/text_encoder"), ("vae", "base/vae")),
-    "controlnet": (("unet", "base/unet"), ("judge", "judge")),
+    "controlnet:depth": (("unet", "base/unet"), ("judge", "judge")),
+    "controlnet:canny": (("unet", "base/unet"),),
 }
 """For each stage: what it builds on, and the folder that the other stage leaves."""
 
@@ -106,7 +107,7 @@ def run_stage(
     name, _, control = stage.partition(":")
     if stage not in stage_names():
         raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    for earlier, folder in _NEEDS.get(name, ()):
+    for earlier, folder in _NEEDS.get(stage, ()):
         if not (models_dir / folder).is_dir():
             raise StageError(
                 f"stage {stage} builds on stage {earlier}: run that first "

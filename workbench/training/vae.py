@@ -84,8 +84,11 @@ def decoder_loss(
     span = _CROP // 8
     corner = draws.numpy.integers(0, latents.shape[-1] - span + 1, (_BATCH, 2))
     codes = torch.stack(
-        [latents[r, :, y : y + span, x : x + span] for r, (y, x) in zip(rows, corner, strict=True)]
-    ).float()
+        [
+            latents[r, :, y : y + span, x : x + span].float()
+            for r, (y, x) in zip(rows, corner, strict=True)
+        ]
+    )
     crops = [
         data.rgb[r, 8 * y : 8 * y + _CROP, 8 * x : 8 * x + _CROP]
         for r, (y, x) in zip(rows, corner, strict=True)
