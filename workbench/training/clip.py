@@ -23,7 +23,7 @@ RECIPE = Recipe(
     steps=1_350, rate=1e-3, warm_up=200, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=21
 )
 PICTURE_RECIPE = Recipe(
-    steps=800, rate=5e-4, warm_up=100, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=22
+    steps=500, rate=5e-4, warm_up=100, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=22
 )
 
 _BATCH = 128

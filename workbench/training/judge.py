@@ -19,7 +19,7 @@ from workbench.training.vae import reconstruct, to_signal
 if TYPE_CHECKING:
     from workbench.training.stages import Workshop
 
-RECIPE = Recipe(steps=1_000, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
+RECIPE = Recipe(steps=700, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
 SCENES = 3_000
 
 _BATCH = 16

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from workbench.training.stages import Workshop
 
-RECIPE = Recipe(steps=5_000, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
+RECIPE = Recipe(steps=3_800, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
 
 SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 RECIPE = Recipe(steps=2_900, rate=1.6e-3, warm_up=100, decay=0.0, average=0.995, seed=11)
-DECODER_RECIPE = Recipe(steps=2_500, rate=8e-4, warm_up=100, decay=0.0, average=0.998, seed=12)
+DECODER_RECIPE = Recipe(steps=1_800, rate=8e-4, warm_up=100, decay=0.0, average=0.998, seed=12)
 
 _CROP = 64
 _BATCH = 16
@@ -42,7 +42,7 @@ def new_vae() -> AutoencoderKL:
 
 def to_signal(rgb: np.ndarray) -> Tensor:
     """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [-1, 1], channels last in memory."""
-    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
+    tensor = torch.from_numpy(np.array(rgb)).permute(0, 3, 1, 2).float()
     return tensor.div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
 
 
