@@ -91,7 +91,8 @@ def audit(
 
     if not get_family(family).world:
         raise Refusal(f"{family} cannot be audited: it has no world of its own to check against")
-    figures = run_audit(models_dir or family_models() / family)
+    folder = models_dir or family_models() / family
+    figures = run_audit(folder, pictures=pictures, log=typer.echo)
     missed = sum(not figure.reached for figure in figures)
     if missed:
         typer.echo(f"{missed} of {len(figures)} figures fall short of what is asked.", err=True)
