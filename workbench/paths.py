@@ -13,8 +13,3 @@ def data_dir() -> Path:
     """
     inside = _PACKAGE / "_data"
     return inside if inside.is_dir() else _PACKAGE.parent / "data"
-
-
-def models_dir() -> Path:
-    """Return the folder with one sub-folder for each embedded model family."""
-    return data_dir() / "models"
