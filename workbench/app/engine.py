@@ -16,7 +16,7 @@ import numpy as np
 
 from workbench.app.session import Offer
 from workbench.app.state import Choice, Picture, Row
-from workbench.controls import CONTROL_NAMES, get_control
+from workbench.controls import CONTROL_NAMES, get_control, network_needs
 from workbench.families import Family, LocateError, get_family
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
@@ -103,8 +103,9 @@ class ModelEngine:
         return Offer(tuple(sources), controls, self.demo.prompt)
 
     def _usable(self, control: str) -> bool:
-        known = control in CONTROL_NAMES
-        return known and set(get_control(control).needs) <= set(self.family.networks)
+        return control in CONTROL_NAMES and set(network_needs([(control, "")])) <= set(
+            self.family.networks
+        )
 
     def study(self, choice: Choice) -> Study:
         """The study whose pictures include that of the choice."""

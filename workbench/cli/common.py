@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.controls import Control, Networks
+    from workbench.controls import Control, ControlSettings, Networks
 
 
 class Refusal(Exception):
@@ -57,9 +57,9 @@ def checked_settings(control: Control[Any], pairs: Sequence[str]) -> Any:
         raise Refusal("\n".join([head, *lines])) from None
 
 
-def networks_for(control: Control[Any], family: str) -> Networks:
+def networks_for(control: Control[Any], settings: ControlSettings, family: str) -> Networks:
     """The networks which the control needs, lent by a family; nothing loads if it needs none."""
-    if not control.needs:
+    if not control.needs_for(settings):
         return {}
     from workbench.families.loading import ModelShelf
 

@@ -49,6 +49,10 @@ def train(
     scenes: Annotated[
         int | None, typer.Option(min=64, help="Learn from only so many scenes, to try a stage out.")
     ] = None,
+    improve: Annotated[
+        bool,
+        typer.Option(help="Start from the finished weights, at half the rate, not from nothing."),
+    ] = False,
 ) -> None:
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
     from workbench.families import get_family
@@ -67,6 +71,7 @@ def train(
         steps=steps,
         threads=threads,
         scenes=scenes,
+        improve=improve,
     )
     if not finished:
         typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")

@@ -36,7 +36,7 @@ def extract(
     chosen = get_control(control)
     values = checked_settings(chosen, settings or ())
     picture = read_image(image)
-    (found,) = chosen.extract([picture], values, networks_for(chosen, family))
+    (found,) = chosen.extract([picture], values, networks_for(chosen, values, family))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(encode_png(found.picture))
     height, width = found.picture.shape[:2]
@@ -64,7 +64,7 @@ def compare(
     if maps:
         pair = [chosen.from_picture(picture) for picture in pictures]
     else:
-        pair = chosen.extract(pictures, values, networks_for(chosen, family))
+        pair = chosen.extract(pictures, values, networks_for(chosen, values, family))
     readings = chosen.compare(pair[0], pair[1], values)
     if as_json:
         import json

@@ -7,7 +7,9 @@ asked for, so that naming the control types costs nothing.
 
 from __future__ import annotations
 
+import json
 import pkgutil
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -28,6 +30,7 @@ __all__ = [
     "ControlSettings",
     "Networks",
     "get_control",
+    "network_needs",
 ]
 
 _SHARED = frozenset({"base", "compare"})
@@ -40,6 +43,18 @@ CONTROL_NAMES: tuple[str, ...] = tuple(
     )
 )
 """The control types which exist, in alphabetical order."""
+
+
+def network_needs(chosen: Iterable[tuple[str, str]]) -> list[str]:
+    """Names of the networks that controls need, in alphabetical order.
+
+    chosen: pairs of a control type and its settings as JSON ("" for the defaults).
+    """
+    found: set[str] = set()
+    for name, text in set(chosen):
+        control = get_control(name)
+        found |= set(control.needs_for(control.settings(json.loads(text or "{}"))))
+    return sorted(found)
 
 
 def get_control(name: str) -> Control[Any]:

@@ -14,11 +14,19 @@ from pydantic import BaseModel, ConfigDict
 
 from workbench.metrics.spec import MetricSpec, Reading
 
-Networks = Mapping[str, Callable[[np.ndarray], np.ndarray]]
+Networks = Mapping[str, Callable[[np.ndarray], Any]]
 """Networks which a model family lends to the controls, by name ("depth").
 
-Each takes a batch of pictures, uint8 N×H×W×3 RGB, and returns float32 N×H×W. It is the network's
-business to bring the pictures to the size it wants; a map of another size is resampled back.
+Each takes a batch of pictures, uint8 N×H×W×3 RGB. It is the network's business to bring the
+pictures to the size it wants; a map of another size is resampled back. By name:
+
+- "depth", "edges": float32 N×H×W (inverse depth in any unit, near is larger; soft edges in [0, 1]).
+- "normal": float32 N×H×W×3, unit vectors, x right, y up, z towards the viewer.
+- "segmentation": uint8 N×H×W, class numbers.
+- "pose": float32 N×P×18×3 for up to P people: x and y in pixels of the picture, confidence in
+  [0, 1]; joints in OpenPose's COCO-18 order; rows of zeros where there are fewer people.
+- "lines": a list of N float32 arrays K×4 of segments x1, y1, x2, y2 in pixels.
+- "lineart", "lineart_anime": float32 N×H×W in [0, 1], 1 on a line.
 """
 
 
@@ -79,7 +87,8 @@ class Control(ABC, Generic[S]):
     settings_type: the pydantic class of its settings; called without arguments it gives defaults.
     metrics: what `compare` returns, in the order in which they are shown.
     primary: the name of the metric which stands for adherence to the control.
-    needs: names of the networks which `extract` asks for; empty if it needs none.
+    needs: names of the networks which `extract` asks for under its default settings; empty if it
+        needs none. A control whose methods need different networks overrides `needs_for`.
     """
 
     name: ClassVar[str]
@@ -109,6 +118,10 @@ class Control(ABC, Generic[S]):
     @abstractmethod
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read back a map which was stored, or drawn by hand, as a picture (uint8 H×W×3)."""
+
+    def needs_for(self, settings: S) -> tuple[str, ...]:
+        """Names of the networks which `extract` asks for under these settings."""
+        return self.needs
 
     def metric(self, name: str) -> MetricSpec:
         """The spec of one of this control's metrics; ControlError if it has none of that name."""

@@ -75,15 +75,15 @@ class Judge(nn.Module):
         """Head name -> function from uint8 pictures (N, H, W, 3) to an array, batched inside.
 
         ``depth`` and ``edges``: float32 (N, H, W) in [0, 1]. ``normal``: float32 (N, H, W, 3).
-        ``segmentation``: uint8 (N, H, W). ``pose``: float32 (N, 18, 3), x and y in pixels and a
-        confidence in [0, 1].
+        ``segmentation``: uint8 (N, H, W). ``pose``: float32 (N, 1, 18, 3), the one figure's
+        joints, x and y in pixels and a confidence in [0, 1].
         """
         return {
             "depth": lambda rgb: self._dense(rgb, "depth")[:, 0],
             "edges": lambda rgb: _sigmoid(self._dense(rgb, "edges")[:, 0]),
             "normal": lambda rgb: self._dense(rgb, "normal").transpose(0, 2, 3, 1),
             "segmentation": lambda rgb: self._dense(rgb, "segmentation").argmax(1).astype(np.uint8),
-            "pose": lambda rgb: _peaks(self._read(rgb, "pose"), rgb.shape[1:3]),
+            "pose": lambda rgb: _peaks(self._read(rgb, "pose"), rgb.shape[1:3])[:, None],
         }
 
     def _dense(self, rgb: np.ndarray, head: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, get_control, network_needs
 from workbench.measuring.adherence import Reference
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
@@ -56,8 +56,7 @@ class References:
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Weights that decide the figures."""
-        controls = {control for _, control, _ in self._source_maps}
-        needs = sorted({need for name in controls for need in get_control(name).needs})
+        needs = network_needs((control, text) for _, control, text in self._source_maps)
         return judge_hashes(self._judges, needs)
 
     def control(self, key: MapKey) -> dict[str, Reference]:

@@ -70,11 +70,12 @@ def control_maps(
             control = get_control(name)
             settings = control.settings(json.loads(text or "{}"))
             networks: Networks = {}
-            if control.needs:
+            needs = control.needs_for(settings)
+            if needs:
                 from workbench.families.loading import ModelShelf
 
                 lent = ModelShelf(family).networks()
-                networks = {need: lent[need] for need in control.needs}
+                networks = {need: lent[need] for need in needs}
             pictures = [source.image for source in sources.values()]
             made = control.extract(pictures, settings, networks)
         except (ControlError, OSError, ValueError, KeyError, ImportError) as error:

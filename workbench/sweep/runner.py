@@ -122,12 +122,12 @@ def load_shelf(study: Study) -> ModelShelf:
 
 def _manifest(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
     """Load what the plan needs and write down what it is."""
-    from workbench.controls import get_control
+    from workbench.controls import network_needs
     from workbench.generation.schedulers import make_scheduler
     from workbench.measuring.judges import judge_hashes
 
     controls = sorted({trial.control for trial in plan.trials if trial.control is not None})
-    needs = sorted({n for cell in plan.cells for n in get_control(cell.control).needs})
+    needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
     family = shelf.family
     hashes: dict[str, str] = {}
     models = {f"base/{name}": family.base_ref(name).title for name in study.base}

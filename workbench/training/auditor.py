@@ -70,7 +70,8 @@ def train_auditor(shop: Workshop) -> bool:
     torch.manual_seed(RECIPE.seed)
     data = world_data(shop.work_dir / "auditor-world", SEEDS[: shop.scenes])
     blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[: len(data) // 2])
-    auditor = Auditor().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    auditor = load_auditor(shop.models_dir / "auditor") if shop.goes_on("auditor") else Auditor()
+    auditor.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = shop.fit("auditor", auditor, lambda d: _loss(auditor, data, blurred, d), RECIPE)
     save_auditor(result.module, shop.models_dir / "auditor")
     return result.finished

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 RECIPE = Recipe(
     steps=1_350, rate=1e-3, warm_up=200, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=21
-)
-PICTURE_RECIPE = Recipe(
-    steps=500, rate=5e-4, warm_up=100, decay=0.05, betas=(0.9, 0.98), average=0.995, seed=22
 )
 
 _BATCH = 128
@@ -79,9 +76,14 @@ def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) ->
 
 def embed_pictures(model: CLIPModel, rgb: np.ndarray) -> Tensor:
     """Unit embeddings (N, 64) of uint8 pictures (N, 128, 128, 3)."""
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
-    pooled = model.vision_model(pixel_values=pixels.div_(127.5).sub_(1.0)).pooler_output
+    pooled = model.vision_model(pixel_values=to_pixels(rgb)).pooler_output
     return F.normalize(model.visual_projection(pooled).float(), dim=-1)
+
+
+def to_pixels(rgb: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, 3) -> what the picture tower reads: float (N, 3, H, W) in [-1, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
+    return pixels.div_(127.5).sub_(1.0)
 
 
 class TagTable:
@@ -92,6 +94,16 @@ class TagTable:
         sizes = [len(options) for options in TAG_GROUPS.values()]
         ends = np.cumsum(sizes)
         self.spans = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
+
+    def loss(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Mean over groups of the cross-entropy of the right tag among its alternatives.
+
+        Args:
+            scores: (N, tags), in the table's order.
+            truth: (N, groups), the right tag's index within its group.
+        """
+        parts = [F.cross_entropy(scores[:, s], truth[:, g]) for g, s in enumerate(self.spans)]
+        return torch.stack(parts).mean()
 
 
 def clip_loss(
@@ -105,7 +117,7 @@ def clip_loss(
     rng = draws.numpy
     rows = rng.integers(0, len(data), _BATCH)
     words = [data.words(r) for r in rows]
-    pictures = embed_pictures(model, _jitter(data.rgb[np.sort(rows)][_ranks(rows)], rng))
+    pictures = embed_pictures(model, jitter((data.rgb[np.sort(rows)][ranks(rows)],), rng)[0])
     scale = model.logit_scale.exp().clamp(max=100.0)
     table = TagTable()
     captions = [random_caption(w, rng, whole=0.6) for w in words]
@@ -115,17 +127,14 @@ def clip_loss(
     contrast = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
     tags = scale * pictures @ texts[_BATCH:].T
     truth = torch.from_numpy(data.tags[rows].astype(np.int64))
-    single = torch.stack(
-        [F.cross_entropy(tags[:, span], truth[:, g]) for g, span in enumerate(table.spans)]
-    ).mean()
     return {
         "contrast": 0.5 * contrast,
-        "single": single,
-        "swap": _swap_loss(model, tokenizer, pictures, words, truth, scale, rng),
+        "single": table.loss(tags, truth),
+        "swap": swap_loss(model, tokenizer, pictures, words[:_SWAP_ROWS], truth, scale, rng),
     }
 
 
-def _swap_loss(
+def swap_loss(
     model: CLIPModel,
     tokenizer: CLIPTokenizer,
     pictures: Tensor,
@@ -134,8 +143,16 @@ def _swap_loss(
     scale: Tensor,
     rng: np.random.Generator,
 ) -> Tensor:
-    rows = range(_SWAP_ROWS)
-    groups = rng.integers(0, len(TAG_GROUPS), _SWAP_ROWS)
+    """Each picture's caption against the same caption with one tag exchanged.
+
+    Args:
+        pictures: unit embeddings, the first ``len(words)`` of which are asked.
+        words: tags of those pictures.
+        truth: (N, groups), the right tag's index within its group.
+        scale: CLIP's learnt factor on cosines.
+    """
+    rows = range(len(words))
+    groups = rng.integers(0, len(TAG_GROUPS), len(words))
     changed = [list(swapped(words[r], int(groups[r]), rng)) for r in rows]
     flat = embed_texts(model, tokenizer, [text for texts in changed for text in texts])
     losses, start = [], 0
@@ -177,18 +194,26 @@ def tag_accuracy(
     return out
 
 
-def _ranks(rows: np.ndarray) -> np.ndarray:
+def ranks(rows: np.ndarray) -> np.ndarray:
     """Where each row lands after sorting: memory-mapped reads go forwards only."""
     return np.argsort(np.argsort(rows, kind="stable"), kind="stable")
 
 
-def _jitter(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror half the pictures and move them by a few pixels; tags do not change."""
-    padded = np.pad(rgb, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
-    moved = np.empty_like(rgb)
-    shifts = rng.integers(0, 2 * _SHIFT + 1, (len(rgb), 2))
-    mirror = rng.random(len(rgb)) < 0.5
-    for i, (dy, dx) in enumerate(shifts):
-        part = padded[i, dy : dy + SIDE, dx : dx + SIDE]
-        moved[i] = part[:, ::-1] if mirror[i] else part
-    return moved
+def jitter(stacks: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Mirror half the pictures and move them by a few pixels; tags do not change.
+
+    Args:
+        stacks: arrays (N, 128, 128, ...) of the same pictures, all moved alike.
+    """
+    shifts = rng.integers(0, 2 * _SHIFT + 1, (len(stacks[0]), 2))
+    mirror = rng.random(len(stacks[0])) < 0.5
+    out = []
+    for stack in stacks:
+        rest = [(0, 0)] * (stack.ndim - 3)
+        padded = np.pad(stack, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), *rest), mode="edge")
+        moved = np.empty_like(stack)
+        for i, (dy, dx) in enumerate(shifts):
+            part = padded[i, dy : dy + SIDE, dx : dx + SIDE]
+            moved[i] = part[:, ::-1] if mirror[i] else part
+        out.append(moved)
+    return tuple(out)

@@ -64,8 +64,9 @@ def control_maps(
     path = work_dir / f"maps-{control}.npy"
     if not path.exists():
         kind = get_control(control)
-        networks = load_judge(models_dir / "judge").networks() if kind.needs else {}
         settings = kind.settings_type()
+        lent = kind.needs_for(settings)
+        networks = load_judge(models_dir / "judge").networks() if lent else {}
         parts = []
         for start in range(0, min(count, len(data)), 100):
             pictures = list(data.rgb[start : start + 100])
@@ -131,7 +132,7 @@ def _residuals(
 
 def train_controlnet(shop: Workshop, control: str) -> bool:
     """Train one ControlNet on the base checkpoint and export it."""
-    from workbench.training.export import load_unet, load_vae, save_controlnet
+    from workbench.training.export import load_controlnet, load_unet, load_vae, save_controlnet
     from workbench.training.latents import latents_of
     from workbench.training.unet import text_embedder
 
@@ -140,10 +141,14 @@ def train_controlnet(shop: Workshop, control: str) -> bool:
     maps = control_maps(shop.work_dir, control, shop.models_dir, data)
     embed = text_embedder(shop.models_dir)
     unet = plain_attention(load_unet(shop.models_dir).eval().requires_grad_(False))
-    lesson = ControlLesson(new_controlnet(unet).train(), unet.config["block_out_channels"][0])
+    stage = f"controlnet:{control}"
+    made = (
+        load_controlnet(control, shop.models_dir) if shop.goes_on(stage) else new_controlnet(unet)
+    )
+    lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
     noising = Noising()
     result = shop.fit(
-        f"controlnet:{control}",
+        stage,
         lesson,
         lambda d: control_loss(lesson, unet, latents, data, maps, embed, noising, d),
         RECIPE,

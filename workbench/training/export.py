@@ -42,7 +42,18 @@ def _compute_in_float32(config: dict[str, Any]) -> None:
 
 def save_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path) -> None:
     """CLIP for scoring in ``clip/``; its text tower and tokenizer again in ``base/``."""
-    from transformers import CLIPImageProcessor, CLIPTextModel
+    from transformers import CLIPTextModel
+
+    save_score_clip(model, tokenizer, models_dir)
+    text = CLIPTextModel(model.config.text_config)  # type: ignore[union-attr,arg-type]
+    text.load_state_dict(_text_state(text, model))
+    save_half(text, models_dir / "base" / "text_encoder")
+    tokenizer.save_pretrained(models_dir / "base" / "tokenizer")
+
+
+def save_score_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path) -> None:
+    """CLIP for scoring in ``clip/`` only: the base checkpoint keeps the text tower it has."""
+    from transformers import CLIPImageProcessor
 
     from workbench.paperdoll import SIDE
     from workbench.training.clip import PIXEL_MEAN, PIXEL_SPREAD
@@ -55,10 +66,6 @@ def save_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path) -> N
         image_mean=list(PIXEL_MEAN),
         image_std=list(PIXEL_SPREAD),
     ).save_pretrained(models_dir / "clip")
-    text = CLIPTextModel(model.config.text_config)  # type: ignore[union-attr,arg-type]
-    text.load_state_dict(_text_state(text, model))
-    save_half(text, models_dir / "base" / "text_encoder")
-    tokenizer.save_pretrained(models_dir / "base" / "tokenizer")
 
 
 def _text_state(text: nn.Module, model: nn.Module) -> dict[str, torch.Tensor]:
@@ -103,6 +110,18 @@ def load_unet(models_dir: Path) -> UNet2DConditionModel:
         models_dir / "base" / "unet", torch_dtype=torch.float32, local_files_only=True
     )
     return unet.to(memory_format=torch.channels_last)
+
+
+def load_controlnet(control: str, models_dir: Path) -> ControlNetModel:
+    """A ControlNet in float32 by its control type's name, with attention that trains fast."""
+    from diffusers import ControlNetModel
+
+    from workbench.training.unet import plain_attention
+
+    made = ControlNetModel.from_pretrained(
+        models_dir / "controlnet" / control, torch_dtype=torch.float32, local_files_only=True
+    )
+    return plain_attention(made.to(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
 def save_controlnet(controlnet: ControlNetModel, control: str, models_dir: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.families.judge import Judge, save_judge
+from workbench.families.judge import Judge, load_judge, save_judge
 from workbench.training.data import WorldData
 from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
@@ -34,7 +34,8 @@ def train_judge(shop: Workshop) -> bool:
     torch.manual_seed(RECIPE.seed)
     data = shop.data()
     blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[:SCENES])
-    judge = Judge().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge = load_judge(shop.models_dir / "judge") if shop.goes_on("judge") else Judge()
+    judge.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = shop.fit("judge", judge, lambda d: judge_loss(judge, data, blurred, d), RECIPE)
     save_judge(result.module, shop.models_dir / "judge")  # type: ignore[arg-type]
     return result.finished

@@ -39,6 +39,8 @@ class Workshop:
         steps: overrides the recipe's steps.
         threads: processor threads to use.
         scenes: learn from only so many scenes (to try a stage out).
+        improve: where there is no checkpoint, start from the finished weights in ``models_dir``
+            at half the recipe's rate, not from nothing.
     """
 
     work_dir: Path
@@ -47,6 +49,18 @@ class Workshop:
     steps: int | None = None
     threads: int = 2
     scenes: int | None = None
+    improve: bool = False
+
+    def goes_on(self, stage: str) -> bool:
+        """Whether a stage starts from its finished weights."""
+        name, _, control = stage.partition(":")
+        folders = {
+            "unet": "base/unet",
+            "controlnet": f"controlnet/{control}",
+            "judge": "judge",
+            "auditor": "auditor",
+        }
+        return self.improve and name in folders and (self.models_dir / folders[name]).is_dir()
 
     def data(self) -> WorldData:
         """The training scenes, rendered on first use."""
@@ -70,6 +84,8 @@ class Workshop:
     ) -> Fit:
         """Run the shared loop under this workshop's limits."""
         plan = replace(recipe, steps=self.steps) if self.steps else recipe
+        if self.goes_on(stage):
+            plan = replace(plan, rate=plan.rate / 2)
         return fit(
             module,
             loss_of,  # type: ignore[arg-type]
@@ -94,6 +110,7 @@ def run_stage(
     steps: int | None = None,
     threads: int = 2,
     scenes: int | None = None,
+    improve: bool = False,
 ) -> bool:
     """Run or resume one stage and, when it is finished, export its weights.
 
@@ -103,7 +120,7 @@ def run_stage(
     Raises:
         StageError: if no stage has this name, or a stage it builds on has not been run.
     """
-    shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes)
+    shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes, improve)
     name, _, control = stage.partition(":")
     if stage not in stage_names():
         raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
@@ -141,19 +158,18 @@ def _clip(shop: Workshop) -> bool:
 
 
 def _clip_pictures(shop: Workshop) -> bool:
-    from workbench.training.clip import PICTURE_RECIPE, clip_loss, plain_attention
-    from workbench.training.export import load_clip, save_clip
+    from workbench.training.clip_pictures import RECIPE, PictureLesson, picture_loss
+    from workbench.training.export import load_clip, save_score_clip
 
     data = shop.data()
     model, tokenizer = load_clip(shop.models_dir)
-    plain_attention(model).requires_grad_(False)
-    model.vision_model.requires_grad_(True)
-    model.visual_projection.requires_grad_(True)
+    lesson = PictureLesson(model)
     result = shop.fit(
-        "clip-pictures", model, lambda d: clip_loss(model, tokenizer, data, d), PICTURE_RECIPE
+        "clip-pictures", lesson, lambda d: picture_loss(lesson, tokenizer, data, d), RECIPE
     )
-    save_clip(result.module, tokenizer, shop.models_dir)
-    _report_clip(shop, result.module, tokenizer, "clip-pictures")
+    clip = result.module.clip
+    save_score_clip(clip, tokenizer, shop.models_dir)  # type: ignore[arg-type]
+    _report_clip(shop, clip, tokenizer, "clip-pictures")  # type: ignore[arg-type]
     return result.finished
 
 
