@@ -1,6 +1,6 @@
 """Metrics: torchmetrics `Metric` classes with functional twins, one module per kind.
 
-Only the plain names are re-exported. `workbench.metrics.edges`, `.depth`, `.clip` and `.diversity`
+Only the plain names are re-exported. `workbench.metrics.edges`, `.depth`, `.structure` and the rest
 load torch, so they are imported where a value is computed.
 """
 

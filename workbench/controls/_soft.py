@@ -1,0 +1,119 @@
+"""Soft grey maps in [0, 1], shared by the control types which draw them: reading and comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.controls.base import (
+    ControlError,
+    ControlMap,
+    Networks,
+    all_nothing,
+    check_pictures,
+)
+from workbench.images import as_rgb, resize_map
+from workbench.metrics.spec import MetricSpec, Reading
+
+EMPTY = 0.1
+"""A map in which no value exceeds this holds no lines."""
+
+REFERENCE_SIDE = 512
+"""The shorter side in pixels for which the annotators of ControlNet state their lengths."""
+
+
+def scaled(length: float, shape: Sequence[int]) -> float:
+    """A length stated for pictures whose shorter side is 512, in pixels of this picture.
+
+    The annotators of ControlNet bring the shorter side of a picture to 512 before they work;
+    here the length is brought to the picture instead.
+    """
+    return length * min(shape[0], shape[1]) / REFERENCE_SIDE
+
+
+def read_maps(
+    images: Sequence[NDArray[np.uint8]], networks: Networks, needed: str, who: str
+) -> list[NDArray[np.float32]]:
+    """A map in [0, 1] of each picture's size, in one call of the network for each size.
+
+    needed: the network's name. who: what needs it, to begin a sentence with.
+    Raises ControlError for what is no picture, if the network is missing, or if it returns
+    something else than one finite map a picture.
+    """
+    check_pictures(images)
+    network = networks.get(needed)
+    if network is None:
+        raise ControlError(f"{who} needs the network {needed!r}, and this model family lends none")
+    maps: dict[int, NDArray[np.float32]] = {}
+    for shape in dict.fromkeys(image.shape for image in images):
+        places = [place for place, image in enumerate(images) if image.shape == shape]
+        raw = np.asarray(network(np.stack([images[place] for place in places])))
+        if raw.ndim != 3 or len(raw) != len(places) or raw.size == 0:
+            raise ControlError(
+                f"the network {needed!r} returned {raw.shape} for {len(places)} pictures {shape}"
+            )
+        if not np.isfinite(raw).all():
+            raise ControlError(f"the network {needed!r} returned values which are not finite")
+        for place, values in zip(places, raw, strict=True):
+            resized = resize_map(values.astype(np.float32), (shape[0], shape[1]))
+            maps[place] = np.clip(resized, 0, 1).astype(np.float32)
+    return [maps[place] for place in range(len(images))]
+
+
+def soft_map(values: NDArray[np.float32]) -> ControlMap:
+    """A control map of values in [0, 1], H×W; 1 is white."""
+    grey = np.rint(values * 255).astype(np.uint8)
+    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=values)
+
+
+def soft_map_from(picture: NDArray[np.uint8]) -> ControlMap:
+    """Read white lines on black back from a picture, as they are."""
+    return soft_map((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+
+
+def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
+    """The metrics of a control type whose maps are soft lines; `name` begins theirs."""
+    return (
+        MetricSpec(
+            f"{name}_ssim",
+            f"{label} SSIM",
+            higher_is_better=True,
+            low=-1,
+            high=1,
+            protocol="ControlNet++ (Li et al. 2024, the paper): SSIM of the two maps (Wang et al. "
+            "2004, Gaussian window σ 1.5)",
+        ),
+        MetricSpec(
+            f"{name}_ms_ssim",
+            f"{label} MS-SSIM",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="ControlNet++ (Li et al. 2024, the code): multi-scale SSIM of the two maps "
+            "(Wang et al. 2003); needs 176 pixels a side",
+        ),
+    )
+
+
+def compare_soft(name: str, wanted: ControlMap, got: ControlMap) -> dict[str, Reading]:
+    """The readings of `soft_metrics`. A wanted map without lines leaves nothing to compare."""
+    from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
+
+    target = wanted.data
+    if float(target.max()) <= EMPTY:
+        return all_nothing(soft_metrics(name, ""), "the wanted map has no lines")
+    pred = np.clip(resize_map(got.data, target.shape[:2]), 0, 1)
+    side = min(target.shape)
+    return {
+        f"{name}_ssim": Reading(ssim(pred, target)) if side >= SSIM_SIDE else too_small(SSIM_SIDE),
+        f"{name}_ms_ssim": (
+            Reading(ms_ssim(pred, target)) if side >= MS_SSIM_SIDE else too_small(MS_SSIM_SIDE)
+        ),
+    }
+
+
+def too_small(side: int) -> Reading:
+    """A reading which says that the map lacks the pixels for this metric."""
+    return Reading.nothing(f"the map has less than {side} pixels a side")

@@ -1,0 +1,184 @@
+"""Scribble: thick strokes where the outlines are, found in soft edges or drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from workbench.controls._soft import read_maps, scaled, too_small
+from workbench.controls.base import (
+    Control,
+    ControlMap,
+    ControlSettings,
+    Networks,
+    all_nothing,
+)
+from workbench.images import as_rgb, resize_map
+from workbench.metrics.spec import MetricSpec, Reading
+
+_INK = 4
+_DIRECTIONS = (
+    ((0, 0, 0), (1, 1, 1), (0, 0, 0)),
+    ((0, 1, 0), (0, 1, 0), (0, 1, 0)),
+    ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
+)
+
+
+class ScribbleSettings(ControlSettings):
+    """Settings of the strokes and of the comparison.
+
+    threshold: strength from 0 to 255 above which a soft edge becomes a stroke.
+    continued: strength above which a stroke goes on along its edge; `threshold` or more for
+        ControlNet's own strokes, which break where an edge grows faint.
+    smoothing, thickness: standard deviations of the blur before edges are thinned and of the one
+        which thickens them, in pixels of a picture whose shorter side is 512; they grow and shrink
+        with the shorter side.
+    tolerance: distance, as a fraction of the map's diagonal, within which two strokes count as
+        the same.
+    """
+
+    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
+
+    threshold: float = Field(default=127.0, ge=0, lt=255)
+    continued: float = Field(default=64.0, ge=0, lt=255)
+    smoothing: float = Field(default=3.0, gt=0, le=30)
+    thickness: float = Field(default=3.0, gt=0, le=20)
+    tolerance: float = Field(default=0.02, ge=0, le=0.1)
+
+
+class ScribbleControl(Control[ScribbleSettings]):
+    """Scribbles. The map's data are bool H×W, its picture is white on black."""
+
+    name = "scribble"
+    label = "Scribble"
+    settings_type = ScribbleSettings
+    primary = "scribble_f1"
+    needs = ("edges",)
+    metrics = (
+        MetricSpec(
+            "scribble_f1",
+            "Scribble F1 (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="F1 of the strokes' middle lines found within 0.02 × diagonal",
+        ),
+        MetricSpec(
+            "scribble_precision",
+            "Scribble precision (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of the sample's middle lines within the tolerance of the wanted ones",
+        ),
+        MetricSpec(
+            "scribble_recall",
+            "Scribble recall (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of the wanted middle lines within the tolerance of the sample's",
+        ),
+        MetricSpec(
+            "scribble_ssim",
+            "Scribble SSIM",
+            higher_is_better=True,
+            low=-1,
+            high=1,
+            protocol="SSIM of the two maps as drawn (Wang et al. 2004, Gaussian window σ 1.5)",
+        ),
+    )
+
+    def extract(
+        self, images: Sequence[NDArray[np.uint8]], settings: ScribbleSettings, networks: Networks
+    ) -> list[ControlMap]:
+        """One map per picture, in one call of the network for each size among the pictures.
+
+        Raises ControlError if `networks` has no "edges" or it returns something else than maps.
+        """
+        return [
+            _control_map(strokes(edges, settings))
+            for edges in read_maps(images, networks, "edges", self.label)
+        ]
+
+    def compare(
+        self, wanted: ControlMap, got: ControlMap, settings: ScribbleSettings
+    ) -> dict[str, Reading]:
+        """All four readings. A wanted map without strokes leaves nothing to compare.
+
+        Strokes are thinned to their middle lines first, for thick strokes would forgive another
+        half of their width.
+        """
+        from workbench.metrics.edges import default_tolerance, edge_f1
+        from workbench.metrics.structure import SSIM_SIDE, ssim
+        from workbench.metrics.thinning import thin
+
+        target = wanted.data
+        if not target.any():
+            return all_nothing(self.metrics, "the wanted map has no strokes")
+        pred = resize_map(got.data, target.shape[:2])
+        pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
+        scores = edge_f1(thin(pred), thin(target), pixels)
+        large = min(target.shape) >= SSIM_SIDE
+        return {
+            "scribble_f1": Reading(scores.f1),
+            "scribble_precision": (
+                Reading(scores.precision)
+                if pred.any()
+                else Reading.nothing("the compared map has no strokes")
+            ),
+            "scribble_recall": Reading(scores.recall),
+            "scribble_ssim": Reading(ssim(pred, target)) if large else too_small(SSIM_SIDE),
+        }
+
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read strokes that were stored or drawn by hand, in any colour.
+
+        A picture whose mean is at least 127.5 is light paper: strokes are the pixels with a
+        channel below 127 (the rule of ControlNet's own scribble page). Any other is dark, and
+        strokes are the pixels with a channel above 127. They are taken as thick as they are.
+        """
+        rgb = as_rgb(picture)
+        if float(rgb.mean()) >= 127.5:
+            return _control_map(rgb.min(axis=2) < 127)
+        return _control_map(rgb.max(axis=2) > 127)
+
+
+def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:
+    """Strokes, bool H×W, from soft edges in [0, 1], H×W.
+
+    The way of ControlNet's scribble page (lllyasviel/ControlNet, gradio_fake_scribble2image.py,
+    with `nms` of annotator/util.py): smooth, keep the pixels which no neighbour exceeds in at
+    least one of four directions and which exceed the threshold, blur them, and draw all that is
+    then more than 4 of 255. There the blurs have σ 3 and the picture's shorter side is 512.
+    Here fainter pixels are kept too if they hang together with a kept one, as Canny (1986) does:
+    HED draws boldly, but other networks give true probabilities, and their lines would break.
+    """
+    import cv2
+
+    grey = np.rint(edges * 255).astype(np.float32)
+    smooth = cv2.GaussianBlur(grey, (0, 0), scaled(settings.smoothing, edges.shape))
+    ridge = np.zeros(edges.shape, np.bool_)
+    for direction in _DIRECTIONS:
+        ridge |= cv2.dilate(smooth, np.array(direction, np.uint8)) == smooth
+    sure = ridge & (smooth > settings.threshold)
+    _, parts = cv2.connectedComponents(
+        (sure | ridge & (smooth > settings.continued)).view(np.uint8)
+    )
+    kept = sure | (np.isin(parts, parts[sure]))
+    dots = kept.astype(np.uint8) * np.uint8(255)
+    spread = cv2.GaussianBlur(dots, (0, 0), scaled(settings.thickness, edges.shape))
+    return np.asarray(spread > _INK, dtype=np.bool_)
+
+
+def _control_map(drawn: NDArray[np.bool_]) -> ControlMap:
+    grey = drawn.astype(np.uint8) * np.uint8(255)
+    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=drawn)
+
+
+CONTROL = ScribbleControl()
