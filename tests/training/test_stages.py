@@ -56,6 +56,47 @@ def test_clip_loads_and_scores(built: Path) -> None:
     assert model(**ids, pixel_values=pixels).logits_per_image.shape == (1, 2)
 
 
+def test_the_other_style_is_a_checkpoint_of_its_own(built: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    base = StableDiffusionPipeline.from_pretrained(built / "paperdoll" / "base")
+    ink = StableDiffusionPipeline.from_pretrained(built / "paperdoll" / "ink")
+    for part in ("unet", "vae"):
+        pairs = zip(getattr(base, part).parameters(), getattr(ink, part).parameters(), strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs), part
+    same = zip(base.text_encoder.parameters(), ink.text_encoder.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_a_controlnet_leaves_its_learning_curve(built: Path) -> None:
+    import json
+
+    curve = json.loads((built / "paperdoll" / "curves" / "canny.json").read_text())
+    assert curve["control"] == "canny"
+    looks = [row for row in curve["history"] if "adherence" in row]
+    assert looks[0]["step"] == 0
+
+
+def test_improving_starts_from_the_finished_weights(built: Path, tmp_path: Path) -> None:
+    """No checkpoint, one step at a warm-up rate: the weights stay near those it started from."""
+    import shutil
+
+    from workbench.training.auditor import load_auditor
+
+    models = tmp_path / "paperdoll"
+    shutil.copytree(built / "paperdoll", models)
+    (tmp_path / "work").mkdir()
+    for world in ("world", "auditor-world"):
+        (tmp_path / "work" / world).symlink_to(built / "work" / world)
+    before = [p.clone() for p in load_auditor(models / "auditor").parameters()]
+    assert run_stage(
+        "auditor", tmp_path / "work", models, steps=1, threads=1, scenes=64, improve=True
+    )
+    after = list(load_auditor(models / "auditor").parameters())
+    gaps = [float((a - b).abs().max()) for a, b in zip(after, before, strict=True)]
+    assert 0 < max(gaps) < 1e-3
+
+
 def test_a_finished_stage_is_not_run_again(built: Path) -> None:
     before = (built / "work" / "unet.safetensors").stat().st_mtime_ns
     assert run_stage("unet", built / "work", built / "paperdoll", steps=2, threads=1, scenes=64)

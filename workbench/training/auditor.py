@@ -64,7 +64,7 @@ class Auditor(nn.Module):
 
 
 def train_auditor(shop: Workshop) -> bool:
-    """Train on scenes of its own, half of them pushed once through the autoencoder."""
+    """Train on scenes of its own in every style, some pushed once through the autoencoder."""
     from workbench.training.export import load_vae
 
     torch.manual_seed(RECIPE.seed)
@@ -101,7 +101,9 @@ def _loss(
 ) -> Mapping[str, Tensor]:
     rng = draws.numpy
     rows = rng.integers(0, len(data), _BATCH)
-    pictures = np.stack([blurred[r] if r < len(blurred) else data.rgb[r] for r in rows])
+    pictures = data.mixed_pictures(rows, rng)
+    known = (rows < len(blurred)) & (rng.random(_BATCH) < 0.5)
+    pictures[known] = blurred[rows[known]]
     if rng.random() < 0.5:
         pictures = pictures[:, :, ::-1]
     scores = auditor(to_signal(disturb(pictures, rng)))

@@ -23,7 +23,6 @@ from workbench.training.clip import (
     embed_texts,
     jitter,
     plain_attention,
-    ranks,
     swap_loss,
     to_pixels,
 )
@@ -69,10 +68,8 @@ def picture_loss(
     """The lessons of the first stage on the picture side, and what the readers make out."""
     rng = draws.numpy
     rows = rng.integers(0, len(data), _BATCH)
-    order = ranks(rows)
-    rgb, labels = jitter(
-        (data.rgb[np.sort(rows)][order], data.segmentation[np.sort(rows)][order]), rng
-    )
+    shown = (data.mixed_pictures(rows, rng), data.segmentation[rows])
+    rgb, labels = jitter(shown, rng)
     words = [data.words(r) for r in rows]
     pictures, patches, seen = lesson(rgb)
     scale = lesson.clip.logit_scale.exp().clamp(max=100.0)

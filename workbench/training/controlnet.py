@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from workbench.controls import get_control
 from workbench.training.captions import random_caption
 from workbench.training.data import WorldData
-from workbench.training.loop import Recipe, StepDraws
+from workbench.training.loop import Recipe, StepDraws, Watch
 from workbench.training.unet import Embed, Noising, plain_attention, weighted_error
+from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson, save_curve
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
@@ -146,12 +147,15 @@ def train_controlnet(shop: Workshop, control: str) -> bool:
         load_controlnet(control, shop.models_dir) if shop.goes_on(stage) else new_controlnet(unet)
     )
     lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
-    noising = Noising()
+    few = {"scenes": 2} if shop.scenes else {}
+    noising, watch = Noising(), AdherenceWatch(shop.models_dir, control, **few)
     result = shop.fit(
         stage,
         lesson,
         lambda d: control_loss(lesson, unet, latents, data, maps, embed, noising, d),
         RECIPE,
+        Watch(WATCH_STEPS, lambda module: measure_lesson(watch, module)),
     )
+    save_curve(result.history, _BATCH, control, shop.models_dir)
     save_controlnet(result.module.controlnet, control, shop.models_dir)  # type: ignore[arg-type]
     return result.finished

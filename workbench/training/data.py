@@ -11,12 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.paperdoll import SIDE, TAG_GROUPS, Scene, render, sample_scene
+from workbench.paperdoll import (
+    SIDE,
+    STYLES,
+    TAG_GROUPS,
+    Scene,
+    draw_in,
+    render,
+    sample_scene,
+)
 
 TRAIN_SEEDS = range(24_000)
 """Scenes the stages may learn from."""
 AUDIT_SEEDS = range(800_000, 800_512)
 """Scenes kept for the audit; no stage ever sees them."""
+
+OTHER_STYLES = 0.35
+"""Share of the pictures that those who judge pictures of every style see in another style."""
 
 _FORMAT = 1
 _CHUNK = 250
@@ -44,6 +55,21 @@ class WorldData:
 
     def __len__(self) -> int:
         return len(self.rgb)
+
+    def pictures(self, rows: np.ndarray | slice, style: str = "render") -> np.ndarray:
+        """Pictures of some scenes in a drawing style, uint8 (n, 128, 128, 3)."""
+        rgb = self.rgb[rows]
+        if style == "render":
+            return rgb
+        return draw_in(style, rgb, self.depth[rows], self.normal[rows], self.segmentation[rows])
+
+    def mixed_pictures(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Pictures of some scenes, `OTHER_STYLES` of them in another style than the render's."""
+        out = np.array(self.rgb[rows])
+        for style in STYLES[1:]:
+            chosen = rng.random(len(rows)) < OTHER_STYLES / (len(STYLES) - 1)
+            out[chosen] = self.pictures(rows[chosen], style)
+        return out
 
     def words(self, index: int) -> tuple[str, ...]:
         """The eight tags of a scene, in group order."""
@@ -90,6 +116,12 @@ def render_arrays(seeds: Sequence[int]) -> dict[str, np.ndarray]:
         out["skeleton"][row] = picture.skeleton
         out["tags"][row] = tag_indices(scene)
     return out
+
+
+def held_pictures(seeds: Sequence[int], style: str = "render") -> np.ndarray:
+    """Pictures of scenes in a drawing style, uint8 (N, 128, 128, 3)."""
+    a = render_arrays(seeds)
+    return draw_in(style, a["rgb"], a["depth"], a["normal"], a["segmentation"])
 
 
 def tag_indices(scene: Scene) -> list[int]:

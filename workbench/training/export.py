@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,17 +88,22 @@ def load_clip(models_dir: Path) -> tuple[CLIPModel, CLIPTokenizer]:
     return model, CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def save_vae(vae: nn.Module, models_dir: Path) -> None:
-    """The autoencoder of the base checkpoint."""
-    save_half(vae, models_dir / "base" / "vae")
+def base_folder(style: str) -> str:
+    """The folder of a drawing style's base checkpoint."""
+    return "base" if style == "render" else style
 
 
-def load_vae(models_dir: Path) -> AutoencoderKL:
+def save_vae(vae: nn.Module, models_dir: Path, style: str = "render") -> None:
+    """The autoencoder of a base checkpoint."""
+    save_half(vae, models_dir / base_folder(style) / "vae")
+
+
+def load_vae(models_dir: Path, style: str = "render") -> AutoencoderKL:
     """The autoencoder in float32, convolutions channels last."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(
-        models_dir / "base" / "vae", torch_dtype=torch.float32, local_files_only=True
+        models_dir / base_folder(style) / "vae", torch_dtype=torch.float32, local_files_only=True
     )
     return vae.to(memory_format=torch.channels_last)
 
@@ -129,12 +135,24 @@ def save_controlnet(controlnet: ControlNetModel, control: str, models_dir: Path)
     save_half(controlnet, models_dir / "controlnet" / control)
 
 
-def save_base(unet: nn.Module, schedule: dict[str, Any], models_dir: Path) -> None:
-    """The UNet, the scheduler and ``model_index.json``: the base folder is then complete."""
+def save_base(
+    unet: nn.Module,
+    text: nn.Module,
+    schedule: dict[str, Any],
+    models_dir: Path,
+    style: str = "render",
+) -> None:
+    """UNet, text tower, scheduler and ``model_index.json``: the base folder is then complete.
+
+    Another style's folder gets a copy of the tokenizer.
+    """
     import diffusers
     from diffusers import UniPCMultistepScheduler
 
-    base = models_dir / "base"
+    base = models_dir / base_folder(style)
+    if style != "render":
+        shutil.copytree(models_dir / "base" / "tokenizer", base / "tokenizer", dirs_exist_ok=True)
+    save_half(text, base / "text_encoder")
     save_half(unet, base / "unet")
     UniPCMultistepScheduler(**schedule).save_pretrained(base / "scheduler")
     index = {

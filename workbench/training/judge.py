@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from workbench.training.stages import Workshop
 
 RECIPE = Recipe(steps=700, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
-SCENES = 3_000
+SCENES = 9_000
+RECONSTRUCTED = 3_000
+"""How many of the scenes are also shown as the autoencoder gives them back."""
 
 _BATCH = 16
 _HEAT = 32
@@ -28,12 +30,12 @@ _HEAT_SPREAD = 1.2
 
 
 def train_judge(shop: Workshop) -> bool:
-    """Train all heads at once; half of the pictures went once through the autoencoder."""
+    """Train all heads at once on every drawing style; some pictures are reconstructions."""
     from workbench.training.export import load_vae
 
     torch.manual_seed(RECIPE.seed)
     data = shop.data()
-    blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[:SCENES])
+    blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[:RECONSTRUCTED])
     judge = load_judge(shop.models_dir / "judge") if shop.goes_on("judge") else Judge()
     judge.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = shop.fit("judge", judge, lambda d: judge_loss(judge, data, blurred, d), RECIPE)
@@ -46,8 +48,11 @@ def judge_loss(
 ) -> Mapping[str, Tensor]:
     """A loss a head on a batch of disturbed pictures (original or reconstructed)."""
     rng = draws.numpy
-    rows = rng.integers(0, len(blurred), _BATCH)
-    pictures = np.stack([blurred[r] if rng.random() < 0.5 else data.rgb[r] for r in rows])
+    rows = rng.integers(0, min(SCENES, len(data)), _BATCH)
+    pictures = data.mixed_pictures(rows, rng)
+    again = rng.integers(0, len(blurred), _BATCH)
+    swap = rng.random(_BATCH) < 0.33
+    rows, pictures[swap] = np.where(swap, again, rows), blurred[again[swap]]
     out = judge(to_signal(disturb(pictures, rng)))
     depth = torch.from_numpy(data.depth[rows].astype(np.float32))[:, None]
     normal = torch.from_numpy(data.normal[rows].astype(np.float32) / 127).permute(0, 3, 1, 2)

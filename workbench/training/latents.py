@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 
+_CHUNK = 500
+
+
 def encoder_mark(vae: AutoencoderKL) -> str:
     """A short fingerprint of what makes latents: encoder and its 1x1 convolution."""
     import hashlib
@@ -27,13 +30,20 @@ def encoder_mark(vae: AutoencoderKL) -> str:
     return digest.hexdigest()[:16]
 
 
-def latents_of(work_dir: Path, vae: AutoencoderKL, data: WorldData) -> torch.Tensor:
+def latents_of(
+    work_dir: Path, vae: AutoencoderKL, data: WorldData, style: str = "render"
+) -> torch.Tensor:
     """Means of all scenes' latents, float16 (N, 4, 16, 16); kept until the encoder changes."""
-    path, mark = work_dir / "latents.safetensors", encoder_mark(vae)
+    name = "latents" if style == "render" else f"latents-{style}"
+    path, mark = work_dir / f"{name}.safetensors", encoder_mark(vae)
     if path.exists():
         with safe_open(path, framework="pt") as file:
             if file.metadata().get("encoder") == mark:
                 return file.get_tensor("latents")
-    latents = encode(vae.eval(), data.rgb)
+    parts = [
+        encode(vae.eval(), data.pictures(slice(start, start + _CHUNK), style))
+        for start in range(0, len(data), _CHUNK)
+    ]
+    latents = torch.cat(parts)
     save_file({"latents": latents}, path, metadata={"encoder": mark})
     return latents

@@ -66,6 +66,19 @@ class StepDraws:
         return cls(step, np.random.default_rng(words), generator)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """A look at what the weights can do, taken at chosen steps.
+
+    Attributes:
+        steps: when to look; 0 is before the first step.
+        measure: takes the (averaged) module, gives named figures.
+    """
+
+    steps: frozenset[int]
+    measure: Callable[[nn.Module], Mapping[str, float]]
+
+
 @dataclass
 class Fit:
     """What a stage has come to: the weights to keep and the log of its losses."""
@@ -86,6 +99,7 @@ def fit(
     minutes: float | None = None,
     every: int = 50,
     save_every_seconds: float = 120.0,
+    watch: Watch | None = None,
 ) -> Fit:
     """Train the parameters of ``module`` that require gradients.
 
@@ -99,6 +113,7 @@ def fit(
         minutes: stop early, resumably, after this much time.
         every: steps between log lines.
         save_every_seconds: how often the checkpoint is written.
+        watch: asked at chosen steps how good the (averaged) module is; goes into the history.
 
     Returns:
         The averaged module where the recipe keeps an average, else the module itself.
@@ -120,6 +135,8 @@ def fit(
     started = last_save = time.monotonic()
     recent: dict[str, list[float]] = {}
     first = step
+    if step == 0:
+        _look(watch, 0, average or module, history, log)
     while step < recipe.steps and not _over(started, minutes):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step)
@@ -146,12 +163,27 @@ def fit(
             left = (recipe.steps - step) / pace_now / 60
             figures = "  ".join(f"{k} {v:.4f}" for k, v in means.items())
             log(f"step {step}/{recipe.steps}  {figures}  {pace_now:.2f} steps/s  {left:.1f} min")
+        _look(watch, step, average or module, history, log)
         if time.monotonic() - last_save > save_every_seconds:
             save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
             last_save = time.monotonic()
     if step > first:
         save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
     return Fit(average or module, step, step >= recipe.steps, history)
+
+
+def _look(
+    watch: Watch | None,
+    step: int,
+    module: nn.Module,
+    history: list[dict[str, float]],
+    log: Log,
+) -> None:
+    if watch is None or step not in watch.steps:
+        return
+    figures = dict(watch.measure(module))
+    history.append({"step": step, **figures})
+    log(f"step {step}: " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
 
 
 def _pairs(average: nn.Module, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -169,6 +201,6 @@ def _precision(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
 
 
 def bfloat16_pays() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in tiles (AMX)."""
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(probe and probe())
+    """Whether this processor multiplies bfloat16 itself (AMX tiles or AVX-512 BF16)."""
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in probes)

@@ -9,19 +9,24 @@ from pathlib import Path
 
 import torch
 
+from workbench.controls import CONTROL_NAMES
 from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
-from workbench.training.loop import Fit, Recipe, fit
+from workbench.training.loop import Fit, Recipe, Watch, fit
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
     "vae-decoder": (("vae", "base/vae"),),
+    "vae-decoder:ink": (("vae-decoder", "base/vae"),),
     "judge": (("vae", "base/vae"),),
     "auditor": (("vae", "base/vae"),),
     "unet": (("clip", "base/text_encoder"), ("vae", "base/vae")),
-    "controlnet:depth": (("unet", "base/unet"), ("judge", "judge")),
-    "controlnet:canny": (("unet", "base/unet"),),
+    "unet:ink": (("unet", "base/unet"), ("vae-decoder:ink", "ink/vae")),
+    "controlnet": (("unet", "base/unet"), ("judge", "judge")),
 }
 """For each stage: what it builds on, and the folder that the other stage leaves."""
+
+_STYLED = ("vae-decoder:ink", "unet:ink")
+"""Stages of the second base checkpoint."""
 
 
 class StageError(ValueError):
@@ -80,7 +85,12 @@ class Workshop:
         return write
 
     def fit(
-        self, stage: str, module: torch.nn.Module, loss_of: Callable[..., object], recipe: Recipe
+        self,
+        stage: str,
+        module: torch.nn.Module,
+        loss_of: Callable[..., object],
+        recipe: Recipe,
+        watch: Watch | None = None,
     ) -> Fit:
         """Run the shared loop under this workshop's limits."""
         plan = replace(recipe, steps=self.steps) if self.steps else recipe
@@ -93,12 +103,13 @@ class Workshop:
             self.work_dir / f"{stage.replace(':', '-')}.safetensors",
             self.log(stage),
             minutes=self.minutes,
+            watch=watch,
         )
 
 
 def stage_names() -> tuple[str, ...]:
     """All stages in the order in which they depend on each other."""
-    return tuple(_STAGES) + tuple(f"controlnet:{name}" for name in _control_names())
+    return (*_STAGES, *_STYLED, *(f"controlnet:{name}" for name in CONTROL_NAMES))
 
 
 def run_stage(
@@ -121,10 +132,10 @@ def run_stage(
         StageError: if no stage has this name, or a stage it builds on has not been run.
     """
     shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes, improve)
-    name, _, control = stage.partition(":")
+    name, _, detail = stage.partition(":")
     if stage not in stage_names():
         raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    for earlier, folder in _NEEDS.get(stage, ()):
+    for earlier, folder in _NEEDS.get(stage, _NEEDS.get(name, ())):
         if not (models_dir / folder).is_dir():
             raise StageError(
                 f"stage {stage} builds on stage {earlier}: run that first "
@@ -134,12 +145,14 @@ def run_stage(
     if name == "controlnet":
         from workbench.training.controlnet import train_controlnet
 
-        return train_controlnet(shop, control)
+        return train_controlnet(shop, detail)
+    if stage == "unet:ink":
+        from workbench.training.unet import train_other_style
+
+        return train_other_style(shop, detail)
+    if stage == "vae-decoder:ink":
+        return _vae_decoder(shop, detail)
     return _STAGES[name](shop)
-
-
-def _control_names() -> tuple[str, ...]:
-    return ("depth", "canny")
 
 
 def _clip(shop: Workshop) -> bool:
@@ -195,32 +208,35 @@ def _vae(shop: Workshop) -> bool:
     return result.finished
 
 
-def _vae_decoder(shop: Workshop) -> bool:
+def _vae_decoder(shop: Workshop, style: str = "render") -> bool:
     from workbench.training.export import load_vae, save_vae
     from workbench.training.latents import latents_of
     from workbench.training.vae import DECODER_RECIPE, Decoder, decoder_loss
 
     data = shop.data()
     vae = load_vae(shop.models_dir)
-    latents = latents_of(shop.work_dir, vae, data)
+    latents = latents_of(shop.work_dir, vae, data, style)
     decoder = Decoder(vae)
     result = shop.fit(
-        "vae-decoder", decoder, lambda d: decoder_loss(decoder, latents, data, d), DECODER_RECIPE
+        "vae-decoder" if style == "render" else f"vae-decoder:{style}",
+        decoder,
+        lambda d: decoder_loss(decoder, latents, data, d, style),
+        DECODER_RECIPE,
     )
     vae.post_quant_conv.load_state_dict(result.module.post_quant_conv.state_dict())  # type: ignore[union-attr]
     vae.decoder.load_state_dict(result.module.decoder.state_dict())  # type: ignore[union-attr]
-    save_vae(vae, shop.models_dir)
-    _report_vae(shop, "vae-decoder")
+    save_vae(vae, shop.models_dir, style)
+    _report_vae(shop, "vae-decoder", style)
     return result.finished
 
 
-def _report_vae(shop: Workshop, stage: str) -> None:
-    from workbench.training.data import render_arrays
+def _report_vae(shop: Workshop, stage: str, style: str = "render") -> None:
+    from workbench.training.data import held_pictures
     from workbench.training.export import load_vae
     from workbench.training.vae import psnr, reconstruct
 
-    held = render_arrays(range(700_000, 700_128))["rgb"]
-    vae = load_vae(shop.models_dir).eval()
+    held = held_pictures(range(700_000, 700_128), style)
+    vae = load_vae(shop.models_dir, style).eval()
     shop.log(stage)(f"PSNR {psnr(held, reconstruct(vae, held)):.2f} dB on 128 other scenes")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.paperdoll.labels import Label
 from workbench.training.captions import random_caption
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from workbench.training.stages import Workshop
 
 RECIPE = Recipe(steps=3_800, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
+
+STYLE_RECIPE = Recipe(steps=800, rate=4.0e-4, warm_up=50, decay=0.01, average=0.998, seed=52)
 
 SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -72,30 +75,42 @@ def plain_attention(model: Any) -> Any:
     return model
 
 
-def text_embedder(models_dir: Any) -> Embed:
-    """Frozen text tower: prompts -> (N, 32, 128), padded as the pipelines pad."""
-    from transformers import CLIPTextModel, CLIPTokenizer
+class BaseLesson(nn.Module):
+    """A base checkpoint in training: the UNet and the text tower that steers it.
 
-    base = models_dir / "base"
-    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-    tower = CLIPTextModel.from_pretrained(
-        base / "text_encoder", dtype=torch.float32, local_files_only=True
-    )
-    tower.eval().requires_grad_(False)
-    tower.set_attn_implementation("eager")
+    The tower starts as that of the world's CLIP. CLIP reads a caption at its end, so that its other
+    tokens hardly say which noun a colour belongs to; a few hundred steps together with the UNet
+    teach them to. The scoring CLIP keeps its own tower.
+    """
 
-    def embed(prompts: list[str]) -> Tensor:
-        ids = tokenizer(
+    def __init__(self, unet: UNet2DConditionModel, models_dir: Path) -> None:
+        super().__init__()
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        base = models_dir / "base"
+        self.unet = unet
+        self.tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+        self.text: Any = CLIPTextModel.from_pretrained(
+            base / "text_encoder", dtype=torch.float32, local_files_only=True
+        )
+        self.text.set_attn_implementation("eager")
+
+    def embed(self, prompts: list[str]) -> Tensor:
+        """Prompts -> (N, 32, 128), padded as the pipelines pad."""
+        ids = self.tokenizer(
             prompts,
             padding="max_length",
             truncation=True,
-            max_length=tokenizer.model_max_length,
+            max_length=self.tokenizer.model_max_length,
             return_tensors="pt",
         ).input_ids
-        with torch.no_grad():
-            return tower(ids).last_hidden_state
+        return self.text(ids).last_hidden_state  # type: ignore[no-any-return]
 
-    return embed
+
+def text_embedder(models_dir: Path) -> Embed:
+    """The finished text tower: prompts -> (N, 32, 128)."""
+    lesson = BaseLesson(new_unet(), models_dir).eval().requires_grad_(False)
+    return torch.no_grad()(lesson.embed)
 
 
 class Noising:
@@ -141,10 +156,9 @@ def detail_weights(labels: np.ndarray, cells: int = 16) -> Tensor:
 
 
 def unet_loss(
-    unet: UNet2DConditionModel,
+    lesson: BaseLesson,
     latents: Tensor,
     data: WorldData,
-    embed: Embed,
     noising: Noising,
     draws: StepDraws,
 ) -> Mapping[str, Tensor]:
@@ -152,23 +166,43 @@ def unet_loss(
     rows = draws.numpy.integers(0, len(latents), BATCH)
     prompts = [random_caption(data.words(r), draws.numpy, empty=EMPTY_SHARE) for r in rows]
     noisy, steps, target, weight = noising(latents[rows].float(), draws)
-    guess = unet(noisy, steps, embed(prompts)).sample
+    guess = lesson.unet(noisy, steps, lesson.embed(prompts)).sample
     cells = detail_weights(data.segmentation[rows])
     return {"noise": weighted_error(guess, target, weight, cells)}
 
 
 def train_unet(shop: Workshop) -> bool:
-    """Train the UNet on stored latents, keep a running average, export the base checkpoint."""
+    """Train UNet and text tower on stored latents; export the average as base checkpoint."""
     from workbench.training.export import load_unet, load_vae, save_base
     from workbench.training.latents import latents_of
 
     data = shop.data()
     latents = latents_of(shop.work_dir, load_vae(shop.models_dir), data)
-    embed = text_embedder(shop.models_dir)
     unet = plain_attention(load_unet(shop.models_dir)) if shop.goes_on("unet") else new_unet()
+    lesson, noising = BaseLesson(unet, shop.models_dir), Noising()
+    result = shop.fit(
+        "unet", lesson, lambda d: unet_loss(lesson, latents, data, noising, d), RECIPE
+    )
+    save_base(result.module.unet, result.module.text, SCHEDULE, shop.models_dir)  # type: ignore[arg-type]
+    return result.finished
+
+
+def train_other_style(shop: Workshop, style: str) -> bool:
+    """Retrain the finished UNet on the same scenes in another drawing style, as fine-tuned
+    checkpoints are made; the text tower stays as it is, ControlNets are not touched."""
+    from workbench.training.export import load_unet, load_vae, save_base
+    from workbench.training.latents import latents_of
+
+    data = shop.data()
+    latents = latents_of(shop.work_dir, load_vae(shop.models_dir, style), data, style)
+    lesson = BaseLesson(plain_attention(load_unet(shop.models_dir)), shop.models_dir)
+    lesson.text.requires_grad_(False)
     noising = Noising()
     result = shop.fit(
-        "unet", unet, lambda d: unet_loss(unet, latents, data, embed, noising, d), RECIPE
+        f"unet:{style}",
+        lesson,
+        lambda d: unet_loss(lesson, latents, data, noising, d),
+        STYLE_RECIPE,
     )
-    save_base(result.module, SCHEDULE, shop.models_dir)
+    save_base(result.module.unet, result.module.text, SCHEDULE, shop.models_dir, style)  # type: ignore[arg-type]
     return result.finished

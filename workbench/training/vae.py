@@ -77,7 +77,7 @@ class Decoder(nn.Module):
 
 
 def decoder_loss(
-    decoder: Decoder, latents: Tensor, data: WorldData, draws: StepDraws
+    decoder: Decoder, latents: Tensor, data: WorldData, draws: StepDraws, style: str = "render"
 ) -> Mapping[str, Tensor]:
     """Reconstruction from stored latents, on crops that lie on the latent grid."""
     rows = draws.numpy.integers(0, len(data), _BATCH)
@@ -90,8 +90,8 @@ def decoder_loss(
         ]
     )
     crops = [
-        data.rgb[r, 8 * y : 8 * y + _CROP, 8 * x : 8 * x + _CROP]
-        for r, (y, x) in zip(rows, corner, strict=True)
+        picture[8 * y : 8 * y + _CROP, 8 * x : 8 * x + _CROP]
+        for picture, (y, x) in zip(data.pictures(rows, style), corner, strict=True)
     ]
     return _reconstruction(decoder(codes).float(), to_signal(np.stack(crops)))
 
