@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.controls import ControlMap, get_control
-from workbench.paperdoll import TAG_GROUPS
+from workbench.paperdoll import SILHOUETTE_GROUPS, TAG_GROUPS, draw_in
 from workbench.training.captions import caption
 from workbench.training.data import AUDIT_SEEDS, render_arrays, words_of
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from workbench.study import SourceImage, Trial
 
 Log = Callable[[str], None]
+
+TARGETS = {"depth": 0.80, "canny": 0.70}
+"""Least adherence at scale 1 under the source's own prompt; 0.75 for every other control."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def run_audit(
     figures: list[Figure] = []
     for part in (
         lambda: _vae_figures(shelf, held["rgb"]),
+        lambda: _style_figures(shelf, held),
         lambda: _clip_figures(models_dir, held["rgb"], words),
         lambda: _text_figures(shelf, models_dir, held, words, pictures),
         lambda: _control_figures(shelf, models_dir, held, words, pictures),
@@ -97,6 +101,20 @@ def _vae_figures(shelf: ModelShelf, rgb: np.ndarray) -> list[Figure]:
     back = np.stack(shelf.vae_roundtrip(list(rgb)))
     name = f"VAE reconstruction PSNR, {len(rgb)} scenes"
     return [Figure(name, psnr(rgb, back), least=27.0, unit=" dB")]
+
+
+def _style_figures(shelf: ModelShelf, held: dict[str, np.ndarray]) -> list[Figure]:
+    """What the autoencoders of the other styles give back of pictures in their style."""
+    from workbench.training.vae import psnr
+
+    figures = []
+    for style in list(shelf.family.base)[1:]:
+        truth = (held[name] for name in ("rgb", "depth", "normal", "segmentation"))
+        drawn = draw_in(style, *truth)
+        back = np.stack(shelf.for_base(style).vae_roundtrip(list(drawn)))
+        name = f"VAE reconstruction PSNR of the {style} checkpoint, {len(drawn)} scenes"
+        figures.append(Figure(name, psnr(drawn, back), unit=" dB"))
+    return figures
 
 
 def _clip_figures(models_dir: Path, rgb: np.ndarray, words: list[tuple[str, ...]]) -> list[Figure]:
@@ -135,10 +153,13 @@ def _text_figures(
 ) -> list[Figure]:
     known = _audited(models_dir, held["rgb"], held["tags"])
     rows = _by_group("auditor, rendered pictures", known, None, None)[-2:]
-    trials = [_trial(shelf, caption(words[i]), i) for i in range(pictures)]
-    images = _images(trials, {}, shelf)
-    found = _audited(models_dir, images, held["tags"][:pictures])
-    return rows + _by_group("text only, tags judged right", found, 0.88, 0.70)
+    for base in shelf.family.base:
+        drawn = shelf.for_base(base)
+        trials = [_trial(drawn, caption(words[i]), i) for i in range(pictures)]
+        images = _images(trials, {}, drawn)
+        found = _audited(models_dir, images, held["tags"][:pictures])
+        rows += _by_group(f"text only, {base}, tags judged right", found, 0.88, 0.70)
+    return rows
 
 
 def _control_figures(
@@ -147,35 +168,48 @@ def _control_figures(
     held: dict[str, np.ndarray],
     words: list[tuple[str, ...]],
     pictures: int,
-) -> list[Figure]:
-    rows = []
-    targets = {"depth": 0.80, "canny": 0.70}
+) -> Iterator[Figure]:
+    """Each control type on each base checkpoint, its figures as soon as they are known."""
+    sources = _sources(held["rgb"][:pictures])
+    own, other = held["tags"][:pictures], held["tags"][1:][:pictures]
     for control in shelf.family.controlnets:
         kind = get_control(control)
-        sources = _sources(held["rgb"][:pictures])
         settings = kind.settings_type()
         maps = kind.extract([s.image for s in sources], settings, shelf.networks())
         keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
         lookup = dict(zip(keys, maps, strict=True))
-        for label, prompts, least in (
-            ("the source's own prompt", words, targets.get(control)),
-            ("another scene's prompt", words[1 : pictures + 1], None),
-            ("empty prompt", [()] * pictures, None),
-        ):
-            trials = [
-                _trial(shelf, caption(prompts[i]), i, control, keys[i]) for i in range(pictures)
-            ]
-            images = _images(trials, lookup, shelf)
-            found = _adherence(shelf, sources, lookup, keys, images)
-            spec = kind.metric(kind.primary)
-            name = f"{control} ControlNet, scale 1, {label}: adherence of {spec.label}"
-            rows.append(Figure(name, found, least=least))
-            if prompts:
-                tags = held["tags"][:pictures] if prompts is words else held["tags"][1:][:pictures]
-                if prompts[0]:
-                    shares = _audited(models_dir, images, tags)
-                    rows += _by_group(f"{control}, scale 1, {label}, tags", shares, None, None)[-2:]
-    return rows
+        least = TARGETS.get(control, 0.75)
+        for base in shelf.family.base:
+            drawn = shelf.for_base(base)
+            for label, prompts, tags, bound in (
+                ("the source's own prompt", words, own, least),
+                ("another scene's prompt", words[1 : pictures + 1], other, None),
+                ("empty prompt", [()] * pictures, None, None),
+            ):
+                trials = [
+                    _trial(drawn, caption(prompts[i]), i, control, keys[i]) for i in range(pictures)
+                ]
+                images = _images(trials, lookup, drawn)
+                found = _adherence(drawn, sources, lookup, keys, images)
+                where = f"{control}, {base}, scale 1, {label}"
+                spec = kind.metric(kind.primary)
+                yield Figure(f"{where}: adherence of {spec.label}", found, least=bound)
+                if tags is not None:
+                    yield from _tag_figures(where, _audited(models_dir, images, tags), bound)
+
+
+def _tag_figures(where: str, shares: dict[str, float], bound: float | None) -> list[Figure]:
+    """Tags judged right in controlled pictures, those apart that no outline decides."""
+    free = [share for group, share in shares.items() if group not in SILHOUETTE_GROUPS]
+    bent = [share for group, share in shares.items() if group in SILHOUETTE_GROUPS]
+    return [
+        Figure(
+            f"{where}: tags that do not touch the silhouette",
+            float(np.mean(free)),
+            least=None if bound is None else 0.80,
+        ),
+        Figure(f"{where}: tags that touch the silhouette", float(np.mean(bent))),
+    ]
 
 
 def _adherence(

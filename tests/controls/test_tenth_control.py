@@ -1,0 +1,80 @@
+"""The README's example of a new control type, word for word, in a copy of the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with the README's file put in, and two pictures beside it."""
+    root = tmp_path_factory.mktemp("tenth")
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "workbench", root / "workbench", ignore=leave_out)
+    chapter = (ROOT / "README.md").read_text("utf-8").split("## Add a control type")[1]
+    example = re.search(r"```python\n(.*?)```", chapter, re.S)
+    name = re.search(r"`(\w+\.py)`", chapter)
+    assert example and name
+    (root / "workbench" / "controls" / name[1]).write_text(example[1], "utf-8")
+    ramp = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (80, 1))
+    Image.fromarray(ramp).save(root / "a.png")
+    Image.fromarray(ramp + 40).save(root / "b.png")
+    return root
+
+
+def _run(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", "from workbench.cli import main; main()", *arguments],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_extracts_a_map(extended: Path) -> None:
+    _run(extended, "extract", "--control", "brightness", "a.png", "-o", "map.png")
+    found = np.asarray(Image.open(extended / "map.png").convert("L"), float)
+    ramp = np.asarray(Image.open(extended / "a.png"), float)
+    assert np.abs(found - ramp)[:, 10:-10].max() <= 1
+
+
+def test_it_compares_two_pictures(extended: Path) -> None:
+    same = json.loads(
+        _run(extended, "compare", "--control", "brightness", "a.png", "a.png", "--json")
+    )
+    other = json.loads(
+        _run(extended, "compare", "--control", "brightness", "a.png", "b.png", "--json")
+    )
+    assert same["metrics"]["brightness_rmse"]["value"] == 0
+    assert abs(other["metrics"]["brightness_rmse"]["value"] - 40) < 0.5
+
+
+def test_its_settings_are_checked(extended: Path) -> None:
+    with pytest.raises(AssertionError, match="blur"):
+        _run(
+            extended,
+            "extract",
+            "--control",
+            "brightness",
+            "a.png",
+            "-o",
+            "m.png",
+            "--set",
+            "blur=-1",
+        )
