@@ -62,7 +62,7 @@ def compare(
     values = checked_settings(chosen, settings or ())
     pictures = [read_image(wanted), read_image(got)]
     if maps:
-        pair = [chosen.from_picture(picture) for picture in pictures]
+        pair = [chosen.from_picture_for(picture, values) for picture in pictures]
     else:
         pair = chosen.extract(pictures, values, networks_for(chosen, values, family))
     readings = chosen.compare(pair[0], pair[1], values)

@@ -119,6 +119,10 @@ class Control(ABC, Generic[S]):
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read back a map which was stored, or drawn by hand, as a picture (uint8 H×W×3)."""
 
+    def from_picture_for(self, picture: NDArray[np.uint8], settings: S) -> ControlMap:
+        """`from_picture`, for control types whose pictures mean different things by settings."""
+        return self.from_picture(picture)
+
     def needs_for(self, settings: S) -> tuple[str, ...]:
         """Names of the networks which `extract` asks for under these settings."""
         return self.needs

@@ -1,0 +1,159 @@
+"""Semantic segmentation: what every pixel shows, as a map of classes in the field's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.controls._batches import ask
+from workbench.controls._classes import ClassList, ade20k, paperdoll
+from workbench.controls.base import (
+    Control,
+    ControlError,
+    ControlMap,
+    ControlSettings,
+    Networks,
+)
+from workbench.images import as_rgb, resize_map
+from workbench.metrics.spec import MetricSpec, Reading
+
+
+class Classes(StrEnum):
+    """The list of classes which the network's numbers are from."""
+
+    PAPERDOLL = "paperdoll"
+    ADE20K = "ade20k"
+
+
+class SegmentationSettings(ControlSettings):
+    """Settings of the segmentation.
+
+    classes: the list of classes which the network's numbers are from, with its names and
+        colours: the embedded world's `paperdoll`, or `ade20k` as the ControlNets for photographs
+        know it.
+    """
+
+    classes: Classes = Classes.PAPERDOLL
+
+
+class LegendEntry(NamedTuple):
+    """One class of a map: its name, its colour (RGB, 0–255), its share of the pixels (0–1)."""
+
+    name: str
+    colour: tuple[int, int, int]
+    share: float
+
+
+class SegmentationControl(Control[SegmentationSettings]):
+    """Semantic segmentation. The map's data are uint8 H×W, class numbers.
+
+    Its picture paints every class in its colour. Class maps are never interpolated: another size
+    takes the nearest pixel. Classes which share a colour (road and skyscraper in ADE20K) count as
+    one where maps are compared, for the control picture cannot tell them apart.
+    """
+
+    name = "segmentation"
+    label = "Semantic segmentation"
+    settings_type = SegmentationSettings
+    primary = "segmentation_miou"
+    needs = ("segmentation",)
+    metrics = (
+        MetricSpec(
+            "segmentation_miou",
+            "Segmentation mIoU",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="mean IoU (Everingham et al. 2010) over the classes present in the wanted "
+            "map; a class only the sample has costs the classes whose place it takes",
+        ),
+        MetricSpec(
+            "segmentation_accuracy",
+            "Segmentation pixel accuracy",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="share of pixels with the wanted class",
+        ),
+    )
+
+    def extract(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        settings: SegmentationSettings,
+        networks: Networks,
+    ) -> list[ControlMap]:
+        """One map per picture, in one call of the network for each size among the pictures.
+
+        Raises ControlError if `networks` has no "segmentation", or if it returns something else
+        than maps of class numbers which are on the list of `settings.classes`.
+        """
+        classes = _class_list(settings.classes)
+        maps = []
+        raw = ask(images, networks, "segmentation", "segmentation", dims=2)
+        for image, labels in zip(images, raw, strict=True):
+            if not np.issubdtype(labels.dtype, np.integer):
+                raise ControlError(
+                    f"the network 'segmentation' returned {labels.dtype}, not class numbers"
+                )
+            least, most = int(labels.min()), int(labels.max())
+            if least < 0 or most >= len(classes.names):
+                raise ControlError(
+                    f"the network 'segmentation' found class {most if least >= 0 else least}, but "
+                    f"{settings.classes} has classes 0 to {len(classes.names) - 1}; choose its "
+                    "list of classes by the setting 'classes'"
+                )
+            sized = resize_map(labels.astype(np.uint8), image.shape[:2], labels=True)
+            maps.append(ControlMap(picture=classes.paint(sized), data=sized))
+        return maps
+
+    def compare(
+        self, wanted: ControlMap, got: ControlMap, settings: SegmentationSettings
+    ) -> dict[str, Reading]:
+        """Both readings. There is always something to compare: every pixel has a class."""
+        from workbench.metrics.segmentation import mean_iou, pixel_accuracy
+
+        classes = _class_list(settings.classes)
+        target = classes.folded(wanted.data)
+        pred = classes.folded(resize_map(got.data, target.shape[:2], labels=True))
+        count = len(classes.names)
+        return {
+            "segmentation_miou": Reading(mean_iou(pred, target, count)),
+            "segmentation_accuracy": Reading(pixel_accuracy(pred, target, count)),
+        }
+
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read a painted map in the colours of the default list of classes."""
+        return self.from_picture_for(picture, SegmentationSettings())
+
+    def from_picture_for(
+        self, picture: NDArray[np.uint8], settings: SegmentationSettings
+    ) -> ControlMap:
+        """Read a painted map: every pixel has the class whose colour is nearest."""
+        classes = _class_list(settings.classes)
+        labels = classes.nearest(as_rgb(picture))
+        return ControlMap(picture=classes.paint(labels), data=labels)
+
+
+def legend(found: ControlMap, classes: Classes | str = Classes.PAPERDOLL) -> list[LegendEntry]:
+    """The classes which a map holds, the largest first (of equals by number)."""
+    known = _class_list(Classes(classes))
+    counts = np.bincount(found.data.ravel(), minlength=len(known.names))
+    order = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
+    entries = []
+    for number in order:
+        red, green, blue = (int(value) for value in known.palette[number])
+        share = float(counts[number] / found.data.size)
+        entries.append(LegendEntry(known.names[number], (red, green, blue), share))
+    return entries
+
+
+def _class_list(classes: Classes) -> ClassList:
+    return ade20k() if classes is Classes.ADE20K else paperdoll()
+
+
+CONTROL = SegmentationControl()
