@@ -129,6 +129,31 @@ def test_readings_are_those_of_the_metrics() -> None:
     assert 0 < readings["lineart_ssim"].value < 0.95
 
 
+def test_f1_forgives_small_shifts_and_weak_ink_but_no_more() -> None:
+    picture = drawn(200, 1)
+
+    def f1(other: np.ndarray, **values: float) -> float:
+        settings = LineartSettings(**values)  # type: ignore[arg-type]
+        return CONTROL.compare(*extract(picture, other), settings)["lineart_f1"].value
+
+    shifted = [f1(np.roll(picture, pixels, axis=0)) for pixels in (0, 2, 3, 6)]
+    # 0.0075 × 283 pixels are 2.1 pixels.
+    assert shifted[:2] == [1, 1]
+    assert shifted == sorted(shifted, reverse=True)
+    assert shifted[-1] < 0.4
+    assert f1(np.roll(picture, 2, axis=0), tolerance=0) < 0.4
+    assert f1(drawn(200, 1, ink=120)) > 0.95
+    noise = np.random.default_rng(0).normal(0, 1, picture.shape)
+    noisy = [f1(np.clip(picture + s * noise, 0, 255).astype(np.uint8)) for s in (0, 20, 60)]
+    assert noisy == sorted(noisy, reverse=True)
+    assert f1(np.full_like(picture, 9)) == 0
+
+
+def test_the_tolerance_does_not_change_the_map() -> None:
+    assert LineartSettings(tolerance=0.01).map_canonical() == SETTINGS.map_canonical()
+    assert LineartSettings(sigma=5).map_canonical() != SETTINGS.map_canonical()
+
+
 def test_a_picture_without_lines_leaves_nothing_to_compare() -> None:
     flat, full = extract(np.full((64, 64, 3), 130, np.uint8), drawn(64, 1))
     readings = CONTROL.compare(flat, full, SETTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,15 @@ from workbench.controls.base import (
     Networks,
     check_pictures,
 )
-from workbench.metrics.spec import Reading
+from workbench.images import resize_map
+from workbench.metrics.spec import MetricSpec, Reading
 
 Method = Literal["standard", "realistic", "anime"]
 
 _NETWORKS: dict[Method, str] = {"realistic": "lineart", "anime": "lineart_anime"}
 _LEAST_SCALE = 16.0
 _MEDIAN_GREY = 127.0
+_ON_A_LINE = 0.25
 
 
 class LineartSettings(ControlSettings):
@@ -41,11 +43,16 @@ class LineartSettings(ControlSettings):
         a picture whose shorter side is 512; it grows and shrinks with the shorter side.
     threshold: of "standard": how much darker (0 to 255) a pixel must be to be among those whose
         median darkness becomes middle grey.
+    tolerance: distance, as a fraction of the map's diagonal, within which two lines count as the
+        same.
     """
+
+    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
 
     method: Method = "standard"
     sigma: float = Field(default=6.0, gt=0, le=50)
     threshold: float = Field(default=8.0, ge=0, le=255)
+    tolerance: float = Field(default=0.0075, ge=0, le=0.1)
 
 
 class LineartControl(Control[LineartSettings]):
@@ -56,7 +63,18 @@ class LineartControl(Control[LineartSettings]):
     label = "Line art"
     settings_type = LineartSettings
     primary = "lineart_ssim"
-    metrics = soft_metrics("lineart", "Line-art")
+    metrics = (
+        *soft_metrics("lineart", "Line-art"),
+        MetricSpec(
+            "lineart_f1",
+            "Line-art F1 (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="F1 of the middles of lines brighter than a quarter of white, found within "
+            "0.0075 × diagonal; SSIM counts mostly how alike the empty paper is",
+        ),
+    )
 
     def needs_for(self, settings: LineartSettings) -> tuple[str, ...]:
         """The network of the method; none for "standard"."""
@@ -84,8 +102,19 @@ class LineartControl(Control[LineartSettings]):
     def compare(
         self, wanted: ControlMap, got: ControlMap, settings: LineartSettings
     ) -> dict[str, Reading]:
-        """Both readings. A wanted map without lines leaves nothing to compare."""
-        return compare_soft(self.name, wanted, got)
+        """All three readings. A wanted map without lines leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_f1
+        from workbench.metrics.thinning import thin
+
+        readings = compare_soft(self.name, wanted, got)
+        target = wanted.data > _ON_A_LINE
+        if target.any():
+            pred = resize_map(got.data, target.shape) > _ON_A_LINE
+            pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
+            f1 = Reading(edge_f1(thin(pred), thin(target), pixels).f1)
+        else:
+            f1 = Reading.nothing("the wanted map has no lines brighter than a quarter of white")
+        return {**readings, "lineart_f1": f1}
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black, as they are."""
