@@ -7,13 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.controls.base import (
-    ControlError,
-    ControlMap,
-    Networks,
-    all_nothing,
-    check_pictures,
-)
+from workbench.controls._batches import ask
+from workbench.controls.base import ControlMap, Networks, all_nothing
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
@@ -38,28 +33,14 @@ def read_maps(
 ) -> list[NDArray[np.float32]]:
     """A map in [0, 1] of each picture's size, in one call of the network for each size.
 
-    needed: the network's name. who: what needs it, to begin a sentence with.
-    Raises ControlError for what is no picture, if the network is missing, or if it returns
-    something else than one finite map a picture.
+    Arguments and errors are those of `ask`.
     """
-    check_pictures(images)
-    network = networks.get(needed)
-    if network is None:
-        raise ControlError(f"{who} needs the network {needed!r}, and this model family lends none")
-    maps: dict[int, NDArray[np.float32]] = {}
-    for shape in dict.fromkeys(image.shape for image in images):
-        places = [place for place, image in enumerate(images) if image.shape == shape]
-        raw = np.asarray(network(np.stack([images[place] for place in places])))
-        if raw.ndim != 3 or len(raw) != len(places) or raw.size == 0:
-            raise ControlError(
-                f"the network {needed!r} returned {raw.shape} for {len(places)} pictures {shape}"
-            )
-        if not np.isfinite(raw).all():
-            raise ControlError(f"the network {needed!r} returned values which are not finite")
-        for place, values in zip(places, raw, strict=True):
-            resized = resize_map(values.astype(np.float32), (shape[0], shape[1]))
-            maps[place] = np.clip(resized, 0, 1).astype(np.float32)
-    return [maps[place] for place in range(len(images))]
+    answers = ask(images, networks, needed, who, dims=2)
+    maps = []
+    for image, values in zip(images, answers, strict=True):
+        resized = resize_map(values.astype(np.float32), (image.shape[0], image.shape[1]))
+        maps.append(np.clip(resized, 0, 1).astype(np.float32))
+    return maps
 
 
 def soft_map(values: NDArray[np.float32]) -> ControlMap:
