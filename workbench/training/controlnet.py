@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workbench.training.stages import Workshop
 
 RECIPE = Recipe(steps=1_800, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
-SCENES = 12_000
+SCENES = 8_000
 """Scenes whose control maps are made and learnt from."""
 
 _BATCH = 32

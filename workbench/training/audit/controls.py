@@ -1,0 +1,95 @@
+"""The audit of the ControlNets: each control type on each base checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.controls import ControlMap, get_control
+from workbench.paperdoll import SILHOUETTE_GROUPS
+from workbench.training.audit.figures import Figure
+from workbench.training.audit.samples import audited, make_images, make_sources, make_trial
+from workbench.training.captions import caption
+
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+    from workbench.study import SourceImage
+
+TARGETS = {"depth": 0.80, "canny": 0.70}
+"""Least adherence at scale 1 under the source's own prompt; 0.75 for every other control."""
+
+
+def control_figures(
+    shelf: ModelShelf,
+    models_dir: Path,
+    held: dict[str, np.ndarray],
+    words: list[tuple[str, ...]],
+    pictures: int,
+) -> Iterator[Figure]:
+    """Each control type on each base checkpoint, its figures as soon as they are known."""
+    sources = make_sources(held["rgb"][:pictures])
+    own, other = held["tags"][:pictures], held["tags"][1:][:pictures]
+    for control in shelf.family.controlnets:
+        kind = get_control(control)
+        settings = kind.settings_type()
+        maps = kind.extract([s.image for s in sources], settings, shelf.networks())
+        keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
+        lookup = dict(zip(keys, maps, strict=True))
+        least = TARGETS.get(control, 0.75)
+        for base in shelf.family.base:
+            drawn = shelf.for_base(base)
+            for label, prompts, tags, bound in (
+                ("the source's own prompt", words, own, least),
+                ("another scene's prompt", words[1 : pictures + 1], other, None),
+                ("empty prompt", [()] * pictures, None, None),
+            ):
+                trials = [
+                    make_trial(drawn, caption(prompts[i]), i, control, keys[i])
+                    for i in range(pictures)
+                ]
+                images = make_images(trials, lookup, drawn)
+                found = _adherence(drawn, sources, lookup, keys, images)
+                where = f"{control}, {base}, scale 1, {label}"
+                spec = kind.metric(kind.primary)
+                yield Figure(f"{where}: adherence of {spec.label}", found, least=bound)
+                if tags is not None:
+                    yield from _tag_figures(where, audited(models_dir, images, tags), bound)
+
+
+def _tag_figures(where: str, shares: dict[str, float], bound: float | None) -> list[Figure]:
+    """Tags judged right in controlled pictures, those apart that no outline decides."""
+    free = [share for group, share in shares.items() if group not in SILHOUETTE_GROUPS]
+    bent = [share for group, share in shares.items() if group in SILHOUETTE_GROUPS]
+    return [
+        Figure(
+            f"{where}: tags that do not touch the silhouette",
+            float(np.mean(free)),
+            least=None if bound is None else 0.80,
+        ),
+        Figure(f"{where}: tags that touch the silhouette", float(np.mean(bent))),
+    ]
+
+
+def _adherence(
+    shelf: ModelShelf,
+    sources: Sequence[SourceImage],
+    lookup: dict[tuple[str, str, str], ControlMap],
+    keys: Sequence[tuple[str, str, str]],
+    images: np.ndarray,
+) -> float:
+    """Mean over sources of (value - chance) / (ceiling - chance) of the primary metric."""
+    from workbench.measuring.references import References
+
+    kind = get_control(keys[0][1])
+    settings = kind.settings_type.model_validate_json(keys[0][2])
+    references = References({s.label: s for s in sources}, lookup, shelf)
+    got = kind.extract(list(images), settings, shelf.networks())
+    shares = []
+    for key, found in zip(keys, got, strict=True):
+        value = kind.compare(lookup[key], found, settings)[kind.primary].value
+        reference = references.control(key)[kind.primary]
+        shares.append((value - reference.chance) / (reference.ceiling - reference.chance))
+    return float(np.nanmean(shares))

@@ -1,0 +1,91 @@
+"""The audit of the single models: autoencoder, CLIP, prompts alone, and a scale of zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.paperdoll import draw_in
+from workbench.training.audit.figures import Figure, by_group
+from workbench.training.audit.samples import audited, make_images, make_trial
+from workbench.training.captions import caption
+
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+
+
+def vae_figures(shelf: ModelShelf, rgb: np.ndarray) -> list[Figure]:
+    from workbench.training.vae import psnr
+
+    back = np.stack(shelf.vae_roundtrip(list(rgb)))
+    name = f"VAE reconstruction PSNR, {len(rgb)} scenes"
+    return [Figure(name, psnr(rgb, back), least=27.0, unit=" dB")]
+
+
+def style_figures(shelf: ModelShelf, held: dict[str, np.ndarray]) -> list[Figure]:
+    """What the autoencoders of the other styles give back of pictures in their style."""
+    from workbench.training.vae import psnr
+
+    figures = []
+    for style in list(shelf.family.base)[1:]:
+        truth = (held[name] for name in ("rgb", "depth", "normal", "segmentation"))
+        drawn = draw_in(style, *truth)
+        back = np.stack(shelf.for_base(style).vae_roundtrip(list(drawn)))
+        name = f"VAE reconstruction PSNR of the {style} checkpoint, {len(drawn)} scenes"
+        figures.append(Figure(name, psnr(drawn, back), unit=" dB"))
+    return figures
+
+
+def clip_figures(models_dir: Path, rgb: np.ndarray, words: list[tuple[str, ...]]) -> list[Figure]:
+    from workbench.training.clip import tag_accuracy
+    from workbench.training.export import load_clip
+
+    model, tokenizer = load_clip(models_dir)
+    found = tag_accuracy(model.eval(), tokenizer, rgb, words)
+    return by_group("CLIP tells the right tag, rendered pictures", found, 0.95, 0.80)
+
+
+def text_figures(
+    shelf: ModelShelf,
+    models_dir: Path,
+    held: dict[str, np.ndarray],
+    words: list[tuple[str, ...]],
+    pictures: int,
+) -> list[Figure]:
+    known = audited(models_dir, held["rgb"], held["tags"])
+    rows = by_group("auditor, rendered pictures", known, None, None)[-2:]
+    for base in shelf.family.base:
+        drawn = shelf.for_base(base)
+        trials = [make_trial(drawn, caption(words[i]), i) for i in range(pictures)]
+        images = make_images(trials, {}, drawn)
+        found = audited(models_dir, images, held["tags"][:pictures])
+        rows += by_group(f"text only, {base}, tags judged right", found, 0.88, 0.70)
+    return rows
+
+
+def zero_scale_figure(shelf: ModelShelf, words: list[tuple[str, ...]]) -> Figure:
+    """Stock pipelines with and without a ControlNet, at scale 0, same prompts and seeds."""
+    import torch
+    from PIL import Image
+
+    control = next(iter(shelf.family.controlnets))
+    prompts = [caption(w) for w in words[:4]]
+    common = {"num_inference_steps": 20, "guidance_scale": 5.0, "output_type": "np"}
+
+    def seeds() -> list[torch.Generator]:
+        return [torch.Generator("cpu").manual_seed(i) for i in range(len(prompts))]
+
+    with torch.inference_mode():
+        plain = shelf.pipeline(None)(prompts, generator=seeds(), **common).images
+        blank = Image.new("RGB", (shelf.family.resolution,) * 2, "white")
+        steered = shelf.pipeline(control)(
+            prompts,
+            image=[blank] * len(prompts),
+            controlnet_conditioning_scale=0.0,
+            generator=seeds(),
+            **common,
+        ).images
+    difference = float(np.abs(plain - steered).max())
+    return Figure("scale 0 against no ControlNet: largest pixel difference", difference, most=0.0)

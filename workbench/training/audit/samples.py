@@ -1,0 +1,73 @@
+"""Trials of the audit and their samples, by the workbench's own sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.controls import ControlMap
+from workbench.paperdoll import TAG_GROUPS
+
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+    from workbench.study import SourceImage, Trial
+
+
+def audited(models_dir: Path, images: np.ndarray, tags: np.ndarray) -> dict[str, float]:
+    from workbench.training.auditor import load_auditor
+
+    seen = load_auditor(models_dir / "auditor").read(images)
+    right = (seen == tags).mean(0)
+    return dict(zip(TAG_GROUPS, (float(x) for x in right), strict=True))
+
+
+def make_sources(rgb: np.ndarray) -> list[SourceImage]:
+    from workbench.images import sha256_image
+    from workbench.study import SourceImage
+
+    return [SourceImage(f"audit:{i}", sha256_image(image), image) for i, image in enumerate(rgb)]
+
+
+def make_trial(
+    shelf: ModelShelf,
+    prompt: str,
+    seed: int,
+    control: str | None = None,
+    key: tuple[str, str, str] | None = None,
+) -> Trial:
+    from workbench.study import Trial
+
+    defaults = shelf.family.defaults
+    return Trial(
+        family=shelf.family.name,
+        base=shelf.base,
+        control=control,
+        control_settings=key[2] if key else "",
+        source_sha256=key[0] if key else None,
+        prompt=prompt,
+        negative_prompt=defaults.negative_prompt,
+        seed=seed,
+        steps=defaults.steps,
+        guidance_scale=defaults.guidance_scale,
+        scheduler=defaults.scheduler,
+        scale=1.0 if control else 0.0,
+        control_start=0.0,
+        control_end=1.0,
+        size=shelf.family.resolution,
+    )
+
+
+def make_images(
+    trials: Sequence[Trial], maps: dict[tuple[str, str, str], ControlMap], shelf: ModelShelf
+) -> np.ndarray:
+    """The samples of trials in their order, uint8 (N, H, W, 3)."""
+    from workbench.generation import generate
+
+    made = {r.trial.id: r.image for r in generate(trials, maps, shelf, batch_size=32)}
+    missing = [t.id for t in trials if made.get(t.id) is None]
+    if missing:
+        raise RuntimeError(f"{len(missing)} samples of the audit failed, first {missing[0]}")
+    return np.stack([np.asarray(made[t.id]) for t in trials])
