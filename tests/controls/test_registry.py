@@ -11,23 +11,37 @@ from pydantic import ValidationError
 
 from workbench.controls import CONTROL_NAMES, ControlError, ControlMap, get_control
 from workbench.controls.base import Networks
+from workbench.paperdoll import render, sample_scene
 
 PICTURES = [
     np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     for seed, size in enumerate([(40, 30, 3), (33, 50, 3), (40, 30, 3)])
 ]
+
+
+def person(batch: np.ndarray) -> np.ndarray:
+    """Somebody who leans as far as the picture is bright, at any size."""
+    joints = sample_scene(1).pose.joints()
+    lean = batch.mean(axis=(1, 2, 3), dtype=np.float64)[:, None] / 255 - 0.5
+    x = (joints[:, 0] + 0.3 * lean * (joints[:, 1] - 0.5)) * batch.shape[2]
+    y = np.broadcast_to(joints[:, 1] * batch.shape[1], x.shape)
+    return np.stack([x, y, np.full_like(x, 0.9)], axis=2)[:, None].astype(np.float32)
+
+
+SCENE = render(sample_scene(2)).rgb
 NETWORKS: Networks = {
     "depth": lambda batch: batch.mean(axis=3).astype(np.float32) / 255,
     # Sparse, as edges are: a scribble that is mostly white would be read back as dark on light.
     "edges": lambda batch: (batch[..., 0] > 250).astype(np.float32),
     "normal": lambda batch: batch.astype(np.float32) / 255 + np.float32([-0.5, -0.5, 0.5]),
     "segmentation": lambda batch: batch[..., 0] // 16,
+    "pose": person,
 }
 
 
 def test_the_founding_controls_are_there() -> None:
     assert {"canny", "depth", "normal", "segmentation"} <= set(CONTROL_NAMES)
-    assert {"hed", "lineart", "scribble"} <= set(CONTROL_NAMES)
+    assert {"hed", "lineart", "pose", "scribble"} <= set(CONTROL_NAMES)
     assert not {"base", "compare"} & set(CONTROL_NAMES)
     assert list(CONTROL_NAMES) == sorted(CONTROL_NAMES)
 
@@ -100,9 +114,19 @@ class TestEvery:
         back = control.from_picture(found.picture)
         assert np.array_equal(back.picture, found.picture)
         assert back.data.dtype == found.data.dtype
+        if back.data.shape[:2] != found.picture.shape[:2]:
+            return  # joints and segments are measured anew on the drawing, see below
         # Half a step of eight bits; vectors span twice the range and come back to length 1.
         loss = 0.5 / 255 if back.data.ndim == 2 else 3**0.5 / 255
         assert np.abs(back.data.astype(float) - found.data.astype(float)).max() <= loss + 1e-6
+
+    def test_a_stored_map_of_a_scene_says_what_the_map_said(self, name: str) -> None:
+        control = get_control(name)
+        (found,) = control.extract([SCENE], control.settings(), NETWORKS)
+        back = control.from_picture(found.picture)
+        value = control.compare(found, back, control.settings())[control.primary].value
+        spec = control.metric(control.primary)
+        assert value == pytest.approx(spec.best, abs=0.05 if spec.high == 1 else 1)
 
     @pytest.mark.parametrize(
         "bad",
