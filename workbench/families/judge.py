@@ -7,7 +7,7 @@ soft edges and joints, each as plain NumPy arrays.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 CLASSES = 16
 JOINT_COUNT = 18
+HEADS: tuple[str, ...] = ("depth", "edges", "normal", "segmentation", "pose")
 SIDE = 128
 _HEAT_SCALE = 4
 _BATCH = 32
@@ -72,38 +73,49 @@ class Judge(nn.Module):
         }
 
     def networks(self) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
-        """Head name -> function from uint8 pictures (N, H, W, 3) to an array, batched inside.
+        """Head name -> function from uint8 pictures (N, H, W, 3) to what `read` says of them."""
+
+        def network(head: str) -> Callable[[np.ndarray], np.ndarray]:
+            return lambda rgb: self.read(rgb, (head,))[head]
+
+        return {head: network(head) for head in HEADS}
+
+    def read(self, rgb: np.ndarray, heads: Sequence[str] = HEADS) -> dict[str, np.ndarray]:
+        """Several heads in one pass over uint8 pictures (N, H, W, 3), batched inside.
 
         ``depth`` and ``edges``: float32 (N, H, W) in [0, 1]. ``normal``: float32 (N, H, W, 3).
         ``segmentation``: uint8 (N, H, W). ``pose``: float32 (N, 1, 18, 3), the one figure's
         joints, x and y in pixels and a confidence in [0, 1].
         """
-        return {
-            "depth": lambda rgb: self._dense(rgb, "depth")[:, 0],
-            "edges": lambda rgb: _sigmoid(self._dense(rgb, "edges")[:, 0]),
-            "normal": lambda rgb: self._dense(rgb, "normal").transpose(0, 2, 3, 1),
-            "segmentation": lambda rgb: self._dense(rgb, "segmentation").argmax(1).astype(np.uint8),
-            "pose": lambda rgb: _peaks(self._read(rgb, "pose"), rgb.shape[1:3])[:, None],
-        }
-
-    def _dense(self, rgb: np.ndarray, head: str) -> np.ndarray:
-        """A dense head at the picture's own size (read at 128 pixels a side)."""
-        values = torch.from_numpy(self._read(rgb, head))
-        if tuple(values.shape[-2:]) != tuple(rgb.shape[1:3]):
-            values = F.interpolate(values, size=rgb.shape[1:3], mode="bilinear")
-        return values.numpy()
+        out: dict[str, np.ndarray] = {}
+        for head, raw in self._forward(rgb, heads).items():
+            if head == "pose":
+                out[head] = _peaks(raw.numpy(), rgb.shape[1:3])[:, None]
+                continue
+            if tuple(raw.shape[-2:]) != tuple(rgb.shape[1:3]):
+                raw = F.interpolate(raw, size=rgb.shape[1:3], mode="bilinear")
+            if head == "segmentation":
+                out[head] = raw.numpy().argmax(1).astype(np.uint8)
+            elif head == "normal":
+                out[head] = raw.numpy().transpose(0, 2, 3, 1)
+            else:
+                values = raw.numpy()[:, 0]
+                out[head] = _sigmoid(values) if head == "edges" else values
+        return out
 
     @torch.inference_mode()
-    def _read(self, rgb: np.ndarray, head: str) -> np.ndarray:
+    def _forward(self, rgb: np.ndarray, heads: Sequence[str]) -> dict[str, Tensor]:
         parameter = next(self.parameters())
-        parts = []
-        for start in range(0, len(rgb), _BATCH):
+        parts: dict[str, list[Tensor]] = {head: [] for head in heads}
+        for start in range(0, max(len(rgb), 1), _BATCH):
             part = torch.from_numpy(np.ascontiguousarray(rgb[start : start + _BATCH]))
             pixels = part.to(parameter.device).permute(0, 3, 1, 2).to(parameter.dtype)
             if tuple(pixels.shape[-2:]) != (SIDE, SIDE):
                 pixels = F.interpolate(pixels, size=(SIDE, SIDE), mode="area")
-            parts.append(self(pixels / 127.5 - 1.0)[head].float().cpu())
-        return torch.cat(parts).numpy() if parts else np.zeros((0, 1, SIDE, SIDE), np.float32)
+            found = self(pixels / 127.5 - 1.0)
+            for head in heads:
+                parts[head].append(found[head].float().cpu())
+        return {head: torch.cat(tensors) for head, tensors in parts.items()}
 
 
 def save_judge(judge: Judge, folder: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from workbench.controls import get_control
 from workbench.training.captions import random_caption
 from workbench.training.data import WorldData
+from workbench.training.heads import judge_heads, stored_networks
 from workbench.training.loop import Recipe, StepDraws, Watch
 from workbench.training.unet import Embed, Noising, plain_attention, weighted_error
 from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson, save_curve
@@ -66,16 +67,19 @@ def control_maps(
     if not path.exists():
         kind = get_control(control)
         settings = kind.settings_type()
-        lent = kind.needs_for(settings)
-        networks = load_judge(models_dir / "judge").networks() if lent else {}
+        scenes = data.rgb[:count]
+        read = {}
+        if kind.needs_for(settings):
+            read = judge_heads(work_dir, load_judge(models_dir / "judge"), scenes)
         parts = []
-        for start in range(0, min(count, len(data)), 100):
-            pictures = list(data.rgb[start : start + 100])
-            maps = np.stack([m.picture for m in kind.extract(pictures, settings, networks)])
-            grey = bool((maps == maps[..., :1]).all())
-            parts.append(maps[..., :1] if grey else maps)
+        for start in range(0, len(scenes), 100):
+            networks = stored_networks(read, start)
+            found = kind.extract(list(scenes[start : start + 100]), settings, networks)
+            parts.append(np.stack([m.picture for m in found]))
+        maps = np.concatenate(parts)
+        grey = bool((maps == maps[..., :1]).all())
         temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, np.concatenate(parts))
+        np.save(temporary, maps[..., :1] if grey else maps)
         temporary.replace(path)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
