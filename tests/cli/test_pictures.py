@@ -87,6 +87,21 @@ def test_maps_are_compared_as_they_are(files: tuple[str, str], tmp_path: Path) -
     assert first == second
 
 
+def test_painted_maps_are_read_by_the_settings(tmp_path: Path) -> None:
+    from workbench.controls._ade20k import NAMES, PALETTE
+
+    paths = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for path, right in zip(paths, ("tree", "car"), strict=True):
+        classes = np.full((32, 32), NAMES.index("sky"))
+        classes[:, 24:] = NAMES.index(right)
+        Image.fromarray(PALETTE[classes]).save(path)
+    choice = ("--set", "classes=ade20k", "--json", "--maps")
+    done = run_command("compare", "-c", "segmentation", *choice, *paths)
+    metrics = json.loads(done.out)["metrics"]
+    assert metrics["segmentation_accuracy"]["value"] == pytest.approx(0.75)
+    assert metrics["segmentation_miou"]["value"] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
