@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from workbench.paperdoll import STYLES
 from workbench.training.audit.controls import control_figures
 from workbench.training.audit.figures import Figure
+from workbench.training.audit.judging import judge_figures
 from workbench.training.audit.models import (
     clip_figures,
     style_figures,
@@ -19,6 +21,9 @@ from workbench.training.data import AUDIT_SEEDS, render_arrays, words_of
 __all__ = ["Figure", "run_audit"]
 
 Log = Callable[[str], None]
+
+_JUDGED = 128
+"""Scenes on which the judge's maps are held against the renderer's truth."""
 
 
 def run_audit(
@@ -40,10 +45,12 @@ def run_audit(
     shelf = ModelShelf("paperdoll", models_dir=models_dir.parent)
     held = render_arrays(AUDIT_SEEDS)
     words = words_of(held["tags"])
+    some = {name: rows[:_JUDGED] for name, rows in held.items()}
     figures: list[Figure] = []
     for part in (
         lambda: vae_figures(shelf, held["rgb"]),
         lambda: style_figures(shelf, held),
+        lambda: (f for style in STYLES for f in judge_figures(shelf.networks(), some, style)),
         lambda: clip_figures(models_dir, held["rgb"], words),
         lambda: text_figures(shelf, models_dir, held, words, pictures),
         lambda: control_figures(shelf, models_dir, held, words, pictures),

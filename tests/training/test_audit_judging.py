@@ -10,9 +10,9 @@ import pytest
 
 from workbench.families.judge import load_judge
 from workbench.paths import data_dir
+from workbench.training.audit.judging import EDGE_THRESHOLDS, _ods, judge_figures
 from workbench.training.data import AUDIT_SEEDS, WorldData, render_arrays
 from workbench.training.judge import soft_edges
-from workbench.training.judge_audit import EDGE_THRESHOLDS, _ods, judge_figures
 
 SCENES = 6
 HEADS = ("depth", "normals", "segmentation", "edges", "joints")
