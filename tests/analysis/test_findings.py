@@ -8,8 +8,15 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from workbench.analysis import Finding, findings
-from workbench.analysis.frames import distinct_controls
+from workbench.analysis import (
+    Finding,
+    control_type,
+    controls_in,
+    distinct_controls,
+    findings,
+    primary_metrics,
+    tradeoff,
+)
 from workbench.analysis.wording import plain, signed
 
 Simulate = Callable[..., pd.DataFrame]
@@ -113,6 +120,41 @@ def test_two_settings_of_one_control_stay_apart(simulate: Simulate) -> None:
         f.control: f.direction for f in findings(frame, silhouette=OUTLINE) if f.kind == "control"
     }
     assert found == {"canny (low=100)": "rises", "canny (low=20)": "falls"}
+
+
+def test_two_base_models_stay_apart(simulate: Simulate) -> None:
+    """One base obeys more with the scale, the other less: a mean over both would say neither."""
+    up = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5)
+    down = simulate(lambda s, n: -0.5 * s, lambda s, n: 0.5).assign(base="ink")
+    frame = pd.concat([up, down])
+    found = {
+        f.control: f.direction for f in findings(frame, silhouette=OUTLINE) if f.kind == "control"
+    }
+    assert found == {"canny (base render)": "rises", "canny (base ink)": "falls"}
+    points = tradeoff(frame).set_index(["control", "length", "scale"])["control_adherence"]
+    for base, alone in (("render", up), ("ink", down)):
+        mine = tradeoff(alone).set_index(["length", "scale"])["control_adherence"]
+        pd.testing.assert_series_equal(points.loc[f"canny (base {base})"], mine)
+
+
+def test_labels_tell_settings_and_bases_and_labelling_twice_changes_nothing(
+    simulate: Simulate,
+) -> None:
+    one = simulate(lambda s, n: s, lambda s, n: s, sources=1, seeds=1, lengths=(3,))
+    frame = pd.concat(
+        one.assign(base=base, control_settings=f'{{"low":{low}}}')
+        for base in ("render", "ink")
+        for low in (20, 100)
+    )
+    named = distinct_controls(frame)
+    assert set(named["control"]) == {
+        f"canny (low={low}; base {base})" for base in ("render", "ink") for low in (20, 100)
+    }
+    assert {control_type(label) for label in named["control"]} == {"canny"}
+    assert primary_metrics(named) == dict.fromkeys(controls_in(named), "canny_f1")
+    pd.testing.assert_frame_equal(distinct_controls(named), named)
+    part = named[named["control"] == "canny (low=20; base ink)"]
+    pd.testing.assert_frame_equal(distinct_controls(part), part)
 
 
 @pytest.mark.parametrize(

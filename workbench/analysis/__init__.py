@@ -4,6 +4,7 @@ from workbench.analysis.findings import CAVEAT, findings
 from workbench.analysis.frames import (
     COLUMNS,
     PROMPT_METRIC,
+    control_type,
     controls_in,
     distinct_controls,
     pick,
@@ -21,6 +22,7 @@ __all__ = [
     "PROMPT_METRIC",
     "Finding",
     "Interval",
+    "control_type",
     "controls_in",
     "curve",
     "distinct_controls",

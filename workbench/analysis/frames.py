@@ -44,43 +44,67 @@ COLUMNS = (
 )
 PROMPT_METRIC = "clip_used"
 LENGTH_SETTINGS = ("length",)
+BRACKET = " ("
 
 
 def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with a control type's settings in its name where there are several of them.
+    """The frame with a label in place of the control type, so that unlike things are not averaged.
 
-    "canny" becomes "canny (high=200, low=100)" and so on, showing the settings that differ; other
-    names stay. Without a column `control_settings` the frame is returned as it is.
+    A label is the control type, followed in brackets by the settings that differ where a type
+    occurs with several, and by the base model where the frame has several: "canny",
+    "canny (high=200, low=100)", "depth (base ink)", "canny (high=200; base ink)". Everything that
+    groups by `control` then speaks of one control with one setting on one base model. A labelled
+    frame, and any part of it, is returned as it is; `control_type` gives the type back.
     """
-    if "control_settings" not in frame or frame.empty:
+    if frame.empty:
         return frame
-    pairs = frame[["control", "control_settings"]].drop_duplicates()
-    names: dict[tuple[str, str], str] = {}
-    for control, group in pairs.groupby("control"):
-        if len(group) < 2 or " (" in str(control):
+    keys = [name for name in ("control", "control_settings", "base") if name in frame]
+    several = "base" in keys and frame["base"].nunique() > 1
+    kinds = frame[keys].drop_duplicates()
+    names: dict[tuple[str, ...], str] = {}
+    for control, group in kinds.groupby("control"):
+        if BRACKET in str(control):
             continue
-        settings = {text: json.loads(text or "{}") for text in group["control_settings"]}
-        keys = sorted({key for values in settings.values() for key in values})
-        differ = [k for k in keys if len({json.dumps(v.get(k)) for v in settings.values()}) > 1]
-        for text, values in settings.items():
-            shown = ", ".join(f"{key}={values.get(key)}" for key in differ)
-            names[str(control), text] = f"{control} ({shown})"
+        shown = _differing(group["control_settings"]) if "control_settings" in keys else {}
+        for key in group.itertuples(index=False, name=None):
+            facts = dict(zip(keys, key, strict=True))
+            parts = [shown.get(facts.get("control_settings"), "")]
+            parts += [f"base {facts['base']}"] if several else []
+            inside = "; ".join(part for part in parts if part)
+            if inside:
+                names[key] = f"{control}{BRACKET}{inside})"
     if not names:
         return frame
-    both = zip(frame["control"], frame["control_settings"], strict=True)
-    return frame.assign(control=[names.get((c, s), c) for c, s in both])
+    rows = frame[keys].itertuples(index=False, name=None)
+    return frame.assign(control=[names.get(row, row[0]) for row in rows])
+
+
+def control_type(label: str) -> str:
+    """The control type in a label of `distinct_controls`."""
+    return label.partition(BRACKET)[0]
+
+
+def _differing(texts: pd.Series) -> dict[str, str]:
+    """Settings as JSON -> those of them that are not the same in all, for reading."""
+    settings = {text: json.loads(text or "{}") for text in texts.unique()}
+    keys = sorted({key for values in settings.values() for key in values})
+    differ = [k for k in keys if len({json.dumps(v.get(k)) for v in settings.values()}) > 1]
+    return {
+        text: ", ".join(f"{key}={values.get(key)}" for key in differ)
+        for text, values in settings.items()
+    }
 
 
 def controls_in(frame: pd.DataFrame) -> list[str]:
-    """Control types that occur in the frame, in order of first appearance.
+    """Control types (labels, in a labelled frame) that occur, in order of first appearance.
 
-    Call `distinct_controls` first where one type may occur with several settings.
+    Call `distinct_controls` first where a type may occur with several settings or base models.
     """
     return [str(name) for name in frame["control"].dropna().unique()]
 
 
 def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Control type -> name of the metric that stands for control adherence.
+    """Control type or label -> name of the metric that stands for control adherence.
 
     Args:
         chosen: metrics that replace a control's own primary one.
@@ -90,7 +114,7 @@ def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
     chosen = chosen or {}
     found = {}
     for name in controls_in(frame):
-        kind = name.partition(" (")[0]
+        kind = control_type(name)
         found[name] = chosen.get(name) or chosen.get(kind) or get_control(kind).primary
     return found
 

@@ -88,7 +88,8 @@ DEFINITIONS: dict[str, str] = {
     "chance (control)": (
         "The mean agreement of the source's map with the maps of unrelated pictures. The embedded "
         "world takes 16 rendered scenes that are used nowhere else; other families take the "
-        "study's other sources. All of them are pushed once through the VAE."
+        "study's other sources. All of them are pushed once through the VAE (with several base "
+        "models, through that of the first, so that all share one scale)."
     ),
     "ceiling (control)": (
         "The agreement of the source's map with the map of the source pushed once through the VAE."
@@ -97,7 +98,7 @@ DEFINITIONS: dict[str, str] = {
     "ceiling (prompt)": (
         "The embedded world: the mean score of 8 scenes rendered to have the prompt's tags and "
         "pushed once through the VAE. Other families: the mean score of the study's own text-only "
-        "pictures (scale 0) of that prompt."
+        "pictures (scale 0) of that prompt, from all its base models."
     ),
 }
 """Term -> its definition, for reports."""

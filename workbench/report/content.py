@@ -95,7 +95,7 @@ class Content:
 
 def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
-    frame = run.read_index()
+    frame = analysis.distinct_controls(run.read_index())
     text = run.study_path.read_text(encoding="utf-8")
     study = _study_values(text)
     manifest = _manifest(run)
@@ -142,9 +142,10 @@ def collect(run: RunFolder) -> Content:
 
 
 def control_label(name: str) -> str:
-    """What people call a control type."""
+    """What people call a control type; what a label has in brackets stays: "Depth (base ink)"."""
+    kind = analysis.control_type(name)
     try:
-        return get_control(name).label
+        return get_control(kind).label + name[len(kind) :]
     except ControlError:
         return name
 
@@ -172,6 +173,7 @@ def _facts(
 ) -> tuple[tuple[str, str], ...]:
     """The size of the experiment in a few numbers."""
     cut = frame[frame["setting"] == "length"]
+    bases = [str(base) for base in dict.fromkeys(frame["base"])]
     facts = [
         ("pictures", str(frame["trial"].nunique())),
         ("sources", str(frame["source"].nunique())),
@@ -179,6 +181,7 @@ def _facts(
         ("scales", ", ".join(number(s) for s in sorted(cut["scale"].unique()))),
         ("seeds", str(frame["seed"].nunique())),
         ("model family", str(study.get("family", ""))),
+        ("base models", ", ".join(bases) if len(bases) > 1 else ""),
         ("made", str(manifest.get("created", "")).replace("T", " ")[:16]),
     ]
     return tuple((name, value) for name, value in facts if value)
@@ -212,13 +215,6 @@ def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) 
         found.append(
             f"{count} {verb} longer than the text encoder reads, and lost the words at its end."
         )
-    if frame["base"].nunique() > 1:
-        bases = ", ".join(dict.fromkeys(frame["base"]))
-        found.append(f"All figures but the pictures are means over the base models {bases}.")
-    if "control_settings" in frame:
-        kinds = frame.groupby("control")["control_settings"].nunique()
-        for control in kinds[kinds > 1].index:
-            found.append(f"The figures of {control} are means over several settings of it.")
     return tuple(found)
 
 

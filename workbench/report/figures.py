@@ -100,12 +100,10 @@ def draw_sheets(
 ) -> list[SheetPicture]:
     """Embed contact sheets so that together they stay within about ``budget`` bytes."""
     drawn = []
-    several = len({page.base for page in pages}) > 1
     limit = budget // (max(1, len(pages)) * (2 if both else 1))
     for page in pages:
         label = labels.get(page.control, page.control)
-        base = f", base model {page.base}" if several else ""
-        title = f"{label}{base}, seed {page.seed}"
+        title = f"{label}, seed {page.seed}"
         caption = ""
         if page.left_out:
             caption = f"{page.left_out} more rows of the study are not shown."
@@ -159,8 +157,9 @@ def _more_curves(
     rows: pd.DataFrame, control: str, primary: str, label: str, both: bool
 ) -> Picture | None:
     """The further metrics of the control type, which the literature reports."""
+    kind = analysis.control_type(control)
     try:
-        names = [spec.name for spec in get_control(control).metrics if spec.name != primary]
+        names = [spec.name for spec in get_control(kind).metrics if spec.name != primary]
     except ControlError:
         return None
     panels = [panel for panel in (_value_panel(rows, name) for name in names) if len(panel.table)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.analysis import control_type
 from workbench.controls import ControlError, Networks, get_control
 from workbench.images import ImageError, fit_image_to
 from workbench.plots import SheetRow
@@ -32,13 +33,12 @@ MapKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Sheet:
-    """One contact sheet: a control type on one base model, with one seed.
+    """One contact sheet: one control (its label, see `analysis.distinct_controls`), one seed.
 
     left_out: how many rows of the study did not fit.
     """
 
     control: str
-    base: str
     seed: int
     rows: tuple[SheetRow, ...]
     scales: tuple[float, ...]
@@ -65,7 +65,8 @@ def control_maps(
     settings_of = frame.get("control_settings")
     if settings_of is None or not sources:
         return maps
-    for name, text in dict.fromkeys(zip(frame["control"], settings_of, strict=True)):
+    kinds = frame["control"].map(control_type)
+    for name, text in dict.fromkeys(zip(kinds, settings_of, strict=True)):
         try:
             control = get_control(name)
             settings = control.settings(json.loads(text or "{}"))
@@ -92,11 +93,11 @@ def sheets(
     sources: Mapping[str, SourceImage],
     maps: Mapping[MapKey, np.ndarray],
 ) -> list[Sheet]:
-    """Contact sheets of a run, one for each control type and base model, with the first seed."""
+    """Contact sheets of a run, one for each label of its labelled frame, with the first seed."""
     cells = frame[frame["setting"] == "length"].drop_duplicates("cell")
     shown = {label: small(source.image) for label, source in sources.items()}
     found = []
-    for (control, base), group in cells.groupby(["control", "base"], sort=False):
+    for control, group in cells.groupby("control", sort=False):
         seed = int(group["seed"].min())
         one = group[group["seed"] == seed]
         scales = sorted({float(scale) for scale in one["scale"]})
@@ -104,7 +105,7 @@ def sheets(
         for name, mine in one.groupby("source", sort=False):
             source = str(name)
             settings = str(mine["control_settings"].iloc[0]) if "control_settings" in mine else ""
-            control_map = maps.get((source, str(control), settings))
+            control_map = maps.get((source, control_type(str(control)), settings))
             for label, line in _lines(mine):
                 trials = dict(zip(line["scale"], line["trial"], strict=True))
                 samples = [_sample(run, trials.get(scale)) for scale in scales]
@@ -117,7 +118,7 @@ def sheets(
                 break
         total = sum(len(_lines(mine)) for _, mine in one.groupby("source"))
         left_out = total - len(rows)
-        found.append(Sheet(str(control), str(base), seed, tuple(rows), tuple(scales), left_out))
+        found.append(Sheet(str(control), seed, tuple(rows), tuple(scales), left_out))
     return found
 
 
