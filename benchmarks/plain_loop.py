@@ -32,6 +32,8 @@ class PlainLoop:
         from torchmetrics.multimodal import CLIPScore
         from torchmetrics.regression import MeanSquaredError
 
+        if any(trial.also for trial in plan.trials):
+            raise ValueError("the loop steers with one control: leave pairs out of its study")
         self.plan = plan
         self.networks = shelf.networks()
         self.pipelines = {

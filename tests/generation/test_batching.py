@@ -6,6 +6,7 @@ import pytest
 from tiny_models import make_trial
 
 from workbench.generation import BatchKey, plan_batches
+from workbench.study import ControlUse
 
 APART = {
     "base": "ink",
@@ -16,6 +17,7 @@ APART = {
     "control_start": 0.2,
     "control_end": 0.8,
     "size": 128,
+    "also": (ControlUse("hed", "{}", 0.5),),
 }
 TOGETHER = {
     "prompt": "other",
@@ -39,6 +41,17 @@ def test_what_differs_by_sample_shares_a_batch(field: str) -> None:
     assert len(plan_batches(trials, 16)) == 1
 
 
+def test_pairs_of_the_same_types_share_a_batch_whatever_their_scales_and_settings() -> None:
+    trials = [
+        make_trial(scale=scale, also=(ControlUse("hed", text, 1.5 - scale),))
+        for scale in (0.5, 1.0)
+        for text in ("{}", '{"detail":1}')
+    ]
+    (batch,) = plan_batches([*trials, make_trial()], 16)[:1]
+    assert batch.trials == tuple(trials)
+    assert batch.key.controls == ("depth", "hed")
+
+
 def test_the_two_lists_cover_every_field_of_a_trial_but_the_family() -> None:
     fields = {field.name for field in dataclasses.fields(make_trial())}
     assert fields - {"family"} == set(APART) | set(TOGETHER)
@@ -55,7 +68,7 @@ def test_every_trial_comes_once_and_batches_are_equal_as_can_be() -> None:
 def test_scale_zero_needs_no_controlnet() -> None:
     trials = [make_trial(scale=0.0, control_end=0.5), make_trial(control=None)]
     (batch,) = plan_batches(trials, 4)
-    assert batch.key.control is None
+    assert batch.key.controls == ()
 
 
 def test_nothing_to_do_and_bad_sizes() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench.store import COLUMNS, RunFolder, StoreError
-from workbench.study import Plan, Trial
+from workbench.study import Choices, Plan, Study, Trial, make_plan
 
 Fill = Callable[..., None]
 
@@ -102,6 +102,43 @@ def test_a_table_with_other_columns_is_built_anew(run: RunFolder, fill: Fill) ->
     built = run.rebuild_index()
     built.drop(columns="reason").to_parquet(run.path / "measurements.parquet")
     pd.testing.assert_frame_equal(run.read_index(), built)
+
+
+def test_a_table_from_before_there_were_pairs_is_read(
+    run: RunFolder, plan: Plan, fill: Fill
+) -> None:
+    """It is not built anew: that would bring back cells which the study no longer has."""
+    fill(run)
+    built = run.rebuild_index([plan.cells[0].id])
+    columns = ["partner", "partner_settings", "partner_scale"]
+    assert len(built) and (built["partner"] == "").all() and built["partner_scale"].isna().all()
+    built.drop(columns=columns).to_parquet(run.path / "measurements.parquet")
+    pd.testing.assert_frame_equal(run.read_index(), built)
+
+
+def test_the_cells_of_a_pair_name_each_other(
+    run: RunFolder, study: Callable[..., Study], choices: Choices
+) -> None:
+    both = study(controls=["depth", {"pair": ["depth", "canny"]}], lengths=[2], scales=[0, 0.5])
+    plan = make_plan(both, resolution=16, choices=choices)
+    for trial in plan.trials:
+        cells = plan.cells_by_trial[trial.id]
+        rows = [{"cell": cell.id, "metric": "canny_f1", "value": 0.5} for cell in cells]
+        made_by = {"tokens": 5, "truncated": False}
+        run.write_trial(trial, np.zeros((16, 16, 3), np.uint8), made_by, rows, cells=cells)
+    frame = run.rebuild_index()
+    pd.testing.assert_frame_equal(run.read_index(), frame)
+    alone = frame[frame["partner"] == ""]
+    assert alone["partner_scale"].isna().all() and (alone["partner_settings"] == "").all()
+    paired = frame[frame["partner"] != ""]
+    columns = ["control", "scale", "partner", "partner_scale"]
+    found = {tuple(row) for row in paired[columns].itertuples(index=False)}
+    scales = [(a, b) for a in (0, 0.5) for b in (0, 0.5)]
+    assert found == {
+        point for a, b in scales for point in (("depth", a, "canny", b), ("canny", b, "depth", a))
+    }
+    # Both cells of a pair hang on one picture.
+    assert (paired.groupby("trial")["control"].nunique() == 2).all()
 
 
 def test_a_reading_of_the_wrong_type_is_named(

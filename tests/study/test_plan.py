@@ -213,3 +213,98 @@ def test_the_folder_of_the_study_file_is_where_sources_are(
     assert made.sources["a.png"].image.shape == (32, 32, 3)
     with pytest.raises(StudyError):
         make_plan(read, resolution=32, folder=tmp_path / "elsewhere", choices=choices)
+
+
+PAIR = {"pair": ["depth", {"type": "canny", "settings": {"low": 50, "tolerance": 0.1}}]}
+AXES = {"depth": [0, 0.5, 1], "canny": [0, 0.7]}
+
+
+def test_a_pair_has_every_combination_of_its_two_axes(plan: Callable[..., Plan]) -> None:
+    made = plan(controls=[PAIR | {"scales": AXES}], scales=[2], lengths=[2], seeds=[1])
+    assert len({cell.id for cell in made.cells}) == len(made.cells) == 2 * 2 * 6
+    for name, other in (("depth", "canny"), ("canny", "depth")):
+        mine = [cell for cell in made.cells if cell.control == name]
+        assert {cell.partner.control for cell in mine if cell.partner} == {other}
+        points = {(c.source, c.scale, c.partner.scale) for c in mine if c.partner}
+        assert points == set(product(made.sources, AXES[name], AXES[other]))
+    for cell in made.cells:
+        assert cell.partner is not None
+        scales = {cell.control: cell.scale, cell.partner.control: cell.partner.scale}
+        trial = made.trials_by_id[cell.trial_id]
+        acting = {use.control: use.scale for use in trial.controls}
+        assert acting == {name: scale for name, scale in scales.items() if scale}
+    text = '{"high":200,"low":50,"tolerance":0.1}'
+    assert {c.control_settings for c in made.cells if c.control == "canny"} == {text}
+    assert {c.partner.control_settings for c in made.cells if c.partner} == {text, "{}"}
+    # The tolerance shapes no picture.
+    texts = {use.control_settings for t in made.trials for use in t.controls}
+    assert texts == {'{"high":200,"low":50}', "{}"}
+
+
+def test_a_pair_without_axes_takes_the_scales_of_the_study(plan: Callable[..., Plan]) -> None:
+    made = plan(controls=[PAIR], scales=[0.5, 1], lengths=[2], seeds=[1])
+    assert {(t.scale, t.also[0].scale) for t in made.trials} == set(product((0.5, 1), repeat=2))
+
+
+def test_a_pair_with_one_control_at_0_is_the_other_control_alone(
+    plan: Callable[..., Plan],
+) -> None:
+    fine = PAIR["pair"][1]
+    alone = plan(controls=["depth", fine], scales=[0, 0.5])
+    both = plan(controls=[PAIR], scales=[0, 0.5])
+    single = {trial.id for trial in alone.trials}
+    assert {t.id for t in both.trials if len(t.controls) < 2} == single
+    mixed = plan(controls=["depth", PAIR], scales=[0, 0.5])
+    assert {t.id for t in mixed.trials} == {t.id for t in both.trials}
+    # Two cells on one picture, one of them in a pair: they stay two cells.
+    shared = [c for c in mixed.cells if c.control == "depth" and c.scale == 0.5]
+    assert len(shared) == 3 * 2 * 2 * 2
+    assert len({c.id for c in shared}) == len(shared)
+
+
+def test_the_order_in_a_pair_makes_no_other_picture_or_cell(plan: Callable[..., Plan]) -> None:
+    there, back = (
+        plan(controls=[{"pair": list(pair)}]) for pair in (("depth", "canny"), ("canny", "depth"))
+    )
+    assert {t.id for t in there.trials} == {t.id for t in back.trials}
+    assert {c.id for c in there.cells} == {c.id for c in back.cells}
+
+
+def test_a_pair_outside_its_steps_is_text_only(plan: Callable[..., Plan]) -> None:
+    made = plan(controls=[PAIR], control_start=0.99)
+    assert all(trial.controls == () for trial in made.trials)
+
+
+def test_the_figures_of_a_pair_count_pictures_once(plan: Callable[..., Plan]) -> None:
+    summary = plan(controls=["depth", PAIR | {"scales": AXES}], scales=[0, 0.5, 1]).describe()
+    groups = 2 * 2 * 2  # sources, lengths, seeds
+    assert summary.cells == groups * (3 + 2 * 6)
+    assert summary.trials_before == groups * (3 + 6)
+    # text only: one for each length and seed; depth alone 2, canny alone 1, both 2.
+    assert (summary.text_only, summary.controlled) == (2 * 2, groups * 5)
+    assert summary.paired == groups * 2
+    assert summary.trials == summary.text_only + summary.controlled
+    assert summary.maps == 2 * 2
+    assert [(c.control, c.partner, c.cells, c.trials) for c in summary.controls] == [
+        ("depth", "", groups * 3, groups * 2),
+        ("depth", "canny", groups * 6, groups * 5),
+        ("canny", "depth", groups * 6, groups * 5),
+    ]
+    json.dumps(summary.to_dict())
+
+
+def test_ids_of_cells_of_one_control_are_what_they_always_were(
+    study: Make, choices: Choices, tmp_path: Path
+) -> None:
+    """Runs made before there were pairs are found again."""
+    import numpy as np
+
+    from workbench.images import encode_png
+    from workbench.study.canonical import short_hash
+
+    ramp = np.arange(32 * 32 * 3, dtype=np.uint32).reshape(32, 32, 3).astype(np.uint8)
+    (tmp_path / "ramp.png").write_bytes(encode_png(ramp))
+    small = study(sources=["ramp.png"])
+    made = make_plan(small, resolution=32, folder=tmp_path, choices=choices)
+    assert short_hash(sorted(cell.id for cell in made.cells)) == "3dd801e348645357"
+    assert short_hash(sorted(made.trials_by_id)) == "1dc01d51136388da"

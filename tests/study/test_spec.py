@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.families import SCHEDULERS
-from workbench.study import Choices, Study, StudyError
+from workbench.study import Choices, ControlChoice, PairChoice, Study, StudyError
+from workbench.study.spec import ALLOWED
 
 MINIMAL: dict[str, Any] = {
     "name": "x",
@@ -93,6 +94,65 @@ def test_all_problems_come_at_once_and_name_their_field(choices: Choices, tmp_pa
     assert all(line in str(caught.value) for line in lines)
 
 
+def test_the_problems_of_a_pair_name_their_place_in_it(choices: Choices) -> None:
+    lines = problems(
+        choices,
+        controls=[
+            "depth",
+            {
+                "pair": ["cany", {"type": "canny", "settings": {"lo": 1, "high": 300}}],
+                "scales": {"canny": [0, -1, 0.5]},
+                "scale": 1,
+            },
+            {"pair": ["depth", {"typ": "canny"}]},
+        ],
+    )
+    assert lines == (
+        "controls[1].scales.canny[1]: -1 is too small; allowed: a list of numbers from 0 to 10",
+        'controls[1].scale: unknown key (did you mean "scales"?); allowed: pair, scales',
+        "controls[2].pair[1].type: is missing; allowed: " + ALLOWED["controls"],
+        'controls[2].pair[1].typ: unknown key (did you mean "type"?); allowed: settings, type',
+    )
+    lines = problems(
+        choices,
+        controls=[
+            {
+                "pair": ["cany", {"type": "canny", "settings": {"lo": 1, "high": 300}}],
+                "scales": {"can": [1], "canny": [0, 0.5, 0.50]},
+            }
+        ],
+    )
+    assert lines == (
+        'controls[0].scales.can: is not in the pair (did you mean "cany"?); allowed: cany, canny',
+        "controls[0].scales.canny: 0.5 appears twice; allowed: each value once",
+        'controls[0].pair[0].type: there is no control in the family paperdoll "cany" '
+        '(did you mean "canny"?); allowed: depth, canny',
+        "controls[0].pair[1].settings.high: 300 is too large; allowed: less than or equal to 255",
+        'controls[0].pair[1].settings.lo: unknown key (did you mean "low"?); '
+        "allowed: high, low, tolerance",
+    )
+
+
+def test_a_pair_is_read_written_and_counted(choices: Choices) -> None:
+    from workbench.study.yamlfile import parse_yaml
+
+    pair = {"pair": ["depth", {"type": "canny", "settings": {"low": 50}}]}
+    controls = ["depth", pair | {"scales": {"canny": [0, 0.5, 1]}}]
+    study = Study.from_dict(MINIMAL | {"controls": controls, "scales": [0, 1]}, choices=choices)
+    single, both = study.controls
+    assert isinstance(single, ControlChoice) and isinstance(both, PairChoice)
+    assert [choice.type for choice in both.pair] == ["depth", "canny"]
+    assert both.axes(study.scales) == ((0, 1), (0, 0.5, 1))
+    assert study.cell_count == 2 + 2 * (2 * 3)
+    back = Study.model_validate(parse_yaml(study.to_yaml()))
+    assert back == study and back.hash == study.hash
+
+
+def test_pairs_do_not_change_the_hash_of_other_studies() -> None:
+    """The manifests of earlier runs hold it."""
+    assert Study(**MINIMAL).hash[:16] == "1ccf8ce89048e1a4"
+
+
 def test_a_missing_source_file_is_named_with_the_folder(choices: Choices, tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         Study.from_dict(MINIMAL | {"sources": ["gone.png"]}, folder=tmp_path, choices=choices)
@@ -123,6 +183,16 @@ def test_a_control_without_extractor_is_a_problem_not_a_crash(choices: Choices) 
         ("sources", []),
         ("controls", [{"type": "canny", "extra": 1}]),
         ("controls", ["canny", {"type": "canny"}]),
+        ("controls", [7]),
+        ("controls", [{"pair": []}]),
+        ("controls", [{"pair": ["canny"]}]),
+        ("controls", [{"pair": ["canny", "depth", "hed"]}]),
+        ("controls", [{"pair": ["canny", "canny"]}]),
+        ("controls", [{"pair": ["canny", "depth"]}, {"pair": ["depth", "canny"]}]),
+        ("controls", [{"pair": ["canny", "depth"], "scales": {"hed": [1]}}]),
+        ("controls", [{"pair": ["canny", "depth"], "scales": {"depth": []}}]),
+        ("controls", [{"pair": ["canny", "depth"], "scales": [0, 1]}]),
+        ("controls", [{"pair": ["canny", "depth"], "type": "canny"}]),
         ("prompt", ""),
         ("prompt", ["a, b"]),
         ("prompt", ["a", " a "]),
@@ -208,6 +278,7 @@ TAGS = st.lists(WORDS, min_size=1, max_size=5, unique_by=lambda text: " ".join(t
 @st.composite
 def studies(draw: st.DrawFn) -> Study:
     prompt = draw(TAGS)
+    both = draw(st.lists(WORDS, min_size=2, max_size=2, unique=True))
     unique = {"min_size": 1, "max_size": 4, "unique": True}
     scale = st.floats(0, 10, width=32).map(lambda value: round(value, 6) + 0.0)
     return Study(
@@ -230,7 +301,8 @@ def studies(draw: st.DrawFn) -> Study:
                         max_size=3,
                     )
                 ),
-            }
+            },
+            {"pair": both, "scales": {both[1]: draw(st.lists(scale, **unique))}},
         ],
         prompt=prompt,
         lengths=draw(st.lists(st.integers(0, len(prompt)), max_size=3, unique=True)),

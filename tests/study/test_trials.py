@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.study import Trial
+from workbench.study import ControlUse, Trial
 
 TRIAL = Trial(
     family="paperdoll",
@@ -101,3 +101,50 @@ def test_control_and_source_go_together() -> None:
         replace(TRIAL, control=None)
     assert replace(TRIAL, control=None, source_sha256=None).map_key is None
     assert TRIAL.map_key == ("ab" * 32, "canny", '{"high":200,"low":100}')
+
+
+PAIR = replace(TRIAL, also=(ControlUse("depth", "{}", 0.3),))
+
+
+def test_a_second_control_counts_and_survives_json() -> None:
+    others = (
+        (),
+        (ControlUse("depth", "{}", 0.4),),
+        (ControlUse("depth", '{"near":1}', 0.3),),
+        (ControlUse("hed", "{}", 0.3),),
+    )
+    ids = {replace(TRIAL, also=also).id for also in others}
+    assert len(ids | {PAIR.id}) == 5
+    back = Trial.from_dict(json.loads(json.dumps(PAIR.to_dict())))
+    assert back == PAIR and back.id == PAIR.id
+
+
+def test_the_id_of_a_pair_stays_what_it_is() -> None:
+    assert PAIR.id == "48a882c4ea4816c3"
+    assert "also" not in TRIAL.to_dict()
+
+
+def test_the_controls_of_a_trial_are_those_that_steer() -> None:
+    first = ControlUse("canny", TRIAL.control_settings, 0.8)
+    assert TRIAL.controls == (first,)
+    assert PAIR.controls == (first, ControlUse("depth", "{}", 0.3))
+    assert PAIR.map_keys == (TRIAL.map_key, ("ab" * 32, "depth", "{}"))
+    assert replace(TRIAL, scale=0.0).controls == ()
+    assert replace(TRIAL, control=None, source_sha256=None).map_keys == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"also": (ControlUse("canny", "{}", 0.3),)},
+        {"control": "pose", "also": (ControlUse("depth", "{}", 0.3),)},
+        {"also": (ControlUse("depth", "{}", 0.0),)},
+        {"scale": 0.0, "also": (ControlUse("depth", "{}", 0.3),)},
+        {"control": None, "source_sha256": None, "also": (ControlUse("depth", "{}", 0.3),)},
+    ],
+    ids=["one type twice", "order", "second at 0", "first at 0", "no first"],
+)
+def test_a_pair_is_written_in_one_way_only(changes: dict[str, object]) -> None:
+    """Else one picture would have two ids."""
+    with pytest.raises(ValueError, match="alphabetical order"):
+        replace(TRIAL, **changes)

@@ -51,7 +51,7 @@ def test_a_study_of_two_bases_runs_to_its_report(shelf: TinyShelf, tmp_path: Pat
         assert f'alt="Trade-off plot for Canny edges (base {base})' in text
         assert f'alt="Contact sheet for Canny edges (base {base}), seed 1' in text
         assert f"<h3>Canny edges (base {base})</h3>" in text
-    assert "<dt>base models</dt><dd>render, ink</dd>" in text
+    assert "<dt>base models</dt><dd>ink, render</dd>" in text
 
 
 def test_each_base_gets_the_pictures_it_gets_alone(shelf: TinyShelf, tmp_path: Path) -> None:

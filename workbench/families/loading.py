@@ -72,7 +72,7 @@ class ModelShelf:
         self.prompt_cache: LruCache[str, torch.Tensor] = LruCache(PROMPTS_KEPT)
         self._common = _common if _common is not None else _Common()
         self._common.shelves[self.base] = self
-        self._pipelines: dict[str | None, Any] = {}
+        self._pipelines: dict[tuple[str, ...], Any] = {}
 
     def for_base(self, base: str) -> ModelShelf:
         """The shelf for another base model of the family, with the same ControlNets and judges."""
@@ -87,17 +87,19 @@ class ModelShelf:
             )
         return self._common.shelves[base]
 
-    def pipeline(self, control: str | None = None) -> Any:
+    def pipeline(self, control: str | None = None, *more: str) -> Any:
         """The stock diffusers pipeline: `StableDiffusionPipeline` for None, else
-        `StableDiffusionControlNetPipeline` with that control's ControlNet.
+        `StableDiffusionControlNetPipeline` with that control's ControlNet, or with those of several
+        controls in a `MultiControlNetModel`.
 
         Raises FamilyError if the family has no such ControlNet, LocateError if a folder is missing.
         """
-        if control not in self._pipelines:
-            made = self._load_base() if control is None else self._add_control(control)
+        controls = () if control is None else (control, *more)
+        if controls not in self._pipelines:
+            made = self._add_controls(controls) if controls else self._load_base()
             made.set_progress_bar_config(disable=True)
-            self._pipelines[control] = made
-        return self._pipelines[control]
+            self._pipelines[controls] = made
+        return self._pipelines[controls]
 
     def controlnet(self, control: str) -> Any:
         """The `ControlNetModel` of one control type."""
@@ -216,13 +218,13 @@ class ModelShelf:
             _ready(part, self.device)
         return pipeline
 
-    def _add_control(self, control: str) -> Any:
+    def _add_controls(self, controls: Sequence[str]) -> Any:
         from diffusers import StableDiffusionControlNetPipeline
 
-        controlnet = self.controlnet(control)
+        nets = [self.controlnet(control) for control in controls]
         return StableDiffusionControlNetPipeline(
             **self.pipeline(None).components,
-            controlnet=controlnet,
+            controlnet=nets if len(nets) > 1 else nets[0],
             requires_safety_checker=False,
         )
 

@@ -13,11 +13,11 @@ from workbench.study import Trial
 class BatchKey:
     """What all trials of a batch must have in common.
 
-    Prompt, negative prompt, source, scale and seed may differ within a batch.
+    Prompt, negative prompt, source, scales and seed may differ within a batch.
     """
 
     base: str
-    control: str | None
+    controls: tuple[str, ...]
     steps: int
     guidance_scale: float
     scheduler: str
@@ -28,15 +28,15 @@ class BatchKey:
     @classmethod
     def of(cls, trial: Trial) -> BatchKey:
         """The key of one trial. Start and end do not count where there is no control."""
-        control = trial.control if trial.scale != 0 else None
+        controls = tuple(use.control for use in trial.controls)
         return cls(
             base=trial.base,
-            control=control,
+            controls=controls,
             steps=trial.steps,
             guidance_scale=trial.guidance_scale,
             scheduler=trial.scheduler,
-            control_start=trial.control_start if control else 0.0,
-            control_end=trial.control_end if control else 1.0,
+            control_start=trial.control_start if controls else 0.0,
+            control_end=trial.control_end if controls else 1.0,
             size=trial.size,
         )
 

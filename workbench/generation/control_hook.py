@@ -26,6 +26,10 @@ class ControlHook:
       key must have the same pixels. Embedding them one by one makes the result independent of which
       maps share a batch.
 
+    Several ControlNets at once (diffusers' `MultiControlNetModel`) take one hook each, around each
+    of its `nets`. diffusers adds the residuals of the second in place to those of the first, so the
+    first must not be skipped alone: let every net have a scale above 0 in the batch.
+
     On exit the ControlNet is as it was. `calls` and `skipped` count its forward passes.
     Guess mode weights every residual by its depth and is refused with ValueError.
     """

@@ -25,7 +25,7 @@ from workbench.images import sha256_image
 from workbench.study import Trial
 
 MapKey = tuple[str, str, str]
-"""(source_sha256, control, control_settings), as in `Trial.map_key`."""
+"""(source_sha256, control, control_settings), as in `Trial.map_keys`."""
 
 
 class GenerationError(ValueError):
@@ -44,10 +44,12 @@ def generate(
 ) -> Iterator[SampleResult]:
     """Make one sample for each trial, batch by batch, and yield them as batches are finished.
 
-    Trials of one batch share base model, control type, steps, guidance scale, scheduler, start, end
-    and size; prompts, sources, scales and seeds may differ. A sample depends on its batch only
-    through rounding (within 2/255): its noise comes from its own CPU generator. Results come in the
-    order of the batches, not of the trials. Other base models are taken from `shelf.for_base`.
+    Trials of one batch share base model, control types, steps, guidance scale, scheduler, start,
+    end and size; prompts, sources, scales and seeds may differ. Trials of two controls run through
+    diffusers' `MultiControlNetModel`, which adds up what the ControlNets say. A sample depends on
+    its batch only through rounding (within 2/255): its noise comes from its own CPU generator.
+    Results come in the order of the batches, not of the trials. Other base models are taken from
+    `shelf.for_base`.
 
     After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
     nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
@@ -157,7 +159,7 @@ def _run_pipeline(
 ) -> np.ndarray:
     """Call the stock pipeline for one batch -> float32 B×H×W×3, 1.0 is white, NaN stays NaN."""
     key, trials = batch.key, batch.trials
-    pipeline = shelf.pipeline(key.control)
+    pipeline = shelf.pipeline(*key.controls)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         embeddings = prompt_embeddings([trial.prompt for trial in trials], shelf)
@@ -165,24 +167,28 @@ def _run_pipeline(
         if key.guidance_scale > 1:
             negative = [trial.negative_prompt for trial in trials]
             arguments["negative_prompt_embeds"] = prompt_embeddings(negative, shelf)
-        if key.control is not None:
-            pictures = [maps[_map_key(trial)].picture for trial in trials]
-            hook = ControlHook(
-                pipeline.controlnet,
-                [trial.scale for trial in trials],
-                [sha256_image(picture) for picture in pictures],
-                shelf.hint_cache(key.control),
-            )
-            stack.enter_context(hook)
+        if key.controls:
+            images = []
+            for place, control in enumerate(key.controls):
+                pictures = [maps[trial.map_keys[place]].picture for trial in trials]
+                hook = ControlHook(
+                    shelf.controlnet(control),
+                    [trial.controls[place].scale for trial in trials],
+                    [sha256_image(picture) for picture in pictures],
+                    shelf.hint_cache(control),
+                )
+                stack.enter_context(hook)
+                stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+                images.append(stacked.float() / 255)
             arguments |= {
-                "image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255,
+                "image": images if len(images) > 1 else images[0],
                 "controlnet_conditioning_scale": 1.0,
                 "control_guidance_start": key.control_start,
                 "control_guidance_end": key.control_end,
             }
         stack.callback(setattr, pipeline, "scheduler", pipeline.scheduler)
         pipeline.scheduler = make_scheduler(key.scheduler, pipeline.scheduler.config)
-        images = pipeline(
+        samples = pipeline(
             **arguments,
             height=key.size,
             width=key.size,
@@ -193,7 +199,7 @@ def _run_pipeline(
             return_dict=False,
             callback_on_step_end=watch,
         )[0]
-        return np.asarray(images.float().permute(0, 2, 3, 1).cpu().numpy())
+        return np.asarray(samples.float().permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _result(
@@ -217,26 +223,19 @@ def _preview(pipeline: Any, latents: Tensor, timestep: Any) -> np.ndarray:
     return np.rint(np.nan_to_num(pixels) * 255).astype(np.uint8)
 
 
-def _map_key(trial: Trial) -> MapKey:
-    if trial.map_key is None:
-        raise GenerationError(f"trial {trial.id} has no control map")
-    return trial.map_key
-
-
 def _check(trials: Sequence[Trial], maps: Mapping[MapKey, ControlMap], shelf: ModelShelf) -> None:
     for trial in trials:
         if trial.family != shelf.family.name:
             raise ValueError(
                 f"trial {trial.id} is for the family {trial.family}, not {shelf.family.name}"
             )
-        if trial.control is None or trial.scale == 0:
-            continue
-        control_map = maps.get(_map_key(trial))
-        if control_map is None:
-            raise GenerationError(f"there is no {trial.control} map for trial {trial.id}")
-        if control_map.picture.shape[:2] != (trial.size, trial.size):
-            height, width = control_map.picture.shape[:2]
-            raise GenerationError(
-                f"the {trial.control} map of trial {trial.id} has {width} × {height} pixels, "
-                f"not {trial.size} × {trial.size}"
-            )
+        for key in trial.map_keys:
+            control_map = maps.get(key)
+            if control_map is None:
+                raise GenerationError(f"there is no {key[1]} map for trial {trial.id}")
+            if control_map.picture.shape[:2] != (trial.size, trial.size):
+                height, width = control_map.picture.shape[:2]
+                raise GenerationError(
+                    f"the {key[1]} map of trial {trial.id} has {width} × {height} pixels, "
+                    f"not {trial.size} × {trial.size}"
+                )

@@ -29,7 +29,7 @@ def seed_groups(plan: Plan) -> list[tuple[Cell, ...]]:
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in plan.cells:
         variant = (cell.variant.setting, cell.variant.label, cell.variant.text, cell.full_prompt)
-        key = (cell.map_key, cell.base, variant, cell.scale)
+        key = (cell.map_key, cell.base, variant, cell.scale, cell.partner)
         groups.setdefault(key, []).append(cell)
     return [tuple(cells) for cells in groups.values()]
 

@@ -75,9 +75,9 @@ class Measurer:
         wanted: dict[MapKey, list[MapKey]] = {}
         for cell in self.plan.cells:
             same = wanted.setdefault(cell.map_key, [])
-            trial_key = trials[cell.trial_id].map_key
-            if trial_key is not None and trial_key not in same:
-                same.append(trial_key)
+            for trial_key in trials[cell.trial_id].map_keys:
+                if trial_key[1] == cell.control and trial_key not in same:
+                    same.append(trial_key)
         kinds: dict[tuple[str, str], list[str]] = {}
         for source, name, settings in wanted:
             kinds.setdefault((name, settings), []).append(source)

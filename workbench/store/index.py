@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,15 @@ COLUMNS: dict[str, str] = {
     "reason": "string",
     "tokens": "int64",
     "truncated": "bool",
+    # In a pair of controls the other one; without one "" and NaN.
+    "partner": "string",
+    "partner_settings": "string",
+    "partner_scale": "float64",
 }
+_ALONE = {"partner": "", "partner_settings": "", "partner_scale": math.nan}
 _ORDER = (
-    "base", "control", "control_settings", "source", "setting", "length", "label", "scale",
-    "seed", "cell", "metric",
+    "partner", "partner_settings", "base", "control", "control_settings", "source", "setting",
+    "length", "label", "scale", "partner_scale", "seed", "cell", "metric",
 )  # fmt: skip
 
 
@@ -50,7 +56,7 @@ def build_table(records: Iterable[Record], cells: Collection[str] | None = None)
             if cells is not None and row["cell"] not in cells:
                 continue
             facts = record.cells.get(row["cell"], {})
-            rows.append({"reason": "", **made, **facts, **row, "trial": record.trial.id})
+            rows.append({"reason": "", **_ALONE, **made, **facts, **row, "trial": record.trial.id})
     return _frame(rows).sort_values(list(_ORDER), ignore_index=True)
 
 
@@ -67,12 +73,20 @@ def encode_table(frame: pd.DataFrame) -> bytes:
 
 
 def decode_table(data: bytes) -> pd.DataFrame:
-    """Read `measurements.parquet`; StoreError if it is damaged or has other columns."""
+    """Read `measurements.parquet`; StoreError if it is damaged or has other columns.
+
+    A table from before there were pairs gets their columns, empty.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        frame: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas()
+        table = pq.read_table(io.BytesIO(data))
+        if not set(_ALONE) & set(table.column_names):
+            for name, value in _ALONE.items():
+                filled = pa.array([value] * len(table), _schema().field(name).type)
+                table = table.append_column(name, filled)
+        frame: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"the table of measurements is damaged ({error})") from error
     if list(frame.columns) != list(COLUMNS):

@@ -37,11 +37,11 @@ def parameters(trial: Trial) -> str:
         f"Size: {trial.size}x{trial.size}",
         f"Model: {trial.family}-{trial.base}",
     ]
-    if trial.control is not None:
-        settings.append(
-            f'ControlNet 0: "Module: {trial.control}, Model: {trial.family}-{trial.control}, '
-            f"Weight: {trial.scale:g}, Guidance Start: {trial.control_start:g}, "
-            f'Guidance End: {trial.control_end:g}"'
-        )
+    settings += [
+        f'ControlNet {place}: "Module: {use.control}, Model: {trial.family}-{use.control}, '
+        f"Weight: {use.scale:g}, Guidance Start: {trial.control_start:g}, "
+        f'Guidance End: {trial.control_end:g}"'
+        for place, use in enumerate(trial.controls)
+    ]
     lines.append(", ".join(settings))
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.prompts import join_tags
 from workbench.store.errors import StoreError
-from workbench.study import Cell, Trial
+from workbench.study import Cell, ControlUse, Trial
 
 SCHEMA = 1
 Row = Mapping[str, Any]
@@ -65,6 +65,16 @@ def cell_facts(cell: Cell) -> dict[str, Any]:
         "full_prompt": cell.full_prompt,
         "scale": cell.scale,
         "seed": cell.seed,
+        **(_partner_facts(cell.partner) if cell.partner else {}),
+    }
+
+
+def _partner_facts(partner: ControlUse) -> dict[str, Any]:
+    """What the cells of a pair say of the other control."""
+    return {
+        "partner": partner.control,
+        "partner_settings": partner.control_settings,
+        "partner_scale": partner.scale,
     }
 
 

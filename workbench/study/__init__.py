@@ -1,18 +1,29 @@
 """The study: its typed spec, its sources, and its expansion into cells and trials."""
 
 from workbench.study.checks import Choices, FamilyChoice, installed_choices
+from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
 from workbench.study.plan import active_steps, make_plan, prompt_variants
 from workbench.study.sources import load_source, load_sources
-from workbench.study.spec import ControlChoice, Shortening, Study
-from workbench.study.trials import Cell, ControlCount, Plan, PlanSummary, SourceImage, Trial
+from workbench.study.spec import Shortening, Study
+from workbench.study.trials import (
+    Cell,
+    ControlCount,
+    ControlUse,
+    Plan,
+    PlanSummary,
+    SourceImage,
+    Trial,
+)
 
 __all__ = [
     "Cell",
     "Choices",
     "ControlChoice",
     "ControlCount",
+    "ControlUse",
     "FamilyChoice",
+    "PairChoice",
     "Plan",
     "PlanSummary",
     "Shortening",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from workbench.study.canonical import canonical_json
-from workbench.study.errors import problem, short, structure_problems, unknown
+from workbench.study.entries import ControlChoice, PairChoice
+from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
 
 if TYPE_CHECKING:
     from workbench.controls import ControlSettings
@@ -71,9 +72,8 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
         if name not in skip:
             lines += _repeated(name, getattr(study, name))
     if "controls" not in skip:
-        lines += _repeated(
-            "controls", [canonical_json(choice.model_dump()) for choice in study.controls]
-        )
+        lines += _repeated("controls", [_entry_key(entry) for entry in study.controls])
+        lines += _pair_problems(study)
     if not {"prompt", "lengths"} & set(skip):
         count = len(study.prompt)
         lines += [
@@ -111,12 +111,49 @@ def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) ->
             if name not in family.base
         ]
     if "controls" not in skip:
-        for i, choice in enumerate(study.controls):
+        for field, choice in named_controls(study):
             if choice.type in family.controls:
-                lines += _settings_problems(i, choice.type, choice.settings, choices)
+                lines += _settings_problems(field, choice.type, choice.settings, choices)
             else:
                 noun = f"control in the family {study.family}"
-                lines.append(unknown(f"controls[{i}].type", choice.type, family.controls, noun))
+                lines.append(unknown(f"{field}.type", choice.type, family.controls, noun))
+    return lines
+
+
+def named_controls(study: Study) -> list[tuple[str, ControlChoice]]:
+    """Every control the study names and the field it stands in: "controls[0]"."""
+    found: list[tuple[str, ControlChoice]] = []
+    for i, entry in enumerate(study.controls):
+        if isinstance(entry, PairChoice):
+            found += [(f"controls[{i}].pair[{k}]", choice) for k, choice in enumerate(entry.pair)]
+        else:
+            found.append((f"controls[{i}]", entry))
+    return found
+
+
+def _entry_key(entry: ControlChoice | PairChoice) -> str:
+    """Equal for entries that ask for the same, whatever the order in a pair."""
+    values = entry.model_dump()
+    if isinstance(entry, PairChoice):
+        values["pair"] = sorted(values["pair"], key=canonical_json)
+    return canonical_json(values)
+
+
+def _pair_problems(study: Study) -> list[str]:
+    lines: list[str] = []
+    for i, entry in enumerate(study.controls):
+        if not isinstance(entry, PairChoice):
+            continue
+        types = [choice.type for choice in entry.pair]
+        if types[0] == types[1]:
+            what = f"has {types[0]} twice"
+            lines.append(problem(f"controls[{i}].pair", what, "two different control types"))
+        for name, axis in entry.scales.items():
+            field = f"controls[{i}].scales.{name}"
+            if name not in types:
+                hint = did_you_mean(name, types)
+                lines.append(problem(field, f"is not in the pair{hint}", ", ".join(types)))
+            lines += _repeated(field, axis)
     return lines
 
 
@@ -135,18 +172,17 @@ def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> l
 
 
 def _settings_problems(
-    index: int, control: str, settings: Mapping[str, Any], choices: Choices
+    field: str, control: str, settings: Mapping[str, Any], choices: Choices
 ) -> list[str]:
     try:
         settings_type = choices.settings_type(control)
     except ValueError as error:  # the family has a ControlNet for it, but we have no extractor
-        return [problem(f"controls[{index}].type", str(error))]
+        return [problem(f"{field}.type", str(error))]
     try:
         settings_type.model_validate(dict(settings))
     except ValidationError as error:
         keys = {"": list(settings_type.model_fields)}
-        prefix = f"controls[{index}].settings"
-        return structure_problems(error, keys=keys, allowed={}, prefix=prefix)
+        return structure_problems(error, keys=keys, allowed={}, prefix=f"{field}.settings")
     return []
 
 

@@ -81,7 +81,7 @@ def field_path(loc: Sequence[str | int]) -> str:
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part != "[key]":
+        elif not part.startswith("["):  # pydantic's "[key]", and the forms of an entry
             path += f".{part}" if path else part
     return path or "study"
 
@@ -95,8 +95,9 @@ def structure_problems(
 ) -> list[str]:
     """Turn pydantic's errors into sentences.
 
-    `keys` maps a top-level field ("" for the study itself) to the keys it may hold; `allowed`
-    maps a top-level field to the text after "allowed:", pydantic's own words where it has none.
+    `keys` maps a top-level field ("" for the study itself), or one form of its entries ("[pair]"),
+    to the keys it may hold; `allowed` maps a field to the text after "allowed:", pydantic's own
+    words where it has none.
     """
     lines = []
     for item in error.errors(include_url=False):
@@ -107,11 +108,13 @@ def structure_problems(
         if kind == "too_short" and value:
             continue  # pydantic counts valid entries only, and each wrong one is named already
         if kind == "extra_forbidden":
-            known = sorted(keys.get("" if len(loc) < 2 else top, ()))
+            owner = "" if len(loc) < 2 else str(loc[-2])
+            known = sorted(keys[owner] if owner in keys else keys.get(top, ()))
             hint = did_you_mean(str(loc[-1]), known)
             lines.append(problem(path, f"unknown key{hint}", ", ".join(known) or "none"))
             continue
-        text = allowed.get(top, "")
+        named = (part for part in reversed(loc) if part in allowed)
+        text = allowed[str(next(named))] if top in allowed else ""
         if kind == "missing":
             lines.append(problem(path, "is missing", text))
         elif kind in {"value_error", "assertion_error"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,11 @@ from workbench.study.checks import (
     installed_choices,
     name_problems,
 )
+from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
 from workbench.study.sources import load_sources
 from workbench.study.spec import Study
-from workbench.study.trials import Cell, Plan, SourceImage, Trial
+from workbench.study.trials import Cell, ControlUse, Plan, SourceImage, Trial
 
 
 def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
@@ -52,6 +54,10 @@ def make_plan(
 
     Cells come in the order base, source, control, prompt, scale, seed; trials in the order of
     their first cell. Seeds are shared by all cells, so cells are paired by source and seed.
+
+    A pair of controls has two scale axes and every combination of them. Each point is one picture
+    and two cells, one measured by each control. A control at scale 0 does not steer, so a pair's
+    picture at scales (0, s) is that of the other control alone at s, and is made once.
     Source paths are relative to `folder` (default: the folder of the study file).
     Raises StudyError with every name that does not exist, or every source that cannot be used.
     """
@@ -60,43 +66,75 @@ def make_plan(
     if problems:
         raise StudyError(problems)
     sources = load_sources(study.sources, study.folder if folder is None else folder, resolution)
-    controls = [(c.type, control_key(c.type, c.settings, choices)) for c in study.controls]
+    steerings = [_steerings(study, entry, choices) for entry in study.controls]
     trials: dict[str, Trial] = {}
     cells: dict[str, Cell] = {}
-    grid = product(
-        study.base, sources.values(), controls, prompt_variants(study), study.scales, study.seeds
+    grid = (
+        _Point(base, source, uses, variant, seed)
+        for base, source, ways, variant in product(
+            study.base, sources.values(), steerings, prompt_variants(study)
+        )
+        for uses, seed in product(ways, study.seeds)
     )
-    for base, source, (control, key), variant, scale, seed in grid:
-        point = _Point(base, source, control, key, variant, scale, seed)
+    for point in grid:
         trial = _trial(study, point, resolution)
         trials.setdefault(trial.id, trial)
-        cell = _cell(study, point, trial.id)
-        cells.setdefault(cell.id, cell)
+        for cell in _cells(study, point, trial.id):
+            cells.setdefault(cell.id, cell)
     return Plan(cells=tuple(cells.values()), trials=tuple(trials.values()), sources=sources)
 
 
+class _Use(NamedTuple):
+    """One control at a point of the grid."""
+
+    control: str
+    key: ControlKey
+    scale: float
+
+
 class _Point(NamedTuple):
-    """One place in the grid."""
+    """One place in the grid: `uses` are one control, or the two of a pair."""
 
     base: str
     source: SourceImage
-    control: str
-    key: ControlKey
+    uses: tuple[_Use, ...]
     variant: PromptVariant
-    scale: float
     seed: int
+
+
+def _steerings(
+    study: Study, entry: ControlChoice | PairChoice, choices: Choices
+) -> list[tuple[_Use, ...]]:
+    """Every combination of scales of one entry of the study's controls."""
+    if isinstance(entry, PairChoice):
+        members, axes = entry.pair, entry.axes(study.scales)
+    else:
+        members, axes = (entry,), (study.scales,)
+    keys = [control_key(choice.type, choice.settings, choices) for choice in members]
+    return [
+        tuple(
+            _Use(choice.type, key, scale)
+            for choice, key, scale in zip(members, keys, scales, strict=True)
+        )
+        for scales in product(*axes)
+    ]
 
 
 def _trial(study: Study, point: _Point, size: int) -> Trial:
     """The picture of one cell; what cannot change the picture is set to one fixed value."""
     acts = bool(active_steps(study.steps, study.control_start, study.control_end))
-    steered = acts and point.scale > 0
+    acting = [
+        ControlUse(use.control, use.key.map_settings, use.scale)
+        for use in sorted(point.uses, key=lambda use: use.control)
+        if acts and use.scale > 0
+    ]
+    first = acting[0] if acting else None
     return Trial(
         family=study.family,
         base=point.base,
-        control=point.control if steered else None,
-        control_settings=point.key.map_settings if steered else "",
-        source_sha256=point.source.sha256 if steered else None,
+        control=first.control if first else None,
+        control_settings=first.control_settings if first else "",
+        source_sha256=point.source.sha256 if first else None,
         prompt=point.variant.text,
         # Without guidance the negative prompt is never read.
         negative_prompt=study.negative_prompt if study.guidance_scale > 1 else "",
@@ -104,36 +142,48 @@ def _trial(study: Study, point: _Point, size: int) -> Trial:
         steps=study.steps,
         guidance_scale=study.guidance_scale,
         scheduler=study.scheduler,
-        scale=point.scale if steered else 0.0,
-        control_start=study.control_start if steered else 0.0,
-        control_end=study.control_end if steered else 1.0,
+        scale=first.scale if first else 0.0,
+        control_start=study.control_start if first else 0.0,
+        control_end=study.control_end if first else 1.0,
         size=size,
+        also=tuple(acting[1:]),
     )
 
 
-def _cell(study: Study, point: _Point, trial_id: str) -> Cell:
+def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
+    """The cells of one place: one for each of its controls."""
+    partners: list[_Use | None] = [*point.uses[::-1]] if len(point.uses) > 1 else [None]
+    pairs = zip(point.uses, partners, strict=True)
+    return [_cell(study, point, use, partner, trial_id) for use, partner in pairs]
+
+
+def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: str) -> Cell:
     variant, full_prompt = point.variant, join_tags(study.prompt)
+    partner = ControlUse(other.control, other.key.settings, other.scale) if other else None
     identity = {
         "trial": trial_id,
         "source": point.source.sha256,
-        "control": point.control,
-        "control_settings": point.key.settings,
+        "control": use.control,
+        "control_settings": use.key.settings,
         "variant": [variant.setting, variant.label, variant.tags],
         "full_prompt": full_prompt,
-        "scale": point.scale,
+        "scale": use.scale,
         "control_start": study.control_start,
         "control_end": study.control_end,
     }
+    if partner is not None:  # a cell of one control keeps the id it always had
+        identity["partner"] = asdict(partner)
     return Cell(
         id=short_hash(identity),
         trial_id=trial_id,
         source=point.source.label,
         source_sha256=point.source.sha256,
-        control=point.control,
-        control_settings=point.key.settings,
+        control=use.control,
+        control_settings=use.key.settings,
         variant=variant,
         full_prompt=full_prompt,
-        scale=point.scale,
+        scale=use.scale,
         seed=point.seed,
         base=point.base,
+        partner=partner,
     )

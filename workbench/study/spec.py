@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -22,7 +20,7 @@ from pydantic import (
 )
 
 from workbench.prompts import parse_tags
-from workbench.study.canonical import canonical_hash, tidy_float
+from workbench.study.canonical import canonical_hash
 from workbench.study.checks import (
     SCENE_SOURCE,
     SOURCES_ALLOWED,
@@ -32,6 +30,16 @@ from workbench.study.checks import (
     name_problems,
     source_problems,
 )
+from workbench.study.entries import (
+    PAIR,
+    ControlChoice,
+    ControlEntry,
+    Number,
+    PairChoice,
+    Scale,
+    Value,
+    as_mapping,
+)
 from workbench.study.errors import StudyError, structure_problems
 from workbench.study.trials import Cell, ControlCount, Plan, PlanSummary, SourceImage, Trial
 from workbench.study.yamlfile import dump_yaml, parse_yaml, read_text
@@ -40,6 +48,7 @@ __all__ = [
     "Cell",
     "ControlChoice",
     "ControlCount",
+    "PairChoice",
     "Plan",
     "PlanSummary",
     "Shortening",
@@ -89,20 +98,13 @@ def _one_source(text: str) -> str:
     return text
 
 
-def _as_mapping(key: str) -> BeforeValidator:
-    """Let a bare word stand for a mapping: `canny` for `{type: canny}`."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
-
-
 Tag = Annotated[StrictStr, AfterValidator(_one_tag)]
 Tags = Annotated[tuple[Tag, ...], BeforeValidator(_split_tags)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=80, pattern=r"^\w[\w .\-]*$")]
 Source = Annotated[StrictStr, AfterValidator(_one_source)]
 Length = Annotated[int, Field(strict=True, ge=0)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(tidy_float)]
-Scale = Annotated[_Number, Field(ge=0, le=10)]
-Fraction = Annotated[_Number, Field(ge=0, le=1)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
 Setting = Literal["empty", "insufficient", "conflicting", "full"]
 
 ALLOWED = {
@@ -110,7 +112,8 @@ ALLOWED = {
     "family": "the name of a model family",
     "base": "a list of names of base models",
     "sources": SOURCES_ALLOWED,
-    "controls": "a list of controls, each a name or {type: name, settings: {...}}",
+    "controls": "a list of controls, each a name, {type: name, settings: {...}}, or two at once: "
+    "{pair: [name, name], scales: {name: [numbers]}}",
     "prompt": TAGS_ALLOWED,
     "lengths": "a list of whole numbers from 0 to the number of tags in the prompt",
     "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0}",
@@ -135,46 +138,36 @@ _FILLERS: dict[str, Any] = {
 }
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ControlChoice(_Value):
-    """A control type and the settings of its extractor (empty: the defaults)."""
-
-    type: StrictStr
-    settings: dict[StrictStr, Any] = Field(default_factory=dict)
-
-
-class Shortening(_Value):
+class Shortening(Value):
     """How a prompt is cut to a length. `seed` matters for `random` only."""
 
     method: Literal["prefix", "random", "leave-one-out"] = "prefix"
     seed: Seed = 0
 
 
-class Study(_Value):
+class Study(Value):
     """A declared experiment: the grid of everything in a list, under the settings held fixed.
 
     Wrong values raise StudyError with all problems at once, whether the study comes from a file
     or from keyword arguments. Names of families, base models and controls are checked by
     `from_yaml`, `from_dict` and `make_plan`, which know what exists.
-    `lengths` may be empty: then only the full prompt is used.
+    `lengths` may be empty: then only the full prompt is used. An entry of `controls` is one
+    control, or a pair of them that steers at once.
     """
 
     name: Name
     family: StrictStr = "paperdoll"
     base: tuple[StrictStr, ...] = Field(default=("render",), min_length=1)
     sources: tuple[Source, ...] = Field(min_length=1)
-    controls: tuple[Annotated[ControlChoice, _as_mapping("type")], ...] = Field(min_length=1)
+    controls: tuple[ControlEntry, ...] = Field(min_length=1)
     prompt: Annotated[Tags, Field(min_length=1)]
     lengths: tuple[Length, ...] = ()
-    shortening: Annotated[Shortening, _as_mapping("method")] = Shortening()
+    shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
     extra_prompts: dict[Setting, Tags] = Field(default_factory=dict)
     scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1)
     seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1)
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
-    guidance_scale: Annotated[_Number, Field(ge=1, le=30)] = 5.0
+    guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
     scheduler: Literal["unipc", "ddim", "euler", "dpm++"] = "unipc"
     negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(_plain_text)] = ""
     control_start: Fraction = 0.0
@@ -198,6 +191,7 @@ class Study(_Value):
             keys = {
                 "": list(cls.model_fields),
                 "controls": list(ControlChoice.model_fields),
+                PAIR: list(PairChoice.model_fields),
                 "shortening": list(Shortening.model_fields),
             }
             lines = structure_problems(error, keys=keys, allowed=ALLOWED)
@@ -253,16 +247,23 @@ class Study(_Value):
 
     @property
     def cell_count(self) -> int:
-        """Number of cells of the grid, computed without building it."""
+        """Number of cells of the grid, computed without building it.
+
+        A point of a pair's grid is two cells: its one picture is measured by both controls.
+        """
         if self.shortening.method == "leave-one-out":
             variants = 1 + len(self.prompt)
         else:
             variants = max(1, len(self.lengths))
-        axes = (self.base, self.sources, self.controls, self.scales, self.seeds)
-        count = variants + len(self.extra_prompts)
-        for axis in axes:
-            count *= len(axis)
-        return count
+        steered = 0
+        for entry in self.controls:
+            if isinstance(entry, PairChoice):
+                first, second = entry.axes(self.scales)
+                steered += 2 * len(first) * len(second)
+            else:
+                steered += len(self.scales)
+        others = len(self.base) * len(self.sources) * len(self.seeds)
+        return others * steered * (variants + len(self.extra_prompts))
 
     def __eq__(self, other: object) -> bool:
         """Equal settings; the folder the file lies in does not matter."""

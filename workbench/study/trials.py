@@ -14,6 +14,18 @@ from workbench.study.canonical import short_hash, tidy_float
 
 
 @dataclass(frozen=True)
+class ControlUse:
+    """One control at work: its type, its settings as canonical JSON, its conditioning scale."""
+
+    control: str
+    control_settings: str
+    scale: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", tidy_float(self.scale))
+
+
+@dataclass(frozen=True)
 class Trial:
     """Everything that determines one image, and nothing that does not.
 
@@ -21,6 +33,11 @@ class Trial:
     then `scale` and `control_start` are 0 and `control_end` is 1 (see `make_plan`).
     `control_settings` is canonical JSON of the settings that shape the control map.
     `size` is the side of the square picture in pixels; start and end are fractions of the steps.
+
+    A pair of controls steers with the same source, start and end: `control`, `control_settings` and
+    `scale` are those of the first, `also` holds the other, types in alphabetical order and no
+    scale 0. So a pair in which one control has scale 0 is the trial of the other control alone, and
+    trials of one control are written down (and have the ids) as if there were no pairs.
     """
 
     family: str
@@ -38,6 +55,7 @@ class Trial:
     control_start: float
     control_end: float
     size: int
+    also: tuple[ControlUse, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("guidance_scale", "scale", "control_start", "control_end"):
@@ -46,6 +64,15 @@ class Trial:
             object.__setattr__(self, name, int(getattr(self, name)))
         if (self.control is None) != (self.source_sha256 is None):
             raise ValueError("a trial has a control and a source, or neither")
+        object.__setattr__(self, "also", tuple(self.also))
+        if self.also:
+            types = [use.control for use in self.controls]
+            scales = [self.scale, *(use.scale for use in self.also)]
+            if self.control is None or types != sorted(set(types)) or min(scales) <= 0:
+                raise ValueError(
+                    "several controls of a trial must differ in type, stand in alphabetical order "
+                    "and have scales above 0"
+                )
 
     @cached_property
     def id(self) -> str:
@@ -53,31 +80,49 @@ class Trial:
         return short_hash(self.to_dict())
 
     @property
+    def controls(self) -> tuple[ControlUse, ...]:
+        """The controls that steer, none at scale 0: usually one, in a pair two."""
+        if self.control is None or self.scale == 0:
+            return ()
+        return (ControlUse(self.control, self.control_settings, self.scale), *self.also)
+
+    @property
     def map_key(self) -> tuple[str, str, str] | None:
-        """(source_sha256, control, control_settings): which control map; None without control."""
+        """(source_sha256, control, control_settings): the map of `control`; None without one."""
         if self.control is None or self.source_sha256 is None:
             return None
         return (self.source_sha256, self.control, self.control_settings)
 
+    @property
+    def map_keys(self) -> tuple[tuple[str, str, str], ...]:
+        """The map of each of the controls that steer, in their order."""
+        source = self.source_sha256 or ""
+        return tuple((source, use.control, use.control_settings) for use in self.controls)
+
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return asdict(self)
+        """All fields as plain JSON values; `also` only where there is more than one control."""
+        values = asdict(self)
+        more = values.pop("also")
+        return {**values, "also": list(more)} if more else values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trial:
         """The inverse of `to_dict`. Missing or unknown keys raise ValueError."""
+        values = {"also": (), **data}
         wanted = {f.name for f in fields(cls)}
-        if set(data) != wanted:
-            odd = ", ".join(sorted(wanted ^ set(data)))
+        if set(values) != wanted:
+            odd = ", ".join(sorted(wanted ^ set(values)))
             raise ValueError(f"not a trial: missing or unknown keys {odd}")
-        return cls(**data)
+        return cls(**values | {"also": tuple(ControlUse(**use) for use in values["also"])})
 
 
 @dataclass(frozen=True)
 class Cell:
     """One cell of the study's grid. Several cells may share one trial (one picture).
 
-    `control_settings` is canonical JSON of all settings, those of the comparison included.
+    `control_settings` is canonical JSON of all settings, those of the comparison included. A point
+    of a pair's grid is two cells, one for each control, which measures the picture by its own map;
+    `partner` is the other control there.
     """
 
     id: str
@@ -91,6 +136,12 @@ class Cell:
     scale: float
     seed: int
     base: str
+    partner: ControlUse | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the only cell of its point of the grid, or the first of a pair's two."""
+        return self.partner is None or self.control < self.partner.control
 
     @property
     def map_key(self) -> tuple[str, str, str]:
@@ -114,21 +165,23 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class ControlCount:
-    """How much one control (type and settings) asks for."""
+    """How much one control (type and settings) asks for. In a pair both count its pictures."""
 
     control: str
     control_settings: str
     cells: int
     trials: int
+    partner: str = ""
 
 
 @dataclass(frozen=True)
 class PlanSummary:
     """The figures of a dry run.
 
-    `trials_before` counts one picture per cell, `trials` what is left after identical pictures
-    are merged = `text_only` + `controlled`. `maps` counts distinct control maps. `steps` is the
-    number of denoising steps of one trial.
+    `trials_before` counts one picture per cell (per two cells in a pair), `trials` what is left
+    after identical pictures are merged = `text_only` + `controlled`; `paired` of these are steered
+    by two controls. `maps` counts distinct control maps. `steps` is the number of denoising steps
+    of one trial.
     """
 
     cells: int
@@ -140,6 +193,7 @@ class PlanSummary:
     sources: int
     steps: int
     controls: tuple[ControlCount, ...]
+    paired: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -171,21 +225,23 @@ class Plan:
         """Counts for a dry run and for an estimate of the time."""
         controlled = [trial for trial in self.trials if trial.control is not None]
         ids = {trial.id for trial in controlled}
-        groups: dict[tuple[str, str], list[Cell]] = {}
+        groups: dict[tuple[str, str, str], list[Cell]] = {}
         for cell in self.cells:
-            groups.setdefault((cell.control, cell.control_settings), []).append(cell)
+            partner = cell.partner.control if cell.partner else ""
+            groups.setdefault((cell.control, cell.control_settings, partner), []).append(cell)
         counts = tuple(
-            ControlCount(name, settings, len(cells), len({c.trial_id for c in cells} & ids))
-            for (name, settings), cells in groups.items()
+            ControlCount(name, text, len(cells), len({c.trial_id for c in cells} & ids), partner)
+            for (name, text, partner), cells in groups.items()
         )
         return PlanSummary(
             cells=len(self.cells),
-            trials_before=len(self.cells),
+            trials_before=sum(cell.leads for cell in self.cells),
             trials=len(self.trials),
             text_only=len(self.trials) - len(controlled),
             controlled=len(controlled),
-            maps=len({trial.map_key for trial in controlled}),
+            maps=len({key for trial in controlled for key in trial.map_keys}),
             sources=len(self.sources),
             steps=self.trials[0].steps if self.trials else 0,
             controls=counts,
+            paired=sum(len(trial.controls) > 1 for trial in controlled),
         )

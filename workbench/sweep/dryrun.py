@@ -26,10 +26,10 @@ CALIBRATION_STEPS = 3
 class DryRun:
     """The figures of a plan.
 
-    cells: cells of the grid. trials_before: pictures, one for each cell. trials_after: without
-    those that would be identical. cached: of these, stored in the folder already.
-    seconds_estimate: for the rest; None if no speed is known. speed_from: "stored" (the run's own
-    records), "calibration" (a few steps on this machine) or "".
+    cells: cells of the grid. trials_before: pictures, one for each cell (in a pair of controls, for
+    each two). trials_after: without those that would be identical. cached: of these, stored in the
+    folder already. seconds_estimate: for the rest; None if no speed is known. speed_from: "stored"
+    (the run's own records), "calibration" (a few steps on this machine) or "".
     """
 
     cells: int
@@ -119,8 +119,10 @@ def _calibrated_pace(
     from workbench.sweep.runner import load_shelf
 
     shelf = shelf or load_shelf(study)
-    kind = Counter(trial.control for trial in missing).most_common(1)[0][0]
-    batch = [trial for trial in missing if trial.control == kind][:batch_size]
+    kinds = [tuple(use.control for use in trial.controls) for trial in missing]
+    common = Counter(kinds).most_common(1)[0][0]
+    batch = [trial for trial, kind in zip(missing, kinds, strict=True) if kind == common]
+    batch = batch[:batch_size]
     maps = Measurer(plan, shelf).source_maps
     for steps in (1, CALIBRATION_STEPS):
         trials = [replace(trial, steps=steps) for trial in batch]

@@ -126,7 +126,7 @@ def _manifest(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
     from workbench.generation.schedulers import make_scheduler
     from workbench.measuring.judges import judge_hashes
 
-    controls = sorted({trial.control for trial in plan.trials if trial.control is not None})
+    controls = sorted({use.control for trial in plan.trials for use in trial.controls})
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
     family = shelf.family
     hashes: dict[str, str] = {}
