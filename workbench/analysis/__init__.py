@@ -11,6 +11,7 @@ from workbench.analysis.frames import (
     primary_metrics,
 )
 from workbench.analysis.intervals import Interval, summarise, t_interval
+from workbench.analysis.pairs import pair_findings, pair_points, pair_rows
 from workbench.analysis.tags import per_tag, silhouette_contrast, tag_slopes
 from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
 from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
@@ -28,6 +29,9 @@ __all__ = [
     "distinct_controls",
     "findings",
     "harmonic_mean",
+    "pair_findings",
+    "pair_points",
+    "pair_rows",
     "pareto",
     "per_tag",
     "pick",

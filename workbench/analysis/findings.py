@@ -19,6 +19,7 @@ from workbench.analysis.frames import (
     pick,
     primary_metrics,
 )
+from workbench.analysis.pairs import pair_findings
 from workbench.analysis.tags import silhouette_contrast, tag_rows, tag_slopes
 from workbench.analysis.tradeoff import sweet_spot
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend, trend_of
@@ -49,7 +50,7 @@ def findings(
     control_metrics: Mapping[str, str] | None = None,
     silhouette: Collection[str] | None = None,
 ) -> list[Finding]:
-    """All statements about a run, control type by control type, most important first.
+    """All statements about a run, control type by control type, most important first; then pairs.
 
     Args:
         frame: long frame, see `frames`.
@@ -57,6 +58,7 @@ def findings(
         control_metrics: control type -> metric, in place of the control's primary one.
         silhouette: tags that shape the outline; None takes those of the embedded world.
     """
+    pairs = pair_findings(frame, prompt_metric=prompt_metric)
     frame = distinct_controls(frame)
     primary = primary_metrics(frame, control_metrics)
     result: list[Finding] = []
@@ -66,7 +68,7 @@ def findings(
         result += _tag_effects(rows, control, silhouette)
         result += _length_effects(rows, control, primary[control])
         result += _sweet_spots(rows, control, prompt_metric, control_metrics)
-    return result
+    return result + pairs
 
 
 def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:

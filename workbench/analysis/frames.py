@@ -10,6 +10,9 @@ One row is one number read off one sample for one cell of the study. Columns:
                     reason says why value or adherence is NaN, else ""
     tokens, truncated
                     of the prompt used
+    control_settings, partner, partner_settings, partner_scale
+                    the control's settings as JSON, and in a pair of controls the other one with its
+                    settings and scale ("" and NaN without one); frames may lack these columns
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ COLUMNS = (
 PROMPT_METRIC = "clip_used"
 LENGTH_SETTINGS = ("length",)
 BRACKET = " ("
+PARTNER = "partner"
 
 
 def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +59,12 @@ def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
     "canny (high=200, low=100)", "depth (base ink)", "canny (high=200; base ink)". Everything that
     groups by `control` then speaks of one control with one setting on one base model. A labelled
     frame, and any part of it, is returned as it is; `control_type` gives the type back.
+
+    Rows of pairs of controls, which have two scales, are left out: `pairs.pair_rows` picks those.
     """
+    if PARTNER in frame:
+        alone = frame[PARTNER].fillna("") == ""
+        frame = frame if alone.all() else frame[alone]
     if frame.empty:
         return frame
     keys = [name for name in ("control", "control_settings", "base") if name in frame]
@@ -65,10 +74,10 @@ def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
     for control, group in kinds.groupby("control"):
         if BRACKET in str(control):
             continue
-        shown = _differing(group["control_settings"]) if "control_settings" in keys else {}
+        shown = differing(group["control_settings"]) if "control_settings" in keys else {}
         for key in group.itertuples(index=False, name=None):
             facts = dict(zip(keys, key, strict=True))
-            parts = [shown.get(facts.get("control_settings"), "")]
+            parts = [shown.get(str(facts.get("control_settings")), "")]
             parts += [f"base {facts['base']}"] if several else []
             inside = "; ".join(part for part in parts if part)
             if inside:
@@ -84,13 +93,13 @@ def control_type(label: str) -> str:
     return label.partition(BRACKET)[0]
 
 
-def _differing(texts: pd.Series) -> dict[str, str]:
+def differing(texts: pd.Series) -> dict[str, str]:
     """Settings as JSON -> those of them that are not the same in all, for reading."""
     settings = {text: json.loads(text or "{}") for text in texts.unique()}
     keys = sorted({key for values in settings.values() for key in values})
     differ = [k for k in keys if len({json.dumps(v.get(k)) for v in settings.values()}) > 1]
     return {
-        text: ", ".join(f"{key}={values.get(key)}" for key in differ)
+        str(text): ", ".join(f"{key}={values.get(key)}" for key in differ)
         for text, values in settings.items()
     }
 

@@ -17,9 +17,10 @@ class Finding:
     """One statement and the figures behind it.
 
     Attributes:
-        kind: "control", "prompt", "tags", "length", "closeness", "diversity" or "sweet spot".
+        kind: "control", "prompt", "tags", "length", "closeness", "diversity", "sweet spot" or
+            "pair".
         text: the sentence, plain text.
-        control: control type it speaks of.
+        control: control type or pair (its label) it speaks of.
         metric: metric name; for kind "tags" the tag's metric or "silhouette".
         direction: "rises", "falls", "no clear effect", "cannot tell"; "" for a sweet spot.
         estimate, low, high: the figure and its 95 % interval (NaN when there is none).

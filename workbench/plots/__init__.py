@@ -2,6 +2,7 @@
 
 from workbench.plots.curves import Panel, curves_figure, diversity_figure
 from workbench.plots.heatmaps import length_heatmap, tag_heatmap
+from workbench.plots.pairs import pair_heatmap
 from workbench.plots.sheet import SheetRow, contact_sheet_figure
 from workbench.plots.style import DARK, LIGHT, Theme, to_png, to_svg
 from workbench.plots.tradeoff import tradeoff_figure
@@ -16,6 +17,7 @@ __all__ = [
     "curves_figure",
     "diversity_figure",
     "length_heatmap",
+    "pair_heatmap",
     "tag_heatmap",
     "to_png",
     "to_svg",

@@ -64,8 +64,8 @@ def length_heatmap(
     values = _pivot(data, "length", lengths, scales, "mean")
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     norm = Normalize(low, high if high > low else low + 1e-9)
-    _draw(
-        figure, axes, values, _texts(values), scales, [tags_label(n) for n in lengths],
+    draw_cells(
+        figure, axes, values, cell_texts(values), scales, [tags_label(n) for n in lengths],
         colormaps["cividis"], norm, with_direction(label, higher_is_better, unit), theme,
     )  # fmt: skip
     return figure
@@ -110,8 +110,8 @@ def tag_heatmap(
         marks = {str(r["tag"]): sign.get(str(r["direction"]), "") for _, r in slopes.iterrows()}
     names = [f"{clean_text(tag, 28)} {marks.get(tag, '') or '   '}" for tag in tags]
     words = f"Change since scale {number(scales[0])}\n({direction(True)})"
-    _draw(
-        figure, axes, change, _texts(values), scales, names, _diverging(theme),
+    draw_cells(
+        figure, axes, change, cell_texts(values), scales, names, _diverging(theme),
         TwoSlopeNorm(0.0, -reach, reach), words, theme,
     )  # fmt: skip
     axes.set_xlabel(
@@ -157,7 +157,8 @@ def _pivot(
     return table.reindex(index=list(rows), columns=list(scales)).to_numpy(dtype=float)
 
 
-def _texts(values: np.ndarray) -> list[list[str]]:
+def cell_texts(values: np.ndarray) -> list[list[str]]:
+    """Figures for the cells of a heat map, all with the same decimals; a dash for NaN."""
     size = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     digits = 0 if size >= 100 else 1 if size >= 10 else 2
     return [
@@ -166,7 +167,7 @@ def _texts(values: np.ndarray) -> list[list[str]]:
     ]
 
 
-def _draw(
+def draw_cells(
     figure: Figure,
     axes: Axes,
     values: np.ndarray,

@@ -16,6 +16,7 @@ from workbench.plots.style import number
 from workbench.report import tables
 from workbench.report.embed import Download, download
 from workbench.report.figures import ControlFigures, draw_control, draw_sheets
+from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
 from workbench.store import RunFolder, StoreError
@@ -42,6 +43,7 @@ KINDS = {
     "closeness": "Closeness",
     "diversity": "Diversity",
     "sweet spot": "Sweet spot",
+    "pair": "Two controls",
 }
 BOTH_THEMES_UP_TO = 3
 SHEET_BYTES = 2_200_000
@@ -64,7 +66,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Answer:
-    """All findings about one control type."""
+    """All findings about one control type, or one pair of them."""
 
     label: str
     statements: tuple[Statement, ...]
@@ -82,6 +84,7 @@ class Content:
     caveat: str
     glance: Table
     controls: tuple[ControlFigures, ...]
+    pairs: tuple[PairFigures, ...]
     spots: Table
     extra_prompts: Table
     missing: Table
@@ -95,7 +98,8 @@ class Content:
 
 def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
-    frame = analysis.distinct_controls(run.read_index())
+    whole = run.read_index()
+    frame = analysis.distinct_controls(whole)
     text = run.study_path.read_text(encoding="utf-8")
     study = _study_values(text)
     manifest = _manifest(run)
@@ -109,6 +113,7 @@ def collect(run: RunFolder) -> Content:
     name = str(study.get("name") or run.path.name)
     both = len(labels) <= BOTH_THEMES_UP_TO
     sources = source_pictures(run)
+    pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES, both)
     maps = control_maps(frame, sources, str(study.get("family", "")))
     pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES, both)
     drawn = tuple(
@@ -117,16 +122,17 @@ def collect(run: RunFolder) -> Content:
     )
     return Content(
         title=name,
-        facts=_facts(frame, study, manifest),
-        prompt=_prompt(frame),
-        warnings=_warnings(frame, study, failed),
-        answers=_answers(frame, labels),
+        facts=_facts(whole, study, manifest),
+        prompt=_prompt(whole),
+        warnings=_warnings(whole, study, failed),
+        answers=_answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
         controls=drawn,
+        pairs=pairs,
         spots=tables.spot_table(spots, labels),
         extra_prompts=tables.setting_table(frame, labels, PROMPT_METRIC),
-        missing=tables.nothing_table(frame, failed),
+        missing=tables.nothing_table(whole, failed),
         downloads=(
             download(
                 tables.summary_csv(summary), "text/csv", f"{name}-summary.csv", "Summary (CSV)"
@@ -137,7 +143,7 @@ def collect(run: RunFolder) -> Content:
         study_yaml=text,
         manifest=_manifest_tables(manifest),
         definitions=tuple(DEFINITIONS.items()),
-        metrics=_metric_table(frame),
+        metrics=_metric_table(whole),
     )
 
 

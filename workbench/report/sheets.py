@@ -108,7 +108,7 @@ def sheets(
             control_map = maps.get((source, control_type(str(control)), settings))
             for label, line in _lines(mine):
                 trials = dict(zip(line["scale"], line["trial"], strict=True))
-                samples = [_sample(run, trials.get(scale)) for scale in scales]
+                samples = [sample_of(run, trials.get(scale)) for scale in scales]
                 rows.append(
                     SheetRow(short_label(source), label, shown.get(source), control_map, samples)
                 )
@@ -147,7 +147,7 @@ def _lines(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _sample(run: RunFolder, trial: str | None) -> np.ndarray | None:
+def sample_of(run: RunFolder, trial: str | None) -> np.ndarray | None:
     """A trial's picture, or None if there is none (yet)."""
     if trial is None:
         return None

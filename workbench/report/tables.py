@@ -94,7 +94,7 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
         "CLIP full prompt", "CLIP source", "",
     )  # fmt: skip
     rows = []
-    for row in _records(table):
+    for row in records(table):
         marks = ["★"] if row["sweet_spot"] else []
         marks += ["front"] if row["pareto"] else []
         rows.append(
@@ -120,7 +120,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
     for control in analysis.controls_in(frame):
         mine = frame[frame["control"] == control]
         for what, metric in (("control", primary[control]), ("prompt", prompt_metric)):
-            for row in _records(analysis.trend(mine, metric)):
+            for row in records(analysis.trend(mine, metric)):
                 if row["x_last"] <= row["x_first"]:
                     continue
                 rows.append(
@@ -140,7 +140,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
 def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     """Return the sweet spots for reading."""
     rows = []
-    for row in _records(spots):
+    for row in records(spots):
         edge = {"low": "smallest scale tried", "high": "largest scale tried"}
         notes = [edge.get(str(row["at_edge"]), ""), str(row["note"])]
         rows.append(
@@ -167,7 +167,7 @@ def setting_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric:
         tables = [
             {
                 tuple(row[key] for key in by): interval_text(row["mean"], row["low"], row["high"])
-                for row in _records(analysis.curve(mine, metric, by=by, settings=settings))
+                for row in records(analysis.curve(mine, metric, by=by, settings=settings))
             }
             for metric in (primary[control], prompt_metric)
         ]
@@ -212,6 +212,7 @@ def pairs_table(value: Any, heads: tuple[str, str], caption: str = "") -> Table:
     return Table(heads, tuple(flatten(value)), (False, False), caption)
 
 
-def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows of a table as dicts by column name."""
     for row in table.to_dict("records"):
         yield {str(key): value for key, value in row.items()}

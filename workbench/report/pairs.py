@@ -1,0 +1,130 @@
+"""What the report shows of pairs of controls: heat maps over both scales, pictures, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from workbench import analysis
+from workbench.plots import SheetRow, Theme, contact_sheet_figure, pair_heatmap
+from workbench.plots.style import number, tags_label
+from workbench.report.embed import Picture, drawing, photograph
+from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
+from workbench.report.tables import Table, interval_text, records
+from workbench.store import RunFolder
+from workbench.study import SourceImage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """Everything shown about one pair: a heat map for each prompt length, one contact sheet."""
+
+    name: str
+    label: str
+    heatmaps: tuple[Picture, ...]
+    sheet: Picture | None
+    table: Table
+
+
+def pair_label(name: str, label_of: Callable[[str], str]) -> str:
+    """A pair's name with people's words for its types: "Canny edges + Depth (base ink)"."""
+    return " + ".join(label_of(part) for part in name.split(" + "))
+
+
+def draw_pairs(
+    run: RunFolder,
+    frame: pd.DataFrame,
+    sources: Mapping[str, SourceImage],
+    label_of: Callable[[str], str],
+    budget: int,
+    both: bool,
+) -> tuple[PairFigures, ...]:
+    """Draw every pair of a run.
+
+    Args:
+        frame: the long frame as stored, pairs included.
+        label_of: a control type, with or without brackets behind it -> what people call it.
+        budget: bytes for all contact sheets together, about.
+        both: also for dark screens.
+    """
+    points = analysis.pair_points(frame)
+    rows = analysis.pair_rows(frame)
+    names = [str(name) for name in dict.fromkeys(points["pair"])]
+    limit = budget // (max(1, len(names)) * (2 if both else 1))
+    found = []
+    for name in names:
+        mine = points[points["pair"] == name]
+        label = pair_label(name, label_of)
+        types = {str(kind): label_of(str(kind)) for kind in (*mine["first"], *mine["second"])}
+        heatmaps = []
+        for length, part in mine.groupby("length"):
+            title = f"{label}, {tags_label(int(str(length)))}"
+            alt = f"Heat maps for {title}: rows are scales of one control, columns scales of the "
+            alt += "other."
+            draw = partial(_heatmap, part, types, title)
+            heatmaps.append(drawing(draw, alt, both=both))
+        sheet = _sheet(run, rows[rows["pair"] == name], sources, label)
+        picture = None
+        if sheet is not None:
+            alt = f"Contact sheet for {label}: rows are sources and scales of one control, columns "
+            picture = photograph(sheet, alt + "scales of the other.", limit=limit, both=both)
+        found.append(PairFigures(name, label, tuple(heatmaps), picture, _table(mine, types)))
+    return tuple(found)
+
+
+def _heatmap(points: pd.DataFrame, labels: Mapping[str, str], title: str, theme: Theme) -> Figure:
+    return pair_heatmap(points, labels=labels, title=title, theme=theme)
+
+
+def _sheet(
+    run: RunFolder, rows: pd.DataFrame, sources: Mapping[str, SourceImage], label: str
+) -> Callable[[Theme], Figure] | None:
+    """The pictures of a pair with the longest prompt and the first seed."""
+    cells = rows[(rows["setting"] == "length") & (rows["side"] == "first")]
+    cells = cells.drop_duplicates("cell")
+    if cells.empty:
+        return None
+    length, seed = int(cells["length"].max()), int(cells["seed"].min())
+    cells = cells[(cells["length"] == length) & (cells["seed"] == seed)]
+    first, second = str(cells["first"].iloc[0]), str(cells["second"].iloc[0])
+    across = sorted({float(scale) for scale in cells["second_scale"]})
+    lines: list[SheetRow] = []
+    for source, group in cells.groupby("source", sort=False):
+        known = sources.get(str(source))
+        shown: np.ndarray | None = None if known is None else small(known.image)
+        for scale, line in group.groupby("first_scale"):
+            trials = dict(zip(line["second_scale"], line["trial"], strict=True))
+            samples = [sample_of(run, trials.get(value)) for value in across]
+            name = f"{first} {number(float(str(scale)))}"
+            lines.append(SheetRow(short_label(str(source)), name, shown, None, samples))
+    title = f"{label}, {tags_label(length)}, seed {seed}; columns: scale of {second}"
+    return lambda theme: contact_sheet_figure(lines[:MAX_ROWS], across, title=title, theme=theme)
+
+
+def _table(points: pd.DataFrame, labels: Mapping[str, str]) -> Table:
+    first, second = (labels[str(points[side].iloc[0])] for side in ("first", "second"))
+    heads = (
+        "Prompt", f"Scale of {first}", f"Scale of {second}", f"Adherence to {first}",
+        f"Adherence to {second}", "Prompt adherence",
+    )  # fmt: skip
+    rows = [
+        (
+            tags_label(int(row["length"])),
+            number(row["first_scale"]),
+            number(row["second_scale"]),
+            *(
+                interval_text(row[f"{side}_adherence"], row[f"{side}_low"], row[f"{side}_high"])
+                for side in ("first", "second", "prompt")
+            ),
+        )
+        for row in records(points)
+    ]
+    return Table(heads, tuple(rows), (False, *[True] * 5))
