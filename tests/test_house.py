@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room imports only from rooms with a smaller number.
 FLOORS = {
     "paths": 0,
+    "imageguard": 0,
     "images": 1,
     "prompts": 1,
     "metrics": 1,
@@ -167,3 +168,25 @@ def test_files_stay_short() -> None:
 def test_the_floors_test_finds_wrong_imports(file: str, code: str, count: int) -> None:
     found = upward_imports(PACKAGE / file, ast.parse(code))
     assert len(set(found)) == count
+
+
+def test_files_from_outside_come_in_by_guarded_doors_only() -> None:
+    """`Image.open` with an allow-list, no archives, YAML by the safe loader."""
+    wrong = []
+    for path in FILES:
+        tree = ast.parse(path.read_text("utf-8"))
+        found = {name.partition(".")[0] for name, _ in imports(path, tree)}
+        wrong += [f"{path}: {name}" for name in found & {"zipfile", "tarfile"}]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            call = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if call.endswith("Image.open") and "formats" not in given:
+                wrong.append(f"{path}:{node.lineno} opens pictures of any kind")
+            if call in {"yaml.load", "yaml.parse", "yaml.compose", "yaml.full_load"}:
+                safe = given.get("Loader", "") in {"_StrictLoader", "_Base", "yaml.SafeLoader"}
+                wrong += [] if safe else [f"{path}:{node.lineno} {call}"]
+            if call.endswith(("unsafe_load", "imread", "unpack_archive", "extractall")):
+                wrong.append(f"{path}:{node.lineno} {call}")
+    assert not wrong, "\n".join(wrong)

@@ -11,17 +11,22 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
+from workbench.imageguard import laborious
+
 Picture = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_BYTES = 32 * 2**20
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 40_000_000
+_MAX_EXIF_BYTES = 256 * 2**10
+_BAND_PIXELS = 1_000_000
 
 
 class ImageError(ValueError):
@@ -50,10 +55,9 @@ def decode_image(
     """Decode a picture held in memory, under the rules of `read_image`; `name` is for messages."""
     if not data:
         raise ImageError(f"{name} is empty")
-    if len(data) > max_bytes:
-        raise ImageError(
-            f"{name} has {_mib(len(data))}, more than the {_mib(max_bytes)} that are allowed"
-        )
+    _refuse_large(name, len(data), max_bytes)
+    if reason := laborious(data):
+        raise ImageError(f"{name} {reason}: save it anew with another program")
     # Decoders of broken files raise all sorts of things (struct.error, IndexError, zlib.error …),
     # and every one of them means the same to the user.
     try:
@@ -68,6 +72,8 @@ def decode_image(
         raise ImageError(f"{name} is cut short or broken: {error}") from error
     with opened as image:
         width, height = image.size
+        if width < 1 or height < 1:
+            raise ImageError(f"{name} has {width} × {height} pixels: there is nothing in it")
         if width * height > max_pixels:
             raise ImageError(
                 f"{name} has {width} × {height} pixels, more than the {max_pixels} allowed"
@@ -174,7 +180,7 @@ def read_png_text(path: str | Path) -> dict[str, str]:
     path = Path(path)
     data = _read_bytes(path, MAX_BYTES)
     decode_image(data, name=str(path))
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if not isinstance(image, PngImagePlugin.PngImageFile):
             raise ImageError(f"{path} is not a PNG file")
         return {str(key): str(value) for key, value in image.text.items()}
@@ -213,46 +219,61 @@ def sha256_image(image: np.ndarray) -> str:
 
 
 def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    if not path.exists():
-        raise ImageError(f"{path} does not exist")
-    if not path.is_file():
-        raise ImageError(f"{path} is not a file")
     try:
+        if not path.exists():
+            raise ImageError(f"{path} does not exist")
+        if not path.is_file():
+            raise ImageError(f"{path} is not a file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > max_bytes:
-                raise ImageError(
-                    f"{path} has {_mib(size)}, more than the {_mib(max_bytes)} that are allowed"
-                )
-            return file.read(max_bytes + 1)
+            _refuse_large(str(path), size, max_bytes)
+            return file.read(max_bytes + 1) if size else b""  # files of /proc have no size
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+def _refuse_large(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        has, allowed = f"{size / 2**20:.1f} MiB", f"{limit / 2**20:.1f} MiB"
+        raise ImageError(f"{name} has {has}, more than the {allowed} that are allowed")
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF rotation; a picture whose EXIF data are broken stays as it is."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+    """Apply the EXIF rotation; a picture whose EXIF data are broken or huge stays as it is."""
+    with suppress(Exception):
+        if len(image.info.get("exif") or b"") <= _MAX_EXIF_BYTES:
+            ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _to_rgb(image: Image.Image, name: str) -> Picture:
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
+    """Convert band by band: whole, a large picture would need several copies of itself at once."""
+    width, height = image.size
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        try:
+            out[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)), name)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{name} has pixels of an unread kind: {image.mode}") from error
+    return out
+
+
+def _band_to_rgb(band: Image.Image, name: str) -> Picture:
+    if band.mode.startswith(("I", "F")):
+        values = np.asarray(band)
+        if band.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             values = values.astype(np.uint16)
         return as_rgb(values.astype(values.dtype.newbyteorder("=")), name)
-    try:
-        if image.has_transparency_data:
-            return as_rgb(np.asarray(image.convert("RGBA")), name)
-        return np.array(image.convert("RGB"))
-    except Exception as error:
-        raise ImageError(f"{name} holds pixels of a kind that is not read: {image.mode}") from error
+    if not band.has_transparency_data:
+        return np.asarray(band.convert("RGB"))
+    clear = band.convert("RGBA")
+    white = Image.new("RGB", band.size, "white")
+    white.paste(clear, mask=clear)
+    return np.asarray(white)
 
 
 def _to_uint8(array: np.ndarray, name: str) -> Picture:

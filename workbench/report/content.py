@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from workbench import analysis
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import DEFINITIONS, metric_spec
@@ -20,6 +18,8 @@ from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
 from workbench.store import RunFolder, StoreError
+from workbench.study import StudyError
+from workbench.study.yamlfile import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
     whole = run.read_index()
     frame = analysis.distinct_controls(whole)
-    text = run.study_path.read_text(encoding="utf-8")
+    text = run.study_path.read_text(encoding="utf-8", errors="replace")
     study = _study_values(text)
     manifest = _manifest(run)
     failed = Counter(record.failed for record in run.records() if record.failed)
@@ -159,11 +159,10 @@ def control_label(name: str) -> str:
 def _study_values(text: str) -> dict[str, Any]:
     """The settings as written, even where this program would no longer accept them."""
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse_yaml(text)
+    except StudyError as error:
         log.warning("the study in the run folder cannot be read: %s", error)
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _manifest(run: RunFolder) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _webp(figure: Figure, limit: int) -> bytes:
 
     data = b""
     for dpi in _SHEET_DPI:
-        image = Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB")
+        image = Image.open(io.BytesIO(to_png(figure, dpi=dpi)), formats=("PNG",)).convert("RGB")
         if max(image.size) > 16000:  # WebP ends at 16383
             continue
         buffer = io.BytesIO()

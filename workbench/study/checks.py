@@ -135,8 +135,8 @@ def _entry_key(entry: ControlChoice | PairChoice) -> str:
     """Equal for entries that ask for the same, whatever the order in a pair."""
     values = entry.model_dump()
     if isinstance(entry, PairChoice):
-        values["pair"] = sorted(values["pair"], key=canonical_json)
-    return canonical_json(values)
+        values["pair"] = sorted(values["pair"], key=_text)
+    return _text(values)
 
 
 def _pair_problems(study: Study) -> list[str]:
@@ -161,11 +161,11 @@ def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> l
     """Source files that are not there."""
     if "sources" in skip:
         return []
-    from workbench.study.sources import source_file
+    from workbench.study.sources import is_file, source_file
 
     lines = []
     for i, label in enumerate(study.sources):
-        if not SCENE_SOURCE.fullmatch(label) and not source_file(label, folder).is_file():
+        if not SCENE_SOURCE.fullmatch(label) and not is_file(source_file(label, folder)):
             what = f'there is no file "{label}" in {folder.resolve()}'
             lines.append(problem(f"sources[{i}]", what, SOURCES_ALLOWED))
     return lines
@@ -184,6 +184,14 @@ def _settings_problems(
         keys = {"": list(settings_type.model_fields)}
         return structure_problems(error, keys=keys, allowed={}, prefix=f"{field}.settings")
     return []
+
+
+def _text(value: Any) -> str:
+    """Canonical JSON, or Python's own text for values which JSON cannot say."""
+    try:
+        return canonical_json(value)
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def _repeated(field: str, values: Iterable[Any]) -> list[str]:

@@ -14,6 +14,9 @@ _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 4
 _SHORT.maxlevel = 2
 
+MAX_SHOWN, MAX_LINE = 30, 500
+"""Problems in a message, and characters of one problem."""
+
 _REASONS = {
     "bool_type": "is not true or false",
     "dict_type": "is not a mapping (key: value)",
@@ -45,15 +48,29 @@ class StudyError(Exception):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems: tuple[str, ...] = tuple(dict.fromkeys(problems))
+        self.problems: tuple[str, ...] = tuple(dict.fromkeys(map(one_line, problems)))
         count = len(self.problems)
         head = "1 problem in the study" if count == 1 else f"{count} problems in the study"
-        super().__init__("\n".join([f"{head}:", *(f"  - {line}" for line in self.problems)]))
+        lines = [f"  - {line}" for line in self.problems[:MAX_SHOWN]]
+        if count > MAX_SHOWN:
+            lines.append(f"  … and {count - MAX_SHOWN} more")
+        super().__init__("\n".join([f"{head}:", *lines]))
+
+
+def one_line(text: str) -> str:
+    """Text that may hold anything, as one printable line of bounded length."""
+    if len(text) > MAX_LINE:
+        text = f"{text[: MAX_LINE // 2]} … {text[-MAX_LINE // 2 :]}"
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def short(value: Any) -> str:
     """A readable, bounded rendering of a value that came from outside."""
-    text = _SHORT.repr(value)
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python writes no integers of more than 4300 digits
+        text = "a value that is too long to show"
     return text if len(text) <= 100 else text[:97] + "..."
 
 
@@ -115,6 +132,8 @@ def structure_problems(
             continue
         named = (part for part in reversed(loc) if part in allowed)
         text = allowed[str(next(named))] if top in allowed else ""
+        if kind == "too_long":
+            text = f"up to {item['ctx']['max_length']:,} entries"
         if kind == "missing":
             lines.append(problem(path, "is missing", text))
         elif kind in {"value_error", "assertion_error"}:

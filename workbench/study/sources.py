@@ -24,7 +24,7 @@ def source_file(label: str, folder: Path) -> Path:
     copy of the study in it can be run again where the original files are missing.
     """
     path = folder / label
-    if path.is_file():
+    if is_file(path):
         return path
     index = folder / SOURCES_INDEX
     try:
@@ -34,7 +34,15 @@ def source_file(label: str, folder: Path) -> Path:
         kept = folder / "sources" / Path(entry["file"]).name
     except (OSError, ValueError, KeyError, TypeError):
         return path
-    return kept if kept.is_file() else path
+    return kept if is_file(kept) else path
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name which the system does not take is no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def load_source(label: str, folder: Path, size: int) -> SourceImage:

@@ -59,6 +59,8 @@ __all__ = [
 ]
 
 MAX_TAG_LENGTH = 200
+MANY, FEW = 10_000, 1_000
+"""How many entries a list may have: sources and seeds, and all others."""
 MAX_SEED = 2**32 - 1
 TAGS_ALLOWED = 'a list of tags, or one text of tags with commas ("a girl, long hair")'
 
@@ -99,7 +101,7 @@ def _one_source(text: str) -> str:
 
 
 Tag = Annotated[StrictStr, AfterValidator(_one_tag)]
-Tags = Annotated[tuple[Tag, ...], BeforeValidator(_split_tags)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=FEW), BeforeValidator(_split_tags)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=80, pattern=r"^\w[\w .\-]*$")]
 Source = Annotated[StrictStr, AfterValidator(_one_source)]
 Length = Annotated[int, Field(strict=True, ge=0)]
@@ -157,15 +159,15 @@ class Study(Value):
 
     name: Name
     family: StrictStr = "paperdoll"
-    base: tuple[StrictStr, ...] = Field(default=("render",), min_length=1)
-    sources: tuple[Source, ...] = Field(min_length=1)
-    controls: tuple[ControlEntry, ...] = Field(min_length=1)
+    base: tuple[StrictStr, ...] = Field(default=("render",), min_length=1, max_length=FEW)
+    sources: tuple[Source, ...] = Field(min_length=1, max_length=MANY)
+    controls: tuple[ControlEntry, ...] = Field(min_length=1, max_length=FEW)
     prompt: Annotated[Tags, Field(min_length=1)]
-    lengths: tuple[Length, ...] = ()
+    lengths: tuple[Length, ...] = Field(default=(), max_length=FEW)
     shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
     extra_prompts: dict[Setting, Tags] = Field(default_factory=dict)
-    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1)
-    seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1)
+    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=FEW)
+    seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1, max_length=MANY)
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
     guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
     scheduler: Literal["unipc", "ddim", "euler", "dpm++"] = "unipc"

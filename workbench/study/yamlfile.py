@@ -1,4 +1,5 @@
-"""Reading YAML that a stranger may have written: size limit, no aliases, no duplicate keys."""
+"""Reading YAML that a stranger may have written: limits of size and depth; no tags, no aliases, no
+duplicate keys."""
 
 from __future__ import annotations
 
@@ -8,21 +9,21 @@ from typing import Any
 
 import yaml
 
-from workbench.study.errors import StudyError
+from workbench.study.errors import StudyError, short
 
 MAX_BYTES = 256 * 1024
+MAX_NODES = 30_000
+"""Keys, values and lists in one file."""
+MAX_DEPTH = 20
+MAX_DIGITS = 40
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, without aliases (they can grow without bound) and repeated keys."""
+# The parser in C reads the same language, some ten times faster; PyYAML may come without it.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not allowed: write the value out",
-                problem_mark=self.peek_event().start_mark,
-            )
-        return super().compose_node(parent, index)
+
+class _StrictLoader(_Base):  # type: ignore[misc]
+    """The safe loader without repeated keys and merge keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -31,12 +32,27 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(
                     problem="a key must be a single word", problem_mark=key.start_mark
                 )
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem="merge keys (<<) are not allowed: write the keys out",
+                    problem_mark=key.start_mark,
+                )
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f'the key "{key.value}" appears twice', problem_mark=key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _whole_number(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
+    if len(node.value) > MAX_DIGITS:
+        raise yaml.MarkedYAMLError(problem="is too long for a number", problem_mark=node.start_mark)
+    return loader.construct_yaml_int(node)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_text(path: Path) -> str:
@@ -60,6 +76,7 @@ def parse_yaml(text: str, *, name: str = "study") -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise StudyError([f"{name}: is too large for a study; allowed: up to 256 KiB"])
     try:
+        _check_events(text)
         data = yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -67,14 +84,35 @@ def parse_yaml(text: str, *, name: str = "study") -> dict[str, Any]:
         raise StudyError([f"{where}: {error.problem}"]) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise StudyError([f"{name}: is not valid YAML ({str(error)[:200]})"]) from error
-    except RecursionError:
-        raise StudyError([f"{name}: is nested too deeply"]) from None
     if not isinstance(data, dict):
         raise StudyError([f"{name}: is not a study; allowed: a YAML mapping (key: value)"])
-    odd = [repr(key) for key in data if not isinstance(key, str)]
+    odd = [short(key) for key in data if not isinstance(key, str)]
     if odd:
-        raise StudyError([f"{name}: {key} is not a word that can be a key" for key in odd])
+        raise StudyError([f"{name}: {key} is not a word that can be a key" for key in odd[:10]])
     return data
+
+
+def _check_events(text: str) -> None:
+    """Refuse what makes a small file large or slow, before anything is built from it."""
+    nodes = depth = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_Base):
+        problem = ""
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if isinstance(event, yaml.AliasEvent):
+                problem = "aliases (*name) are not allowed: write the value out"
+            elif event.tag is not None:
+                problem = "tags (!name) are not allowed: write the plain value"
+            elif nodes > MAX_NODES:
+                problem = f"has more than {MAX_NODES:,} values, too many for a study"
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            problem = problem or ("is nested too deeply" if depth > MAX_DEPTH else "")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def dump_yaml(data: dict[str, Any]) -> str:
