@@ -47,6 +47,9 @@ GOOD: dict[str, Any] = {
     "family": "paperdoll",
 }
 SCALARS = (
+    "[{pair: [canny, depth]}]", "[{pair: canny}]", "[{pair: [canny]}, {pair: []}]", "{pair: {}}",
+    "[{pair: [canny, depth], scales: {canny: [0, .nan]}}]", "[{pair: [canny, canny], scales: 3}]",
+    "[{pair: [{type: canny, settings: {low: .nan}}, depth]}, {pair: [1, 2]}]", "[{pair: [[]]}]",
     "null", "~", "true", "no", "0", "-1", "007", "0o17", "0x" + "f" * 9000, "9" * 4000,
     "9" * 5000, "1e400", "-1e-400", ".inf", "-.inf", ".nan", "1:2:3:59", "1" + ":59" * 3000,
     "2024-01-01", "2024-99-99", "2024-01-01 12:00:00", "=", "<<", "''", '"\\0"', '"\\u2028"',
@@ -71,6 +74,7 @@ def text_of(values: dict[str, Any]) -> str:
 def sound(rng: random.Random) -> str:
     values = {key: value for key, value in GOOD.items() if rng.random() < 0.8}
     return text_of({**{k: GOOD[k] for k in ("name", "sources", "controls", "prompt")}, **values,
+                    "controls": rng.choice((GOOD["controls"], [{"pair": ["canny", "depth"]}])),
                     "lengths": sorted(rng.sample(range(4), rng.randint(0, 4)))})  # fmt: skip
 
 

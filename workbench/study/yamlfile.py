@@ -102,7 +102,7 @@ def _check_events(text: str) -> None:
             nodes += 1
             if isinstance(event, yaml.AliasEvent):
                 problem = "aliases (*name) are not allowed: write the value out"
-            elif event.tag is not None:
+            elif getattr(event, "tag", None) is not None:
                 problem = "tags (!name) are not allowed: write the plain value"
             elif nodes > MAX_NODES:
                 problem = f"has more than {MAX_NODES:,} values, too many for a study"
