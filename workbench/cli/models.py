@@ -29,8 +29,8 @@ def train(
     stage: Annotated[
         str,
         typer.Option(
-            help="clip, clip-pictures, vae, vae-decoder, judge, auditor, unet, "
-            "controlnet:depth or controlnet:canny."
+            help="clip, clip-pictures, vae, vae-decoder, judge, auditor, unet, vae-decoder:ink, "
+            "unet:ink, or controlnet: and a control type (controlnet:depth)."
         ),
     ],
     work_dir: Annotated[

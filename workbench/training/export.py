@@ -20,7 +20,8 @@ def save_half(module: Any, folder: Path) -> None:
     """Save a diffusers or transformers model as float16 safetensors; the module is unchanged.
 
     The configuration says float32, in which a loader that asks for nothing shall compute:
-    transformers would otherwise load half precision beside diffusers' float32.
+    transformers would otherwise load half precision beside diffusers' float32. Nor does it say in
+    which folder the weights lay while they were trained.
     """
     module = copy.deepcopy(module).eval().half()
     for parameter in module.parameters():
@@ -28,9 +29,10 @@ def save_half(module: Any, folder: Path) -> None:
     module.save_pretrained(folder, safe_serialization=True)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
     if "dtype" in config:
         _compute_in_float32(config)
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _compute_in_float32(config: dict[str, Any]) -> None:
