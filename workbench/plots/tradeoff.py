@@ -117,7 +117,7 @@ def _draw_bands(axes: Axes, theme: Theme) -> None:
         "parse_math": False,
         "zorder": 1.3,
     }
-    corner = (min(x1, 1.0) if x0 < 1.0 else x1, max(y0, 0.0) if y1 > 0.0 else y0)
+    foot = max(y0, 0.0) if y1 > 0.0 else y0
     for value, name, outward in ((0.0, "chance", -1), (1.0, "ceiling", 1)):
         low = outward < 0
         if x0 <= value <= x1:
@@ -125,7 +125,7 @@ def _draw_bands(axes: Axes, theme: Theme) -> None:
             axes.axvspan(x0 if low else value, value if low else x1, color=theme.band, lw=0,
                          zorder=0.5)  # fmt: skip
             axes.annotate(
-                name, (value, corner[1]), (3 * outward, 5), textcoords="offset points",
+                name, (value, foot), (3 * outward, 5), textcoords="offset points",
                 rotation=90, ha="right" if low else "left", va="bottom", **note,
             )  # fmt: skip
         if y0 <= value <= y1:
@@ -133,8 +133,8 @@ def _draw_bands(axes: Axes, theme: Theme) -> None:
             axes.axhspan(y0 if low else value, value if low else y1, color=theme.band, lw=0,
                          zorder=0.5)  # fmt: skip
             axes.annotate(
-                name, (corner[0], value), (-5, 3 * outward), textcoords="offset points",
-                ha="right", va="top" if low else "bottom", **note,
+                name, (x0, value), (4, 3 * outward), textcoords="offset points",
+                ha="left", va="top" if low else "bottom", **note,
             )  # fmt: skip
     axes.set_xlim(x0, x1)
     axes.set_ylim(y0, y1)
