@@ -77,16 +77,3 @@ def test_an_empty_frame_gives_an_empty_table(simulate: Simulate) -> None:
     found = summarise(frame, "adherence", ["scale"])
     assert len(found) == 0
     assert "mean" in found
-
-
-def test_coverage_of_clustered_data() -> None:
-    """Sources differ, seeds of one source agree: the interval still covers the truth in 95 %."""
-    rng = np.random.default_rng(1)
-    hits, runs = 0, 2000
-    for _ in range(runs):
-        offsets = rng.normal(0, 0.2, 4)
-        values = 0.3 + offsets[:, None] + rng.normal(0, 0.05, (4, 6))
-        found = t_interval(values.mean(axis=1))
-        hits += found.low <= 0.3 <= found.high
-    # Two standard errors of a share at 2000 runs are 0.01.
-    assert 0.935 <= hits / runs <= 0.965

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,22 @@ def test_wilcoxon_needs_five_sources() -> None:
     assert wilcoxon_p(np.zeros(5)) == 1.0
 
 
+@pytest.mark.parametrize("n", [5, 6, 9, 12])
+def test_wilcoxon_agrees_with_scipy(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.3, 1, n)
+    assert wilcoxon_p(values) == pytest.approx(stats.wilcoxon(values).pvalue)
+
+
+def test_wilcoxon_is_exact_with_ties() -> None:
+    """Held against all sign patterns, one by one."""
+    values = np.array([0.5, -0.5, 1.0, 1.0, 1.0, -0.2, 0.5])
+    ranks = stats.rankdata(np.abs(values))
+    sums = [ranks[np.array(signs)].sum() for signs in product((True, False), repeat=7)]
+    real = min(ranks[values > 0].sum(), ranks[values < 0].sum())
+    assert wilcoxon_p(values) == pytest.approx(min(1, 2 * np.mean(np.array(sums) <= real)))
+    assert wilcoxon_p(np.array([*values, 0.0])) == wilcoxon_p(values)
+
+
 def test_change_and_slope_are_paired_by_source_and_seed(simulate: Simulate) -> None:
     """A source's own level drops out: with no other noise every source shows the same change."""
     frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5, noise=0, source_sd=10)
@@ -68,15 +85,6 @@ def test_one_source_allows_no_verdict(simulate: Simulate) -> None:
     row = trend(simulate(lambda s, n: 0.4 * s, lambda s, n: 0.5, sources=1), "canny_f1").iloc[0]
     assert row["direction"] == "cannot tell"
     assert "one source" in row["note"]
-
-
-def test_nothing_is_rarely_taken_for_something(simulate: Simulate) -> None:
-    """Sources with slopes of their own around 0: a verdict in at most 5 % of runs."""
-    runs, wrong = 300, 0
-    for i in range(runs):
-        frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, lengths=(3,), slope_sd=0.1, rng_seed=i)
-        wrong += trend(frame, "canny_f1").iloc[0]["direction"] != "no clear effect"
-    assert wrong / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_length_axis_is_paired_and_leaves_scale_0_out(simulate: Simulate) -> None:

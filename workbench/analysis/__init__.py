@@ -10,14 +10,20 @@ from workbench.analysis.frames import (
     pick,
     primary_metrics,
 )
+from workbench.analysis.interaction import interactions
 from workbench.analysis.intervals import Interval, summarise, t_interval
 from workbench.analysis.pairs import pair_findings, pair_points, pair_rows
+from workbench.analysis.power import minimum_detectable
+from workbench.analysis.ranking import holm, ranking
+from workbench.analysis.tag_findings import tipping_words
 from workbench.analysis.tags import per_tag, silhouette_contrast, tag_slopes
+from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
 from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
-from workbench.analysis.wording import Finding
+from workbench.analysis.wording import ALL_CONTROLS, Finding
 
 __all__ = [
+    "ALL_CONTROLS",
     "CAVEAT",
     "COLUMNS",
     "PROMPT_METRIC",
@@ -29,6 +35,9 @@ __all__ = [
     "distinct_controls",
     "findings",
     "harmonic_mean",
+    "holm",
+    "interactions",
+    "minimum_detectable",
     "pair_findings",
     "pair_points",
     "pair_rows",
@@ -36,12 +45,15 @@ __all__ = [
     "per_tag",
     "pick",
     "primary_metrics",
+    "ranking",
     "silhouette_contrast",
     "spearman",
     "summarise",
     "sweet_spot",
     "t_interval",
     "tag_slopes",
+    "tipping_scales",
+    "tipping_words",
     "tradeoff",
     "trend",
     "wilcoxon_p",

@@ -157,4 +157,4 @@ def pick_primary(
     """Rows that hold control adherence: every control type's primary metric."""
     rows = pick(frame, settings=settings)
     wanted = primary_metrics(rows, chosen)
-    return rows[rows["metric"] == rows["control"].map(wanted)]
+    return rows[(rows["metric"] == rows["control"].map(wanted)).to_numpy(dtype=bool)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.frames import distinct_controls
-from workbench.analysis.intervals import summarise, t_interval
+from workbench.analysis.intervals import summarise, t_halves
+from workbench.analysis.power import minimum_detectable
 from workbench.analysis.trends import chain_statistics, trend_of
 from workbench.prompts import parse_tags
 
@@ -98,29 +99,24 @@ def silhouette_contrast(
     Returns:
         One row per control type: control; outline, outline_low, outline_high (mean slope of the
         silhouette tags per unit of scale); others, others_low, others_high; difference (outline
-        minus others) with difference_low, difference_high; n_sources.
+        minus others) with difference_low, difference_high; mde (of the difference, see
+        `power`); n_sources.
     """
-    import pandas as pd
-
     names = ("outline", "others", "difference")
-    columns = ["control", *(f"{n}{end}" for n in names for end in ("", "_low", "_high"))]
+    ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    columns = ["control", *ends, "mde", "n_sources"]
     rows = tag_rows(frame, prefix=prefix, silhouette=silhouette)
-    found: list[dict[str, object]] = []
-    for control, group in rows.groupby("control", sort=True):
-        slopes: dict[bool, list[pd.Series]] = {True: [], False: []}
-        for (_, outline), chains in group.groupby(["tag", "silhouette"]):
-            slopes[bool(outline)].append(chain_statistics(chains, column, "scale")["slope"])
-        if not slopes[True] or not slopes[False]:
-            continue
-        means = {k: pd.concat(v, axis=1).mean(axis=1) for k, v in slopes.items()}
-        series = (means[True], means[False], (means[True] - means[False]).dropna())
-        row: dict[str, object] = {"control": control, "n_sources": len(series[2])}
-        for name, values in zip(names, series, strict=True):
-            interval = t_interval(values.to_numpy(dtype=float))
-            row |= {
-                name: interval.mean,
-                f"{name}_low": interval.low,
-                f"{name}_high": interval.high,
-            }
-        found.append(row)
-    return pd.DataFrame(found, columns=[*columns, "n_sources"])
+    chains = chain_statistics(rows, column, "scale", ("control", "tag", "silhouette"))
+    means = chains.groupby(["control", "source", "silhouette"])["slope"].mean().unstack()
+    means = means.reindex(columns=[True, False]).set_axis(["outline", "others"], axis=1)
+    means["difference"] = means["outline"] - means["others"]
+    grouped = means.groupby("control")
+    table = grouped.mean()
+    for name in names:
+        spread, n = grouped[name].std().to_numpy(dtype=float), grouped[name].count().to_numpy()
+        half = t_halves(spread, n)
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] - half, table[name] + half
+        if name == "difference":
+            table["mde"], table["n_sources"] = minimum_detectable(spread, n), n
+    table = table.dropna(subset=["outline", "others"]).reset_index()
+    return table[columns]

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
-from workbench.analysis.intervals import ONE_SOURCE, summarise
+from workbench.analysis.intervals import ONE_SOURCE, summarise, t_halves
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POINT = ["control", "length", "scale"]
-FEW_SOURCES = 5
 
 
 def pareto(points: np.ndarray) -> np.ndarray:
@@ -109,9 +108,11 @@ def sweet_spot(
 ) -> pd.DataFrame:
     """The scale with the largest harmonic mean of prompt and control adherence.
 
-    The interval is a percentile bootstrap over sources (whole sources are drawn, so prompt and
-    control stay paired). It lies on the scales that were tried. With fewer than five sources it
-    tends to be too narrow, which the note says.
+    The interval of the scale is a percentile bootstrap over sources (whole sources are drawn, so
+    prompt and control stay paired); it lies on the scales that were tried, and held the true one
+    in at least 94 % of simulated studies of three sources and more. That of the harmonic mean is
+    Student's t with the error from leaving out one source at a time, because the bootstrap's held
+    the truth in 73 % only with three sources, and in 83 % with five.
 
     Returns:
         One row per control type and length with both adherences known: control, length, scale,
@@ -151,7 +152,7 @@ def sweet_spot(
 def _bootstrap(
     a: np.ndarray, b: np.ndarray, scales: np.ndarray, draws: int, seed: int, level: float
 ) -> dict[str, object]:
-    """Best scale of two (sources, scales) tables, with percentile intervals."""
+    """Best scale of two (sources, scales) tables, with its intervals."""
     n = len(a)
     centre = harmonic_mean(a.mean(0), b.mean(0))
     k = int(np.argmax(centre))
@@ -176,13 +177,14 @@ def _bootstrap(
     choice = drawn.argmax(1)
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(scales[choice], ends, method="inverted_cdf")
-    h_low, h_high = np.quantile(drawn[:, k], ends)
-    note = f"only {n} sources: the interval is likely too narrow" if n < FEW_SOURCES else ""
+    without = harmonic_mean((a.sum(0) - a)[:, k] / (n - 1), (b.sum(0) - b)[:, k] / (n - 1))
+    # The standard error of a jackknife is (n - 1) / sqrt(n) standard deviations of its values.
+    half = (n - 1) * float(t_halves(without.std(ddof=1), np.array(n), level))
     return result | {
         "scale_low": float(low),
         "scale_high": float(high),
-        "harmonic_low": float(h_low),
-        "harmonic_high": float(h_high),
+        "harmonic_low": float(centre[k]) - half,
+        "harmonic_high": float(centre[k]) + half,
         "share": float((choice == k).mean()),
-        "note": note,
+        "note": "",
     }

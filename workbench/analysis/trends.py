@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.analysis.codes import group_codes, group_means, group_spreads
 from workbench.analysis.frames import LENGTH_SETTINGS, pick
-from workbench.analysis.intervals import NO_DATA, ONE_SOURCE, summarise, t_interval
+from workbench.analysis.intervals import NO_DATA, ONE_SOURCE, summarise, t_halves
+from workbench.analysis.power import minimum_detectable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,113 +57,152 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 def wilcoxon_p(values: np.ndarray) -> float:
     """Two-sided exact Wilcoxon signed-rank p against 0; NaN below five values.
 
-    With five values the smallest p possible is 0.0625, with six 0.031.
+    Zeros are left out and ties share their mean rank (F. Wilcoxon, "Individual comparisons by
+    ranking methods", Biometrics Bull. 1, 1945); p is exact with ties too, over all signs. With
+    five values the smallest p possible is 0.0625, with six 0.031.
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata
 
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if len(values) < MIN_WILCOXON:
         return math.nan
-    if not np.any(values):
-        return 1.0
-    return float(wilcoxon(values).pvalue)
+    values = values[values != 0]
+    # Mean ranks are whole or half: doubled, they are steps on a line of whole numbers.
+    doubled = np.rint(2 * rankdata(np.abs(values).round(12))).astype(int)
+    shares = np.ones(1)
+    for step in doubled:
+        shares = (np.pad(shares, (0, step)) + np.pad(shares, (step, 0))) / 2
+    smaller = min(int(doubled[values > 0].sum()), int(doubled[values < 0].sum()))
+    return float(min(1.0, 2 * shares[: smaller + 1].sum()))
 
 
-def chain_statistics(rows: pd.DataFrame, column: str, axis: str) -> pd.DataFrame:
-    """One row per source: rho, slope (per unit of the axis), first, last, change, n_chains."""
-    other = "prompt" if axis == "scale" else "scale"
+def chain_statistics(
+    rows: pd.DataFrame, column: str, axis: str, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """What a chain does along the axis, averaged over the chains of a source.
+
+    Args:
+        rows: rows of the long frame.
+        column: "adherence" or "value"; rows without it are left out.
+        axis: "scale" or "length".
+        by: columns that part the rows into groups.
+
+    Returns:
+        One row per group and source, with the `by` columns, source, rho, slope (per unit of the
+        axis), first, last, change, spread (standard deviation of the change over seeds) and
+        n_chains. Chains of one point are left out.
+    """
     import pandas as pd
 
-    keys = ["source", "seed", "base", other]
+    other = "prompt" if axis == "scale" else "scale"
+    keys = [*by, "source", "seed", "base", other]
+    data = rows.dropna(subset=[column])
     # Cells at one point of a chain (a prompt left out in several ways) count as their mean.
-    points = rows.dropna(subset=[column]).groupby([*keys, axis])[column].mean().reset_index()
-    found: list[dict[str, object]] = []
-    for key, chain in points.groupby(keys):
-        x = chain[axis].to_numpy(dtype=float)
-        y = chain[column].to_numpy(dtype=float)
-        if len(x) < 2:
-            continue
-        centred = x - x.mean()
-        found.append(
-            {
-                "source": key[0],
-                "rho": spearman(x, y),
-                "slope": float(centred @ y) / float(centred @ centred),
-                "first": float(y[0]),
-                "last": float(y[-1]),
-                "change": float(y[-1] - y[0]),
-                "n_chains": 1,
-            }
-        )
-    if not found:
-        return pd.DataFrame(columns=["rho", "slope", "first", "last", "change", "n_chains"])
-    sums = pd.DataFrame(found).groupby("source")
-    result = sums[["rho", "slope", "first", "last", "change"]].mean()
-    result["n_chains"] = sums["n_chains"].sum()
-    return result
+    point, points = group_codes(data, [*keys, axis])
+    y = group_means(data[column].to_numpy(dtype=float), point, len(points))
+    chain, _ = group_codes(points, keys)
+    long = np.bincount(chain)[chain] >= 2
+    points, y = points[long], y[long]
+    chain, chains = group_codes(points, keys)
+    count = np.bincount(chain)
+    x = points[axis].to_numpy(dtype=float)
+    last = np.cumsum(count) - 1
+    first = last - count + 1  # points of a chain stand together, along the axis
+    ranks = pd.DataFrame({"x": x, "y": y.round(12)}).groupby(chain).rank().to_numpy(dtype=float)
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(chain, weights=values, minlength=len(count))
+
+    dx = x - group_means(x, chain, len(count))[chain]
+    a, b = (r - ((count + 1) / 2)[chain] for r in (ranks[:, 0], ranks[:, 1]))
+    norm = np.sqrt(sums(a * a) * sums(b * b))
+    statistics = {
+        "rho": np.divide(sums(a * b), norm, out=np.zeros(len(count)), where=norm > 0),
+        "slope": sums(dx * y) / sums(dx * dx),
+        "first": y[first],
+        "last": y[last],
+        "change": y[last] - y[first],
+    }
+    source, sources = group_codes(chains, [*by, "source"])
+    means = {k: group_means(v, source, len(sources)) for k, v in statistics.items()}
+    seed, seeds = group_codes(chains, [*by, "source", "seed"])
+    changes = group_means(statistics["change"], seed, len(seeds))
+    means["spread"] = group_spreads(changes, group_codes(seeds, [*by, "source"])[0], len(sources))
+    return sources.assign(**means, n_chains=np.bincount(source, minlength=len(sources)))
 
 
-def describe(per_source: pd.DataFrame) -> dict[str, object]:
-    """Interval, test and verdict for the per-source statistics of `chain_statistics`.
+def describe(per_source: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Interval, test and verdict for every group of the table of `chain_statistics`.
 
     The verdict is "rises" or "falls" only when the intervals of rho and of the change from first
     to last both exclude 0 on the same side.
     """
-    n = len(per_source)
-    result: dict[str, object] = {}
-    for name in ("rho", "slope", "change"):
-        interval = t_interval(per_source[name].to_numpy(dtype=float))
-        result |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    rho = t_interval(per_source["rho"].to_numpy(dtype=float))
-    change = t_interval(per_source["change"].to_numpy(dtype=float))
-    if not rho.known:
-        direction = UNKNOWN
-    elif rho.sign == change.sign and rho.sign != 0:
-        direction = RISES if rho.sign > 0 else FALLS
-    else:
-        direction = UNCLEAR
+    group, table = group_codes(per_source, by)
+    count = len(table)
+    n = np.bincount(group, minlength=count)
+    found: dict[str, np.ndarray] = {}
+    for name in ("rho", "slope", "change", "first", "last"):
+        values = per_source[name].to_numpy(dtype=float)
+        found[name] = group_means(values, group, count)
+        spread = group_spreads(values, group, count)
+        half = t_halves(spread, n)
+        if name in ("rho", "slope", "change"):
+            found |= {f"{name}_low": found[name] - half, f"{name}_high": found[name] + half}
+        if name == "change":
+            found["mde"] = minimum_detectable(spread, n)
+    within = per_source["spread"].to_numpy(dtype=float)
+    known = np.isfinite(within)
+    found["spread"] = group_means(within[known], group[known], count)
+    rho = per_source["rho"].to_numpy(dtype=float)[np.argsort(group, kind="stable")]
+    parts = np.split(rho, np.cumsum(n)[:-1]) if count else []
+    return table.assign(**found, p=[wilcoxon_p(part) for part in parts], n_sources=n)
+
+
+def _verdict(table: pd.DataFrame) -> np.ndarray:
+    """A direction where the intervals of rho and change lie on the same side of 0."""
+    up = (table["rho_low"] > 0) & (table["change_low"] > 0)
+    down = (table["rho_high"] < 0) & (table["change_high"] < 0)
+    return np.select(
+        [table["rho_low"].isna().to_numpy(), up.to_numpy(), down.to_numpy()],
+        [UNKNOWN, RISES, FALLS],
+        UNCLEAR,
+    )
+
+
+def _note(n: int) -> str:
+    """Why an interval or a test is missing or weak with so many sources."""
     if n == 0:
-        note = NO_DATA
-    elif n == 1:
-        note = ONE_SOURCE
-    elif n < MIN_WILCOXON:
-        note = f"a Wilcoxon test needs {MIN_WILCOXON} sources, there are {n}"
-    elif n == MIN_WILCOXON:
-        note = f"with {n} sources the smallest p that a Wilcoxon test can give is 0.0625"
-    else:
-        note = ""
-    return result | {
-        "first": float(per_source["first"].mean()) if n else math.nan,
-        "last": float(per_source["last"].mean()) if n else math.nan,
-        "p": wilcoxon_p(per_source["rho"].to_numpy(dtype=float)),
-        "n_sources": n,
-        "direction": direction,
-        "note": note,
-    }
+        return NO_DATA
+    if n == 1:
+        return ONE_SOURCE
+    if n < MIN_WILCOXON:
+        return f"a Wilcoxon test needs {MIN_WILCOXON} sources, there are {n}"
+    if n == MIN_WILCOXON:
+        return f"with {n} sources the smallest p that a Wilcoxon test can give is 0.0625"
+    return ""
 
 
 def trend_of(
     rows: pd.DataFrame, *, column: str, axis: str = "scale", by: Sequence[str] = ("control",)
 ) -> pd.DataFrame:
     """`trend` for rows already picked; `by` may hold any column, "metric" included."""
-    import pandas as pd
-
+    by = list(by)
     columns = [
         *by,
         *("rho", "rho_low", "rho_high", "p", "slope", "slope_low", "slope_high"),
-        *("first", "last", "change", "change_low", "change_high"),
+        *("first", "last", "change", "change_low", "change_high", "spread", "mde"),
         *("x_first", "x_last", "direction", "n_sources", "note"),
     ]
     if axis == "length":
         rows = rows[rows["scale"] > 0]
     rows = rows.dropna(subset=[column])
-    found: list[dict[str, object]] = []
-    for key, group in rows.groupby(list(by), sort=True):
-        ends = {"x_first": float(group[axis].min()), "x_last": float(group[axis].max())}
-        statistics = describe(chain_statistics(group, column, axis))
-        found.append(dict(zip(by, key, strict=True)) | ends | statistics)
-    return pd.DataFrame(found, columns=columns)
+    ends = rows.groupby(by)[axis].agg(x_first="min", x_last="max").astype(float).reset_index()
+    found = ends.merge(describe(chain_statistics(rows, column, axis, by), by), on=by, how="left")
+    found["n_sources"] = found["n_sources"].fillna(0).astype(int)
+    found["direction"] = _verdict(found)
+    found["note"] = [_note(int(n)) for n in found["n_sources"]]
+    return found[columns]
 
 
 def trend(
@@ -185,7 +226,9 @@ def trend(
         One row per group: the `by` columns; rho with rho_low, rho_high (mean Spearman over
         sources, t interval); p (Wilcoxon over sources; NaN below five sources); slope with its
         interval (per unit of the axis); first and last (means at x_first and x_last); change with
-        its interval; direction ("rises", "falls", "no clear effect", "cannot tell"); n_sources;
-        note (why a test or an interval is missing).
+        its interval; spread (standard deviation of the change over seeds); mde (the least change
+        that so many sources, spread as these are, show clearly four times in five); direction
+        ("rises", "falls", "no clear effect", "cannot tell"); n_sources; note (why a test or an
+        interval is missing).
     """
     return trend_of(pick(frame, metric, settings=settings), column=column, axis=axis, by=by)

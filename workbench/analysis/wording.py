@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MINUS = "\N{MINUS SIGN}"
+ALL_CONTROLS = "all control types"
 
 
 @dataclass(frozen=True)
@@ -17,14 +21,16 @@ class Finding:
     """One statement and the figures behind it.
 
     Attributes:
-        kind: "control", "prompt", "tags", "length", "closeness", "diversity", "sweet spot" or
-            "pair".
+        kind: "control", "prompt", "tags", "length", "interaction", "closeness", "diversity",
+            "sweet spot", "ranking" or "pair".
         text: the sentence, plain text.
-        control: control type or pair (its label) it speaks of.
-        metric: metric name; for kind "tags" the tag's metric or "silhouette".
-        direction: "rises", "falls", "no clear effect", "cannot tell"; "" for a sweet spot.
+        control: control type or pair (its label) it speaks of, `ALL_CONTROLS` for a ranking.
+        metric: metric name; for kind "tags" the tag's metric, "silhouette" or "tipping".
+        direction: "rises", "falls", "no clear effect", "cannot tell"; "tips" for tipping scales,
+            "comes first" for a ranking with a clear first, "" for a sweet spot.
         estimate, low, high: the figure and its 95 % interval (NaN when there is none).
         n_sources: how many sources carry the interval.
+        mde: the minimum detectable effect, in the unit of the estimate (NaN when there is none).
     """
 
     kind: str
@@ -36,6 +42,13 @@ class Finding:
     low: float
     high: float
     n_sources: int
+    mde: float = math.nan
+
+
+def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows of a table as dictionaries."""
+    for row in table.to_dict("records"):
+        yield {str(key): value for key, value in row.items()}
 
 
 def signed(value: float) -> str:
@@ -55,19 +68,29 @@ def count_sources(n: int) -> str:
     return "1 source" if n == 1 else f"{n} sources"
 
 
+def least(mde: float) -> str:
+    """What the study could not have found, as the end of the figures in brackets; "" if unknown."""
+    return f"; least detectable {plain(mde)}" if math.isfinite(mde) else ""
+
+
+def interval(estimate: float, low: float, high: float, name: str = "difference") -> str:
+    """A figure with its interval in words."""
+    return f"{name} {signed(estimate)}, 95 % interval {signed(low)} to {signed(high)}"
+
+
 def title(control: str) -> str:
     """A control type at the start of a sentence."""
     return control[:1].upper() + control[1:]
 
 
 def evidence(row: Mapping[str, Any]) -> str:
-    """The figures behind a trend: change with its interval, rho, p where there is one."""
+    """The figures behind a trend: change, interval, rho, p where there is one, least detectable."""
     rho = f"mean Spearman rho {signed(row['rho'])}"
     if math.isfinite(row["p"]):
         rho += f", Wilcoxon p = {row['p']:.3f}"
     return (
-        f"difference {signed(row['change'])}, 95 % interval {signed(row['change_low'])} to "
-        f"{signed(row['change_high'])}; {rho}; {count_sources(row['n_sources'])}"
+        f"{interval(row['change'], row['change_low'], row['change_high'])}; {rho}; "
+        f"{count_sources(row['n_sources'])}{least(row['mde'])}"
     )
 
 
@@ -79,9 +102,10 @@ def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
         return f"{what} {row['direction']} with the {axis}, {span} ({evidence(row)})."
     if row["direction"] == UNCLEAR:
         return f"no clear effect of the {axis} on {what} ({evidence(row)})."
-    return (
-        f"{what} goes {span}; with one source no interval can be given, so this is not a finding."
-    )
+    seeds = ""
+    if math.isfinite(row["spread"]):
+        seeds = f" (the difference varies by {plain(row['spread'])} over seeds)"
+    return f"{what} goes {span}{seeds}; one source cannot be generalised, so this is not a finding."
 
 
 def trend_finding(
@@ -98,4 +122,5 @@ def trend_finding(
         low=float(row["change_low"]),
         high=float(row["change_high"]),
         n_sources=int(row["n_sources"]),
+        mde=float(row["mde"]),
     )

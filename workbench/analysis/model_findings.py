@@ -1,0 +1,129 @@
+"""Sentences about prompt length × scale, and about the ranking of control types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from workbench.analysis.interaction import MODEL, interactions
+from workbench.analysis.ranking import ranking
+from workbench.analysis.trends import RISES, UNCLEAR, UNKNOWN
+from workbench.analysis.wording import (
+    ALL_CONTROLS,
+    Finding,
+    count_sources,
+    interval,
+    least,
+    plain,
+    records,
+    title,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST = "comes first"
+
+
+def interaction_findings(
+    frame: pd.DataFrame, prompt_metric: str, control_metrics: Mapping[str, str] | None
+) -> list[Finding]:
+    """Whether prompt length changes what the scale does, for control and for prompt adherence."""
+    table = interactions(frame, prompt_metric=prompt_metric, control_metrics=control_metrics)
+    return [_interaction(row) for row in records(table) if row["n_sources"]]
+
+
+def _interaction(row: dict[str, Any]) -> Finding:
+    what = f"{row['what']} adherence"
+    low, high, n = float(row["low"]), float(row["high"]), int(row["n_sources"])
+    slope = "change of its slope per tag and unit of scale"
+    how = MODEL if row["method"] == MODEL else f"{row['method']}, as {row['reason']}"
+    if row["direction"] == UNKNOWN:
+        text = (
+            f"with each further tag the slope of {what} over the scale changes by "
+            f"{plain(row['interaction'])}; one source cannot be generalised, so this is not a "
+            "finding."
+        )
+    else:
+        figures = (
+            f"{interval(row['interaction'], low, high, slope)}, p = {row['p']:.3f}; {how}; "
+            f"{count_sources(n)}{least(row['mde'])}"
+        )
+        if row["direction"] == UNCLEAR:
+            text = f"no clear sign that prompt length changes what the scale does to {what} "
+        else:
+            verb = "steeper upwards" if row["direction"] == RISES else "steeper downwards"
+            text = f"the longer the prompt, the {verb} runs {what} over the scale "
+        text += f"({figures})."
+    return Finding(
+        kind="interaction",
+        text=f"{title(row['control'])}: {text}",
+        control=row["control"],
+        metric=f"length × scale: {row['what']}",
+        direction=row["direction"],
+        estimate=float(row["interaction"]),
+        low=low,
+        high=high,
+        n_sources=n,
+        mde=float(row["mde"]),
+    )
+
+
+def ranking_findings(
+    frame: pd.DataFrame, control_metrics: Mapping[str, str] | None
+) -> list[Finding]:
+    """Which control type comes first at each scale, where there are several."""
+    ranks, pairs = ranking(frame, control_metrics=control_metrics)
+    several = ranks["base"].nunique() > 1
+    found = []
+    for place, group in ranks.groupby(["base", "scale"], sort=True):
+        if len(group) < 2:
+            continue
+        mine = pairs[(pairs["base"] == place[0]) & (pairs["scale"] == place[1])]
+        where = f"at scale {place[1]:g}" + (f" on base model {place[0]}" if several else "")
+        found.append(_rank(where, list(records(group)), list(records(mine))))
+    return found
+
+
+def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Finding:
+    first, second = ranks[:2]
+    pair = next(p for p in pairs if {p["first"], p["second"]} == {r["control"] for r in ranks[:2]})
+    sign = 1.0 if pair["first"] == first["control"] else -1.0
+    ends = sorted((sign * pair["low"], sign * pair["high"]))
+    estimate, n = sign * float(pair["difference"]), int(pair["n_sources"])
+    names = (
+        f"{first['control']} {plain(first['mean'])}, {second['control']} {plain(second['mean'])}"
+    )
+    if n < 2:
+        text = f"{where} the highest means are {names}; "
+        text += "one source cannot be generalised, so this is not a finding."
+        direction = UNKNOWN
+    else:
+        figures = (
+            f"{interval(estimate, ends[0], ends[1])}, p = {pair['p_holm']:.3f} after Holm for "
+            f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}; "
+            f"{count_sources(n)}{least(pair['mde'])}"
+        )
+        clear = pair["better"] == first["control"]
+        text = (
+            f"{where} {first['control']} is obeyed most, before {second['control']} ({figures})"
+            if clear
+            else f"{where} there is no clear first between the two highest, {names} ({figures})"
+        )
+        if len(pairs) > 1:
+            text += f"; {sum(p['better'] != '' for p in pairs)} of {len(pairs)} pairs are clear"
+        text += "."
+        direction = FIRST if clear else UNCLEAR
+    return Finding(
+        kind="ranking",
+        text=f"{title(ALL_CONTROLS)}: {text}",
+        control=ALL_CONTROLS,
+        metric="adherence",
+        direction=direction,
+        estimate=estimate,
+        low=ends[0] if n > 1 else math.nan,
+        high=ends[1] if n > 1 else math.nan,
+        n_sources=n,
+        mde=float(pair["mde"]),
+    )
