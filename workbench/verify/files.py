@@ -172,19 +172,23 @@ def check_table(run: RunFolder, found: Found, cells: Collection[str]) -> Group:
     records = list(found.whole.values())
     best: list[Item] | None = None
     for kept in (frozenset(cells), None):
-        items = _compare_tables(stored, build_table(records, kept))
+        items = _compare_tables(stored, build_table(records, kept), found.damaged)
         wrong = sum(item.outcome != IDENTICAL for item in items)
         if best is None or wrong < sum(item.outcome != IDENTICAL for item in best):
             best = items
     return Group(name, what, tuple(best or ()))
 
 
-def _compare_tables(stored: pd.DataFrame, rebuilt: pd.DataFrame) -> list[Item]:
+def _compare_tables(
+    stored: pd.DataFrame, rebuilt: pd.DataFrame, damaged: Collection[str]
+) -> list[Item]:
     old, new = _by_reading(stored), _by_reading(rebuilt)
     items = []
     for key in dict.fromkeys([*new, *old]):
         name = f"{key[1]} of cell {key[0]}"
-        if key not in new:
+        if key not in new and old[key]["trial"] in damaged:
+            items.append(Item(name, UNCHECKED, detail="its picture or record is damaged"))
+        elif key not in new:
             items.append(Item(name, DIFFERENT, detail="the table has it, no whole record has"))
         elif key not in old:
             items.append(Item(name, DIFFERENT, detail="a record has it, the table has not"))

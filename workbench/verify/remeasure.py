@@ -66,11 +66,11 @@ def check_readings(
         if record.failed:
             rows = measurer.failed(record.trial.id, record.failed).rows
             fresh[record.trial.id] = _by_reading(rows)
-    for batch in _batches([record for record in mine if not record.failed]):
+    for batch, size in _batches([record for record in mine if not record.failed]):
         if cancel.cancelled:
             return Group("readings", "pictures measured again", ())
         samples = [(r.trial.id, read_image(run.sample_path(r.trial.id))) for r in batch]
-        for measured in measurer.measure(samples):
+        for measured in measurer.measure(samples + samples[-1:] * (size - len(samples))):
             fresh[measured.trial_id] = _by_reading(measured.rows)
             embedding = embedding_of(measured.extra)
             if embedding is not None:
@@ -96,15 +96,18 @@ def check_readings(
     return Group("readings", "pictures measured again", tuple(items), unit=UNIT)
 
 
-def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records as they were probably measured: by kind, in batches of the size they were made in."""
+def _batches(records: Sequence[Record]) -> Iterator[tuple[list[Record], int]]:
+    """Records as they were probably measured: by kind, with the size of their batch when made.
+
+    Where some are missing a batch is smaller; it is then filled with copies, for rounding's sake.
+    """
     kinds: dict[tuple[BatchKey, int], list[Record]] = {}
     for record in records:
         size = max(1, int(record.made_by.get("batch_size") or 1))
         kinds.setdefault((BatchKey.of(record.trial), size), []).append(record)
     for (_, size), members in kinds.items():
         for start in range(0, len(members), size):
-            yield members[start : start + size]
+            yield members[start : start + size], size
 
 
 def _refresh(measurer: Measurer, rows: Rows) -> None:

@@ -65,10 +65,12 @@ def state_sentence(run: RunFolder) -> str:
             return f"Verified on {day}, but the run has changed since: {how} again."
         if state["result"] == "different":
             odd = sum(int(group["different"]) for group in groups.values())
-            return f"Verification on {day} found {odd} differences: {found}."
+            noun = "difference" if odd == 1 else "differences"
+            return f"Verification on {day} found {odd} {noun}: {found}."
         if state["result"] == "not checked":
             missing = sum(int(group["not_checked"]) for group in groups.values())
-            return f"Verified in part on {day}, {missing} items could not be checked: {found}."
+            noun = "item" if missing == 1 else "items"
+            return f"Verified in part on {day}, {missing} {noun} could not be checked: {found}."
         return f"Verified on {day}: {found}."
     except (KeyError, TypeError, ValueError):
         return f"Not verified: {how}."
@@ -81,7 +83,7 @@ def group_figures(group: Group) -> str:
 
 def _figures(groups: dict[str, dict[str, Any]]) -> str:
     names = (
-        ("pictures", "pictures as recorded"),
+        ("pictures", "pictures and records checked"),
         ("readings", "pictures re-measured"),
         ("trials", "trials regenerated"),
     )
@@ -90,8 +92,14 @@ def _figures(groups: dict[str, dict[str, Any]]) -> str:
         group = groups.get(name)
         if group is None or not group["total"]:
             parts.append(f"no {what}")
+            continue
+        figures = _parts(group)
+        count, _, word = figures.rpartition(" of ")
+        if count:
+            total, _, outcome = word.partition(" ")
+            parts.append(f"{count} of {total} {what} {outcome}")
         else:
-            parts.append(f"{what}: {_parts(group)}")
+            parts.append(f"{group['total']:,} {what}: {figures}")
     return "; ".join(parts)
 
 
