@@ -64,8 +64,8 @@ def check_readings(
     embeddings: dict[str, np.ndarray] = {}
     for record in mine:
         if record.failed:
-            rows = measurer.failed(record.trial.id, record.failed).rows
-            fresh[record.trial.id] = _by_reading(rows)
+            nothing = measurer.failed(record.trial.id, record.failed)
+            fresh[record.trial.id] = _by_reading(nothing.rows)
     for batch, size in _batches([record for record in mine if not record.failed]):
         if cancel.cancelled:
             return Group("readings", "pictures measured again", ())
