@@ -58,24 +58,33 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[
     return found
 
 
-def explanation(found: Mapping[str, tuple[str, str]], weights: tuple[str, ...] = ()) -> str:
-    """Why figures may differ, in a clause; "" if nothing is known that could explain it.
+def explanation(
+    found: Mapping[str, tuple[str, str]], weights: tuple[str, ...] = (), otherwise: str = ""
+) -> str:
+    """Why figures may differ, in a clause.
 
     Args:
         found: from `changes`.
         weights: names of the weight files that are not those of the run.
+        otherwise: what it must be where nothing that decides pixels has changed. Things that
+            hardly do (Python, the commit of this program) are then named beside it.
     """
     parts = []
     if weights:
         shown = ", ".join(weights[:2]) + (" …" if len(weights) > 2 else "")
         parts.append(f"the weights have changed ({shown})")
-    weak = {"platform", "cpu_count", "python"}
-    strong = [name for name in found if name in _PIXELS or name in _SWITCHES]
-    for name in strong or [name for name in found if name in weak or name == "source code"]:
-        parts.append(f"{name} was {found[name][0]} and is {found[name][1]}")
-    return "; ".join(parts[:4])
+    parts += [_was(found, name) for name in found if name in _PIXELS or name in _SWITCHES]
+    if parts:
+        return "; ".join(parts[:4])
+    weak = [_was(found, name) for name in _WEAK if name in found]
+    return "; or ".join([otherwise, *weak] if otherwise else weak)
 
 
+def _was(found: Mapping[str, tuple[str, str]], name: str) -> str:
+    return f"{name} was {found[name][0]} and is {found[name][1]}"
+
+
+_WEAK = ("platform", "cpu_count", "python", "source code")
 _SWITCHES = {
     "device",
     "dtype",

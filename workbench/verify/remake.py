@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from workbench.families.loading import ModelShelf
 
 UNIT = "of 255"
+REPLACED = "picture and record were replaced, or this machine does not repeat itself"
 
 
 def choose(records: Sequence[Record], count: int, seed: int) -> list[Record]:
@@ -33,7 +34,7 @@ def check_trials(
     chosen: Sequence[Record],
     maps: Mapping[tuple[str, str, str], ControlMap],
     shelf: ModelShelf,
-    explain: Callable[[Record], str],
+    explain: Callable[[Record, str], str],
     cancel: CancelToken,
     on_step: Callable[[Step], None],
 ) -> Group:
@@ -44,7 +45,8 @@ def check_trials(
 
     Args:
         maps: control maps of the sources, as `Measurer.source_maps`.
-        explain: what may be why a record's picture differs, as a clause, or "".
+        explain: what may be why a record's picture differs, as a clause; its second argument is
+            what it must be if nothing is known to have changed.
     """
     sizes: dict[int, list[Record]] = {}
     for record in chosen:
@@ -65,7 +67,8 @@ def check_trials(
             record = of[result.trial.id]
             stored = read_image(run.sample_path(record.trial.id))
             made = {"batch_size": result.made_by["batch_size"]}
-            items.append(_compare(record, stored, result.image, made, explain(record)))
+            why = explain(record, REPLACED)
+            items.append(_compare(record, stored, result.image, made, why))
     return Group("trials", "trials made again", tuple(items), unit=UNIT)
 
 
@@ -78,7 +81,7 @@ def _compare(
 ) -> Item:
     name = f"trial {record.trial.id}"
     if image is None:
-        return Item(name, DIFFERENT, detail=f"it fails when made again; {_cause(why)}")
+        return Item(name, DIFFERENT, detail=f"it fails when made again; {why}")
     if image.shape != stored.shape:
         return Item(name, DIFFERENT, detail="made again it has another size")
     distance = np.abs(image.astype(int) - stored.astype(int))
@@ -88,13 +91,6 @@ def _compare(
     share = float((distance.max(axis=-1) > 0).mean())
     size = record.made_by.get("batch_size")
     if made["batch_size"] != size:
-        why = f"made in a batch of {made['batch_size']}, not {size}" + (f"; {why}" if why else "")
-    text = f"largest difference {worst}/255, in {share:.1%} of the pixels; {_cause(why)}"
+        why = f"made in a batch of {made['batch_size']}, not {size}; {why}"
+    text = f"largest difference {worst}/255, in {share:.1%} of the pixels; {why}"
     return Item(name, WITHIN if worst <= PIXEL_TOLERANCE else DIFFERENT, float(worst), text)
-
-
-def _cause(why: str) -> str:
-    return why or (
-        "nothing that is known has changed, so the picture and its record were replaced, or this "
-        "machine does not repeat itself"
-    )

@@ -37,14 +37,14 @@ from workbench.verify.result import (
 Rows = dict[tuple[str, str], Mapping[str, Any]]
 FIGURES = ("value", "chance", "ceiling", "adherence")
 UNIT = "of the metric's range"
-EDITED = "nothing that is known has changed, so the record was edited"
+EDITED = "the record was edited"
 
 
 def check_readings(
     run: RunFolder,
     found: Found,
     measurer: Measurer,
-    explain: Callable[[Record], str],
+    explain: Callable[[Record, str], str],
     cancel: CancelToken,
     on_done: Callable[[int], None],
 ) -> Group:
@@ -55,7 +55,8 @@ def check_readings(
 
     Args:
         measurer: of the run's plan, without a cache.
-        explain: what may be why a record's readings differ, as a clause, or "".
+        explain: what may be why a record's readings differ, as a clause; its second argument is
+            what it must be if nothing is known to have changed.
         on_done: told the number of pictures after each batch.
     """
     plan = measurer.plan
@@ -86,7 +87,7 @@ def check_readings(
     for record in mine:
         item = _compare(record, fresh[record.trial.id], measurer, complete)
         if item.outcome == DIFFERENT:
-            detail = f"{item.detail}; {explain(record) or EDITED}"
+            detail = f"{item.detail}; {explain(record, EDITED)}"
             item = replace(item, detail=detail)
         items.append(item)
     for trial_id in found.damaged:

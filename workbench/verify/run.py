@@ -157,8 +157,8 @@ class _Job:
         shelf = self.shelf or load_shelf(self.study)
         measurer = Measurer(plan, shelf)
 
-        def explain(record: Record) -> str:
-            return explanation(self._conditions_of(record), other_weights)
+        def explain(record: Record, otherwise: str) -> str:
+            return explanation(self._conditions_of(record), other_weights, otherwise)
 
         self.meter.phase("measuring again")
         readings = check_readings(
@@ -170,7 +170,8 @@ class _Job:
             self.run, chosen, measurer.source_maps, shelf, explain, self.cancel, self.meter.step
         )
         if not chosen:
-            made = Group("trials", "trials made again", (), note="none was asked for or is there")
+            nothing = "the study has no picture here" if count else "none was asked for"
+            made = Group("trials", "trials made again", (), note=nothing)
         return [readings, made]
 
     def _conditions_of(self, record: Record) -> dict[str, tuple[str, str]]:
@@ -235,7 +236,7 @@ class _Meter:
             pace = elapsed / self._done
             return pace * (self._pictures - self._done) + self._to_make
         if self._phase == "making again":
-            return max(0.0, self._to_make - elapsed)
+            return self._to_make * (self._total - self._done) / max(1, self._total - self._pictures)
         return 0.0 if self._phase == "done" else None
 
     def _report(self, *, force: bool = False) -> None:

@@ -15,6 +15,7 @@ from workbench.verify.result import (
 from workbench.verify.state import group_figures
 
 SHOWN = 8
+NAMES = 3
 _VERDICTS: dict[Outcome, str] = {
     IDENTICAL: "verified: everything is identical",
     WITHIN: "verified: everything is identical or within tolerance",
@@ -63,7 +64,17 @@ def _details(result: Verification, outcome: Outcome, title: str) -> list[str]:
         if not items:
             continue
         lines.append(f"  {group.what}")
-        lines += [f"    {item.name}: {item.detail}" for item in items[:SHOWN]]
-        if len(items) > SHOWN:
-            lines.append(f"    … and {len(items) - SHOWN:,} more; --json lists them all")
+        alike: dict[str, list[str]] = {}
+        for item in items:
+            alike.setdefault(item.detail, []).append(item.name)
+        told = list(alike.items())[:SHOWN]
+        lines += [f"    {_names(names)}: {detail}" for detail, names in told]
+        left = len(items) - sum(len(names) for _, names in told)
+        if left:
+            lines.append(f"    … and {left:,} more; --json lists them all")
     return lines
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:NAMES])
+    return shown if len(names) <= NAMES else f"{shown} and {len(names) - NAMES:,} more"
