@@ -118,6 +118,9 @@ def test_the_text_lists_few_items_and_counts_the_rest(run: RunFolder) -> None:
     text = as_text(result(run, many))
     assert "NOT verified" in text.splitlines()[0]
     assert "trial 7: why 7" in text and "trial 8:" not in text and "and 22 more" in text
+    alike = tuple(Item(f"trial {i}", "different", detail="damaged") for i in range(30))
+    text = as_text(result(run, Group("pictures", "pictures and records", alike)))
+    assert "trial 0, trial 1, trial 2 and 27 more: damaged" in text
     write_state(run, result(run, many))
     assert len(read_state(run)["groups"][0]["items"]) == 20  # type: ignore[index]
 
@@ -132,8 +135,9 @@ def test_only_what_bears_on_pixels_is_given_as_the_cause() -> None:
     found = changes(THEN, now)
     assert set(found) == {"device", "torch", "pandas", "source code"}
     assert explanation(found) == "device was cuda and is cpu; torch was 2.6 and is 2.13"
-    assert "source code was aaaaaaaaaa and is bbbbbbbbbb with changes" in explanation(
-        {"source code": found["source code"], "pandas": found["pandas"]}
+    weak = {name: found[name] for name in ("source code", "pandas")}
+    assert explanation(weak, otherwise="it was edited") == (
+        "it was edited; or source code was aaaaaaaaaa and is bbbbbbbbbb with changes"
     )
     assert explanation({}, ("unet",)) == "the weights have changed (unet)"
     assert changes(THEN, THEN) == {} and explanation({}) == ""

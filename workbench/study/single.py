@@ -33,16 +33,17 @@ def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> st
     if cut and cell.variant.label != shortened_variant(full, len(used)).label:
         cut = False
     prompt = full if cut or not used else used
-    steered = trial.control is not None
+    controls, scales = _controls(trial, cell)
+    steered = bool(trial.controls)
     values: dict[str, Any] = {
         "name": f"trial-{trial.id}",
         "family": trial.family,
         "base": [trial.base],
         "sources": [label],
-        "controls": [{"type": cell.control, "settings": json.loads(cell.control_settings)}],
+        "controls": controls,
         "prompt": list(prompt),
         "lengths": [len(used)],
-        "scales": [trial.scale],
+        "scales": scales,
         "seeds": [trial.seed],
         "steps": trial.steps,
         "guidance_scale": trial.guidance_scale,
@@ -56,6 +57,22 @@ def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> st
         "source_sha256": {label: cell.source_sha256},
     }
     return dump_yaml({k: v for k, v in values.items() if k != "fill_batches" or v})
+
+
+def _controls(trial: Trial, cell: Cell) -> tuple[list[Any], list[float]]:
+    """The study's controls and scales: what steers the trial, else what would at scale 0.
+
+    The cell has the whole settings, the trial only those that shape the map.
+    """
+    settings = {cell.control: cell.control_settings}
+    if cell.partner is not None:
+        settings[cell.partner.control] = cell.partner.control_settings
+    names = [use.control for use in trial.controls] or [cell.control]
+    entries = [{"type": name, "settings": json.loads(settings[name])} for name in names]
+    if len(entries) == 1:
+        return entries, [trial.scale]
+    axes = {use.control: [use.scale] for use in trial.controls}
+    return [{"pair": entries, "scales": axes}], [trial.scale]
 
 
 def pin_sources(text: str, hashes: Mapping[str, str]) -> str:

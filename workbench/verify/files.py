@@ -197,10 +197,15 @@ def _compare_tables(
         else:
             odd = {k: v for k, v in old[key].items() if new[key][k] != v}
             parts = [
-                f"{k} is {v} in the table, {new[key][k]} in the record" for k, v in odd.items()
+                f"{column} is {_short(was)} in the table, {_short(new[key][column])} in the record"
+                for column, was in odd.items()
             ]
             items.append(Item(name, DIFFERENT, detail="; ".join(parts[:3])))
     return items
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _by_reading(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
