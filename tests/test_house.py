@@ -33,6 +33,7 @@ FLOORS = {
     "analysis": 6,
     "training": 6,
     "plots": 7,
+    "verify": 7,
     "report": 8,
     "cli": 9,
     "app": 9,

@@ -89,6 +89,27 @@ def test_batches_of_any_size_and_order_give_the_same_pictures(warm_shelf: ModelS
             assert np.abs(picture - alone[name]).max() <= TOLERANCE
 
 
+def test_only_the_size_of_a_batch_changes_pixels(warm_shelf: ModelShelf) -> None:
+    """Not what else is in it, nor the order; so copies do for the others."""
+    together = make(MIXED, warm_shelf, batch_size=5)
+    for name, picture in make(MIXED[::-1], warm_shelf, batch_size=5).items():
+        np.testing.assert_array_equal(picture, together[name])
+    for trial in MIXED:
+        (result,) = generate([trial], MAPS, warm_shelf, batch_size=5, fill=True)
+        assert result.trial == trial and result.made_by["batch_size"] == 5
+        np.testing.assert_array_equal(result.image, together[trial.id])
+
+
+def test_full_batches_count_and_yield_the_wanted_trials_alone(warm_shelf: ModelShelf) -> None:
+    batches: list[BatchDone] = []
+    results = list(
+        generate(MIXED, MAPS, warm_shelf, batch_size=4, fill=True, on_batch=batches.append)
+    )
+    assert [r.trial for r in results] == MIXED
+    assert {r.made_by["batch_size"] for r in results} == {4}
+    assert [(b.done, len(b.trials)) for b in batches] == [(2, 2), (5, 3)]
+
+
 def test_every_part_of_a_trial_shows_in_its_picture(warm_shelf: ModelShelf) -> None:
     changes = [
         {},

@@ -18,6 +18,7 @@ from workbench.app.session import Offer
 from workbench.app.state import Choice, Picture, Row
 from workbench.controls import CONTROL_NAMES, get_control, network_needs
 from workbench.families import Family, LocateError, get_family
+from workbench.families.determinism import steady
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
 from workbench.paths import data_dir
@@ -154,9 +155,10 @@ class ModelEngine:
         started = time.perf_counter()
         plan = self._one_cell(choice)
         (cell,), (trial,) = plan.cells, plan.trials
-        maps = self.measurer.source_maps
-        results = generate([trial], maps, self.shelf, batch_size=1, cancel=cancel)
-        sample = next(iter(results), None)
+        with steady():
+            maps = self.measurer.source_maps
+            results = generate([trial], maps, self.shelf, batch_size=1, cancel=cancel)
+            sample = next(iter(results), None)
         if sample is None or cancel.cancelled:
             return None
         if sample.image is None:

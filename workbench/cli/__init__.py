@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import models, pictures, running
+from workbench.cli import checking, models, pictures, running
 from workbench.cli.common import Refusal, friendly_message
 
 app = typer.Typer(
@@ -42,6 +42,8 @@ def _root(
 
 app.command("run")(running.run)
 app.command("report")(running.report)
+app.command("verify")(checking.verify)
+app.command("study")(checking.study)
 app.command("extract")(pictures.extract)
 app.command("compare")(pictures.compare)
 app.command("families")(models.families)

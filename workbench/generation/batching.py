@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from workbench.study import Trial
@@ -66,3 +66,8 @@ def plan_batches(trials: Sequence[Trial], batch_size: int) -> tuple[Batch, ...]:
         edges = [len(members) * i // count for i in range(count + 1)]
         batches += [Batch(key, tuple(members[start:stop])) for start, stop in pairwise(edges)]
     return tuple(batches)
+
+
+def fill_batch(batch: Batch, size: int) -> Batch:
+    """The batch with copies of its last trial at the end, until it has `size` trials."""
+    return replace(batch, trials=batch.trials + batch.trials[-1:] * (size - len(batch.trials)))

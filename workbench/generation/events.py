@@ -16,8 +16,8 @@ class SampleResult:
     """One trial's sample.
 
     `image` is uint8 size×size×3 RGB, or None for a failed trial; then `failed_reason` says why, in
-    one sentence. `made_by` holds plain JSON values: batch_size, device, dtype, seconds (the batch's
-    time shared equally), tokens and truncated (of the prompt).
+    one sentence. `made_by` holds plain JSON values: batch_size, device, dtype, threads, seconds
+    (the batch's time shared equally), tokens and truncated (of the prompt).
     """
 
     trial: Trial

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from workbench.controls.base import ControlMap
 from workbench.families.loading import ModelShelf
-from workbench.generation.batching import Batch, plan_batches
+from workbench.generation.batching import Batch, fill_batch, plan_batches
 from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import NOT_A_NUMBER, check_sample
 from workbench.generation.control_hook import ControlHook
@@ -38,6 +38,7 @@ def generate(
     shelf: ModelShelf,
     *,
     batch_size: int = 16,
+    fill: bool = False,
     on_step: StepCallback | None = None,
     on_batch: BatchCallback | None = None,
     cancel: CancelToken | None = None,
@@ -47,9 +48,10 @@ def generate(
     Trials of one batch share base model, control types, steps, guidance scale, scheduler, start,
     end and size; prompts, sources, scales and seeds may differ. Trials of two controls run through
     diffusers' `MultiControlNetModel`, which adds up what the ControlNets say. A sample depends on
-    its batch only through rounding (within 2/255): its noise comes from its own CPU generator.
-    Results come in the order of the batches, not of the trials. Other base models are taken from
-    `shelf.for_base`.
+    its batch only through rounding (within 2/255), and only on the batch's size: its noise comes
+    from its own CPU generator. With `fill`, smaller batches are made full with copies that are
+    thrown away, so that every sample comes out as in a full batch. Results come in the order of the
+    batches, not of the trials. Other base models are taken from `shelf.for_base`.
 
     After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
     nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
@@ -59,13 +61,15 @@ def generate(
     """
     _check(trials, maps, shelf)
     batches = plan_batches(trials, batch_size)
-    return _all_batches(batches, maps, shelf, on_step, on_batch, cancel or CancelToken())
+    size = batch_size if fill else 1
+    return _all_batches(batches, maps, shelf, size, on_step, on_batch, cancel or CancelToken())
 
 
 def _all_batches(
     batches: Sequence[Batch],
     maps: Mapping[MapKey, ControlMap],
     shelf: ModelShelf,
+    size: int,
     on_step: StepCallback | None,
     on_batch: BatchCallback | None,
     cancel: CancelToken,
@@ -74,9 +78,11 @@ def _all_batches(
     for batch in batches:
         started = time.perf_counter()
         try:
-            results = _make(batch, maps, shelf.for_base(batch.key.base), on_step, cancel)
+            filled = fill_batch(batch, size)
+            results = _make(filled, maps, shelf.for_base(batch.key.base), on_step, cancel)
         except _CancelledError:
             return
+        results = results[: len(batch.trials)]
         done += len(results)
         seconds = time.perf_counter() - started
         if on_batch is not None:
@@ -146,6 +152,7 @@ def _make(
         "batch_size": len(batch.trials),
         "device": shelf.device,
         "dtype": shelf.dtype,
+        "threads": torch.get_num_threads(),
         "seconds": round((time.perf_counter() - started) / len(batch.trials), 6),
     }
     return [

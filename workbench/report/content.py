@@ -18,8 +18,9 @@ from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
 from workbench.store import RunFolder, StoreError
-from workbench.study import StudyError
+from workbench.study import StudyError, pin_sources
 from workbench.study.yamlfile import parse_yaml
+from workbench.verify import state_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +92,7 @@ class Content:
     downloads: tuple[Download, ...]
     settings: Table
     study_yaml: str
+    verification: str
     manifest: tuple[Table, ...]
     definitions: tuple[tuple[str, str], ...]
     metrics: Table
@@ -103,6 +105,7 @@ def collect(run: RunFolder) -> Content:
     text = run.study_path.read_text(encoding="utf-8", errors="replace")
     study = _study_values(text)
     manifest = _manifest(run)
+    text = pin_sources(text, manifest.get("sources") or {})
     failed = Counter(record.failed for record in run.records() if record.failed)
     labels = {name: control_label(name) for name in analysis.controls_in(frame)}
     points = analysis.tradeoff(frame)
@@ -141,6 +144,7 @@ def collect(run: RunFolder) -> Content:
         ),
         settings=tables.pairs_table(study, ("Setting", "Value")),
         study_yaml=text,
+        verification=state_sentence(run),
         manifest=_manifest_tables(manifest),
         definitions=tuple(DEFINITIONS.items()),
         metrics=_metric_table(whole),

@@ -47,7 +47,8 @@ class RunFolder(RunFiles):
 
     Every file is written whole or not at all. Each trial is two files, committed together under a
     lock and tied by a hash; a trial that does not hold together counts as absent.
-    `chunks` are the text chunks written into each PNG ("workbench", "parameters"; may be empty).
+    `chunks` are the text chunks written into each PNG ("workbench", "workbench_study",
+    "parameters"; may be empty).
     """
 
     def __init__(self, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> None:
@@ -119,7 +120,9 @@ class RunFolder(RunFiles):
         """
         if (image is None) != bool(failed):
             raise StoreError(f"trial {trial.id}: needs either an image or the reason it failed")
-        png = None if image is None else encode_png(image, png_text(trial, self.chunks))
+        cells = tuple(cells)
+        text = png_text(trial, self.chunks, cell=next(iter(cells), None), made_by=made_by)
+        png = None if image is None else encode_png(image, text)
         record = Record(
             trial=trial,
             made_by=plain(made_by),
@@ -155,7 +158,7 @@ class RunFolder(RunFiles):
 
     def read_record(self, trial_id: str) -> Record:
         """The trial's record; StoreError if it is absent or does not hold together."""
-        record, reason = self._inspect(trial_id)
+        record, reason = self.inspect(trial_id)
         if record is None:
             raise StoreError(f"trial {trial_id} is not in {self.path}: {reason or 'never made'}")
         return record
@@ -229,12 +232,12 @@ class RunFolder(RunFiles):
         return self.study_path.is_file() or (self.path / "trials").is_dir()
 
     def _find(self, trial_id: str) -> Record | None:
-        record, reason = self._inspect(trial_id)
+        record, reason = self.inspect(trial_id)
         if record is None and reason:
             log.warning("%s: trial %s counts as absent: %s", self.path, trial_id, reason)
         return record
 
-    def _inspect(self, trial_id: str) -> tuple[Record | None, str]:
+    def inspect(self, trial_id: str) -> tuple[Record | None, str]:
         """The record if the trial holds together, else why not ("" if it was never begun)."""
         folder = self.trial_folder(trial_id)
         if not folder.is_dir():

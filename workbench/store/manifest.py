@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from workbench.families import determinism
 from workbench.store.errors import StoreError
 from workbench.store.records import plain
 from workbench.study import SourceImage, Study
@@ -66,7 +67,7 @@ def build_manifest(
         "scheduler": study.scheduler,
         "scheduler_config": plain(scheduler_config),
         "sources": {label: source.sha256 for label, source in sources.items()},
-        "deterministic": deterministic_flags(),
+        "deterministic": determinism.flags(),
         "versions": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -118,19 +119,6 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def deterministic_flags() -> dict[str, Any]:
-    """The switches of PyTorch that decide whether results repeat, and the number of threads."""
-    import torch
-
-    return {
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def git_state(package: Path) -> dict[str, Any] | None:

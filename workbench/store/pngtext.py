@@ -1,24 +1,42 @@
-"""Text chunks of a sample's PNG: the trial as JSON, and the line other programs read."""
+"""Text chunks of a sample's PNG: the trial as JSON, a study that makes it again, and the line that
+other programs read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from workbench.study import Trial
+from workbench.study import Cell, Trial, single_study
 
 WORKBENCH = "workbench"
+STUDY = "workbench_study"
 PARAMETERS = "parameters"
-CHUNKS = (WORKBENCH, PARAMETERS)
+CHUNKS = (WORKBENCH, STUDY, PARAMETERS)
 
 _SAMPLERS = {"unipc": "UniPC", "ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
 
 
-def png_text(trial: Trial, chunks: Collection[str] = CHUNKS) -> dict[str, str]:
-    """The wanted text chunks by keyword; an empty `chunks` gives none."""
+def png_text(
+    trial: Trial,
+    chunks: Collection[str] = CHUNKS,
+    *,
+    cell: Cell | None = None,
+    made_by: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """The wanted text chunks by keyword; an empty `chunks` gives none.
+
+    The study needs `cell`, one of the cells that the picture fills, and of `made_by` the dtype and
+    the size of the batch; where they are not known it is left out.
+    """
+    made = made_by or {}
     text = {}
     if WORKBENCH in chunks:
         text[WORKBENCH] = json.dumps(trial.to_dict(), sort_keys=True)
+    if STUDY in chunks and cell is not None and {"dtype", "batch_size"} <= made.keys():
+        text[STUDY] = single_study(
+            trial, cell, dtype=str(made["dtype"]), batch_size=int(made["batch_size"])
+        )
     if PARAMETERS in chunks:
         text[PARAMETERS] = parameters(trial)
     return text

@@ -4,6 +4,7 @@ from workbench.study.checks import Choices, FamilyChoice, installed_choices
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
 from workbench.study.plan import active_steps, make_plan, prompt_variants
+from workbench.study.single import pin_sources, single_study
 from workbench.study.sources import load_source, load_sources
 from workbench.study.spec import Shortening, Study
 from workbench.study.trials import (
@@ -36,5 +37,7 @@ __all__ = [
     "load_source",
     "load_sources",
     "make_plan",
+    "pin_sources",
     "prompt_variants",
+    "single_study",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 DECIMALS = 6
@@ -29,3 +30,15 @@ def canonical_hash(value: Any) -> str:
 def short_hash(value: Any) -> str:
     """The first 16 hexadecimal digits (64 bits) of `canonical_hash`: ids of trials and cells."""
     return canonical_hash(value)[:16]
+
+
+def settings_hash(values: Mapping[str, Any]) -> str:
+    """The hash of a study by its settings as plain values, as `Study.to_yaml` writes them.
+
+    It can be told without knowing what the settings mean, so a study file keeps its hash in later
+    versions. Pinned hashes of sources do not count, and `fill_batches` only where it is on.
+    """
+    kept = {k: v for k, v in values.items() if k != "source_sha256"}
+    if not kept.get("fill_batches"):
+        kept.pop("fill_batches", None)
+    return canonical_hash(kept)

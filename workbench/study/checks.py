@@ -89,6 +89,12 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
                 lines.append(problem(field, "has tags", "nothing (empty: [])"))
             elif setting != "empty" and not tags:
                 lines.append(problem(field, "has no tags", "a list of tags"))
+    if not {"sources", "source_sha256"} & set(skip):
+        lines += [
+            problem(f"source_sha256.{label}", "is not among the sources", ", ".join(study.sources))
+            for label in study.source_sha256
+            if label not in study.sources
+        ]
     if not skip and study.cell_count > MAX_CELLS:
         what = f"the grid has {study.cell_count:,} cells"
         lines.append(problem("study", what, f"up to {MAX_CELLS:,}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -48,7 +49,12 @@ def prompt_variants(study: Study) -> tuple[PromptVariant, ...]:
 
 
 def make_plan(
-    study: Study, *, resolution: int, folder: Path | None = None, choices: Choices | None = None
+    study: Study,
+    *,
+    resolution: int,
+    folder: Path | None = None,
+    choices: Choices | None = None,
+    sources: Mapping[str, SourceImage] | None = None,
 ) -> Plan:
     """Expand a study for pictures of resolution×resolution pixels.
 
@@ -58,14 +64,21 @@ def make_plan(
     A pair of controls has two scale axes and every combination of them. Each point is one picture
     and two cells, one measured by each control. A control at scale 0 does not steer, so a pair's
     picture at scales (0, s) is that of the other control alone at s, and is made once.
-    Source paths are relative to `folder` (default: the folder of the study file).
+    Source paths are relative to `folder` (default: the folder of the study file); with `sources`
+    (fitted pictures by label) nothing is read or rendered.
     Raises StudyError with every name that does not exist, or every source that cannot be used.
     """
     choices = choices or installed_choices()
     problems = name_problems(study, choices)
     if problems:
         raise StudyError(problems)
-    sources = load_sources(study.sources, study.folder if folder is None else folder, resolution)
+    if sources is None:
+        sources = load_sources(
+            study.sources,
+            study.folder if folder is None else folder,
+            resolution,
+            study.source_sha256,
+        )
     steerings = [_steerings(study, entry, choices) for entry in study.controls]
     trials: dict[str, Trial] = {}
     cells: dict[str, Cell] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +61,14 @@ def load_source(label: str, folder: Path, size: int) -> SourceImage:
     return SourceImage(label=label, sha256=sha256_image(image), image=image, tags=tags)
 
 
-def load_sources(labels: Sequence[str], folder: Path, size: int) -> dict[str, SourceImage]:
+def load_sources(
+    labels: Sequence[str], folder: Path, size: int, pinned: Mapping[str, str] | None = None
+) -> dict[str, SourceImage]:
     """All sources by label, in the given order.
 
-    StudyError lists every one that cannot be used. Two labels with the same pixels are refused:
-    statistics over sources would count one picture twice.
+    StudyError lists every one that cannot be used. `pinned` maps labels to the SHA-256 their fitted
+    pixels must have; another picture under the same name is refused. So are two labels with the
+    same pixels: statistics over sources would count one picture twice.
     """
     sources: dict[str, SourceImage] = {}
     first: dict[str, str] = {}
@@ -76,6 +79,10 @@ def load_sources(labels: Sequence[str], folder: Path, size: int) -> dict[str, So
         except ImageError as error:
             problems.append(problem(f"sources[{i}]", str(error), SOURCES_ALLOWED))
             continue
+        wanted = (pinned or {}).get(label, source.sha256)
+        if source.sha256 != wanted:
+            problems.append(problem(f"sources[{i}]", _other_picture(source, wanted, size)))
+            continue
         if source.sha256 in first:
             what = f'"{label}" is the same picture as "{first[source.sha256]}"'
             problems.append(problem(f"sources[{i}]", what, "each picture once"))
@@ -84,3 +91,12 @@ def load_sources(labels: Sequence[str], folder: Path, size: int) -> dict[str, So
     if problems:
         raise StudyError(problems)
     return sources
+
+
+def _other_picture(source: SourceImage, wanted: str, size: int) -> str:
+    what = "renders to other pixels than" if source.tags else "is not the picture"
+    end = "in the version that made this study" if source.tags else "this study was made with"
+    return (
+        f'"{source.label}" {what} {end} (pixels at {size} × {size}: SHA-256 {source.sha256[:16]}…, '
+        f"wanted {wanted[:16]}…)"
+    )

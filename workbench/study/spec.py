@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from workbench.prompts import parse_tags
-from workbench.study.canonical import canonical_hash
+from workbench.study.canonical import settings_hash
 from workbench.study.checks import (
     SCENE_SOURCE,
     SOURCES_ALLOWED,
@@ -108,6 +108,7 @@ Length = Annotated[int, Field(strict=True, ge=0)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Setting = Literal["empty", "insufficient", "conflicting", "full"]
+Digest = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
 
 ALLOWED = {
     "name": "letters, digits, spaces and - _ . (up to 80 characters)",
@@ -129,8 +130,12 @@ ALLOWED = {
     "control_start": "a number from 0 to 1 (share of the steps)",
     "control_end": "a number from 0 to 1 (share of the steps)",
     "batch_size": "a whole number from 1 to 1024",
+    "fill_batches": "true or false",
     "dtype": "float32, float16, bfloat16",
+    "source_sha256": "for each source, the 64 hexadecimal digits of its fitted pixels' SHA-256",
 }
+QUIET = frozenset({"fill_batches", "source_sha256"})
+"""Fields that a study file does not mention where they are empty or off."""
 # Stand in for a missing or wrong required field while the other fields are checked.
 _FILLERS: dict[str, Any] = {
     "name": "study",
@@ -155,6 +160,12 @@ class Study(Value):
     `from_yaml`, `from_dict` and `make_plan`, which know what exists.
     `lengths` may be empty: then only the full prompt is used. An entry of `controls` is one
     control, or a pair of them that steers at once.
+
+    `fill_batches` makes a batch that is too small full with copies, which are thrown away: pixels
+    depend on the size of the batch by a rounding, so this is how a single picture of a larger run
+    is made again to the byte. `source_sha256` pins sources to their pixels, after fitting: a study
+    that was taken out of a report or a picture refuses any other source. It says what was, not
+    what to do, so it is no part of the `hash`.
     """
 
     name: Name
@@ -175,7 +186,9 @@ class Study(Value):
     control_start: Fraction = 0.0
     control_end: Fraction = 1.0
     batch_size: int = Field(default=16, strict=True, ge=1, le=1024)
+    fill_batches: bool = Field(default=False, strict=True)
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    source_sha256: dict[Source, Digest] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path)
 
@@ -235,7 +248,8 @@ class Study(Value):
 
     def to_yaml(self) -> str:
         """YAML text which `from_yaml` reads back as an equal study; every setting is written."""
-        return dump_yaml(self.model_dump(mode="json"))
+        values = self.model_dump(mode="json")
+        return dump_yaml({k: v for k, v in values.items() if k not in QUIET or v})
 
     @property
     def folder(self) -> Path:
@@ -245,7 +259,7 @@ class Study(Value):
     @property
     def hash(self) -> str:
         """SHA-256 over all settings, 64 hexadecimal digits."""
-        return canonical_hash(self.model_dump(mode="json"))
+        return settings_hash(self.model_dump(mode="json"))
 
     @property
     def cell_count(self) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from workbench.families import get_family
+from workbench.families.determinism import steady
 from workbench.generation.cancel import CancelToken
 from workbench.store import RunFolder, build_manifest
 from workbench.study import Cell, Plan, Study, Trial, make_plan
@@ -72,7 +73,7 @@ def run_study(
     plan = make_plan(study, resolution=family.resolution)
     run = RunFolder.create(folder, study)
     meter = ProgressMeter(len(plan.trials), progress)
-    with run.claim():
+    with run.claim(), steady():
         run.write_sources(plan.sources)
         meter.phase("loading")
         shelf = shelf or load_shelf(study)
@@ -88,7 +89,8 @@ def run_study(
         meter.phase("measuring")
         _measure_stored(run, measurer, work.unmeasured, size, cancel)
         meter.phase("generating")
-        _generate(run, measurer, work.trials, shelf, size, meter, cancel)
+        fill = study.fill_batches
+        _generate(run, measurer, work.trials, shelf, size, fill, meter, cancel)
         measurer.references.cache.save()
         if not cancel.cancelled:
             meter.phase("finishing")
@@ -184,6 +186,7 @@ def _generate(
     trials: Sequence[Trial],
     shelf: ModelShelf,
     batch_size: int,
+    fill: bool,
     meter: ProgressMeter,
     cancel: CancelToken,
 ) -> None:
@@ -206,6 +209,7 @@ def _generate(
         measurer.source_maps,
         shelf,
         batch_size=batch_size,
+        fill=fill,
         on_step=on_step,
         on_batch=on_batch,
         cancel=cancel,

@@ -1,0 +1,63 @@
+"""A small verified run of the tiny family, made once; each test works on a copy of it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import write_tiny_family
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_run import TinyShelf, make_shelf, make_study
+
+from workbench.store import RunFolder
+from workbench.sweep import run_study
+from workbench.verify import Verification
+from workbench.verify.run import verify_run
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder that holds the tiny family."""
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_family(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shelf(models: Path) -> TinyShelf:
+    """The tiny family as one with a world of its own."""
+    return make_shelf(models)
+
+
+@pytest.fixture(scope="session")
+def original(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: 12 trials, 16 cells, two steps. Not to be changed."""
+    folder = tmp_path_factory.mktemp("original") / "run"
+    run_study(make_study(), folder, shelf=shelf)
+    return folder
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> RunFolder:
+    """A copy of the finished run."""
+    shutil.copytree(original, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
+
+
+@pytest.fixture
+def verify(shelf: TinyShelf) -> Callable[..., Verification]:
+    """Verify a run on the tiny family; no trial is made again unless `trials` is given."""
+
+    def check(run: RunFolder, **options: Any) -> Verification:
+        result = verify_run(run.path, **({"trials": 0, "shelf": shelf} | options))
+        assert result is not None
+        return result
+
+    return check

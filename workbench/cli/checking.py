@@ -1,0 +1,83 @@
+"""Commands about trust: verify a run, and take a study out of what a run left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    trials: Annotated[
+        int, typer.Option(min=0, help="How many pictures are made again; 0 makes none.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which pictures these are.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every item as JSON.")] = False,
+) -> None:
+    """Verify a run: check every hash, measure every picture again, make some pictures again.
+
+    Exit status: 0 all identical or within tolerance, 1 something differs, 2 something could not be
+    checked. Nothing is written but RUN/verification.json, which the report then quotes.
+    """
+    import json
+
+    from workbench.cli.running import cancelling, progress_bar
+    from workbench.store import RunFolder
+
+    run = RunFolder.open(run_dir)
+    from workbench.verify.run import verify_run
+    from workbench.verify.state import write_state
+    from workbench.verify.wording import as_text
+
+    with progress_bar(f"verify {run_dir.name}") as show, cancelling() as cancel:
+        result = verify_run(run_dir, trials=trials, seed=seed, progress=show, cancel=cancel)
+    if result is None:
+        typer.echo("Stopped. Nothing was written.", err=True)
+        raise typer.Exit(130)
+    typer.echo(json.dumps(result.to_dict(), indent=1) if as_json else as_text(result))
+    try:
+        write_state(run, result)
+    except OSError as error:
+        reason = error.strerror or error
+        typer.echo(f"The result was not kept in {run_dir} ({reason}).", err=True)
+    raise typer.Exit(result.exit_code)
+
+
+def study(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A report (HTML), a sample (PNG) or a run."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Study file; printed if absent.")
+    ] = None,
+) -> None:
+    """Take the study out of a report, a picture or a run folder, so that it can be run again.
+
+    A picture gives a study of one trial, which makes that picture again.
+    """
+    from workbench.verify.taking import take_study
+
+    taken = take_study(file, output.parent if output else Path())
+    if output is None:
+        typer.echo(taken.text, nl=False)
+    else:
+        from workbench.store.atomic import write_atomic
+
+        write_atomic(output, taken.text.encode("utf-8"))
+        typer.echo(f"Study: {output.resolve()}. Run it: workbench run {output}")
+    for label, name in taken.kept.items():
+        typer.echo(f"The source {label} is taken from the run folder: {name}", err=True)
+    if taken.missing:
+        count = len(taken.missing)
+        what = "a picture" if count == 1 else f"{count} pictures"
+        typer.echo(
+            f"The study needs {what} that a {taken.origin} does not carry. Put them beside it, "
+            "under these names; other pictures are refused:",
+            err=True,
+        )
+        for label, digest in taken.missing.items():
+            known = f"SHA-256 of its fitted pixels {digest}" if digest else "pixels not recorded"
+            typer.echo(f"  {label}  ({known})", err=True)

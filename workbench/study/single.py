@@ -1,0 +1,92 @@
+"""Studies to hand on: one that makes a single picture again, and any study tied to its sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from workbench.prompts import parse_tags, shortened_variant
+from workbench.study.checks import SCENE_SOURCE
+from workbench.study.errors import StudyError
+from workbench.study.trials import Cell, Trial
+from workbench.study.yamlfile import dump_yaml, parse_yaml
+
+
+def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> str:
+    """YAML of the study that makes one picture again: the same trial id, and the same bytes where
+    machine and environment are the same.
+
+    The study has the full prompt and the length that was used, where the prompt was cut from its
+    end; else the prompt that was used. Of a source that is a file it carries the name without
+    folders, and the SHA-256 of its fitted pixels, so that another picture is refused.
+
+    Args:
+        trial: what was made.
+        cell: one of the cells it fills; it knows the source, the control and the full prompt.
+        dtype, batch_size: how it was made.
+    """
+    label = cell.source if SCENE_SOURCE.fullmatch(cell.source) else PurePath(cell.source).name
+    full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
+    cut = cell.variant.setting == "length" and used == full[: len(used)]
+    if cut and cell.variant.label != shortened_variant(full, len(used)).label:
+        cut = False
+    prompt = full if cut or not used else used
+    controls, scales = _controls(trial, cell)
+    steered = bool(trial.controls)
+    values: dict[str, Any] = {
+        "name": f"trial-{trial.id}",
+        "family": trial.family,
+        "base": [trial.base],
+        "sources": [label],
+        "controls": controls,
+        "prompt": list(prompt),
+        "lengths": [len(used)],
+        "scales": scales,
+        "seeds": [trial.seed],
+        "steps": trial.steps,
+        "guidance_scale": trial.guidance_scale,
+        "scheduler": trial.scheduler,
+        "negative_prompt": trial.negative_prompt,
+        "control_start": trial.control_start if steered else 0.0,
+        "control_end": trial.control_end if steered else 1.0,
+        "batch_size": batch_size,
+        "fill_batches": batch_size > 1,
+        "dtype": dtype,
+        "source_sha256": {label: cell.source_sha256},
+    }
+    return dump_yaml({k: v for k, v in values.items() if k != "fill_batches" or v})
+
+
+def _controls(trial: Trial, cell: Cell) -> tuple[list[Any], list[float]]:
+    """The study's controls and scales: what steers the trial, else what would at scale 0.
+
+    The cell has the whole settings, the trial only those that shape the map.
+    """
+    settings = {cell.control: cell.control_settings}
+    if cell.partner is not None:
+        settings[cell.partner.control] = cell.partner.control_settings
+    names = [use.control for use in trial.controls] or [cell.control]
+    entries = [{"type": name, "settings": json.loads(settings[name])} for name in names]
+    if len(entries) == 1:
+        return entries, [trial.scale]
+    axes = {use.control: [use.scale] for use in trial.controls}
+    return [{"pair": entries, "scales": axes}], [trial.scale]
+
+
+def pin_sources(text: str, hashes: Mapping[str, str]) -> str:
+    """A study file's text with the SHA-256 of the fitted pixels of each of its sources added.
+
+    Text that is no study comes back as it is.
+    """
+    try:
+        values = parse_yaml(text)
+    except StudyError:
+        return text
+    labels = values.get("sources")
+    known = labels if isinstance(labels, list) else []
+    pins = {label: hashes[label] for label in known if label in hashes}
+    if not pins:
+        return text
+    return dump_yaml({**values, "source_sha256": pins})

@@ -1,0 +1,188 @@
+"""Reading every number off the stored pictures again, chance and ceiling included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from workbench.generation import BatchKey, CancelToken
+from workbench.images import read_image
+from workbench.measuring import Measurer, embedding_of, metric_spec
+from workbench.measuring.across import (
+    LOOKS,
+    STRUCTURE,
+    StructureDistances,
+    diversity_rows,
+    seed_groups,
+)
+from workbench.metrics.spec import MetricSpec
+from workbench.store import Record, RunFolder
+from workbench.store.records import plain
+from workbench.sweep.finishing import learn_text_only
+from workbench.verify.files import Found
+from workbench.verify.result import (
+    DIFFERENT,
+    IDENTICAL,
+    METRIC_TOLERANCE,
+    UNCHECKED,
+    WITHIN,
+    Group,
+    Item,
+)
+
+Rows = dict[tuple[str, str], Mapping[str, Any]]
+FIGURES = ("value", "chance", "ceiling", "adherence")
+UNIT = "of the metric's range"
+EDITED = "the record was edited"
+
+
+def check_readings(
+    run: RunFolder,
+    found: Found,
+    measurer: Measurer,
+    explain: Callable[[Record, str], str],
+    cancel: CancelToken,
+    on_done: Callable[[int], None],
+) -> Group:
+    """Measure all whole pictures of the plan and compare with the rows in their records.
+
+    Pictures are read in batches of the size they were made in. Chance, ceiling and adherence are
+    computed from nothing; the run's own cache is not looked at.
+
+    Args:
+        measurer: of the run's plan, without a cache.
+        explain: what may be why a record's readings differ, as a clause; its second argument is
+            what it must be if nothing is known to have changed.
+        on_done: told the number of pictures after each batch.
+    """
+    plan = measurer.plan
+    mine = [found.whole[t.id] for t in plan.trials if t.id in found.whole]
+    fresh: dict[str, Rows] = {}
+    embeddings: dict[str, np.ndarray] = {}
+    for record in mine:
+        if record.failed:
+            nothing = measurer.failed(record.trial.id, record.failed)
+            fresh[record.trial.id] = _by_reading(nothing.rows)
+    for batch, size in _batches([record for record in mine if not record.failed]):
+        if cancel.cancelled:
+            return Group("readings", "pictures measured again", ())
+        samples = [(r.trial.id, read_image(run.sample_path(r.trial.id))) for r in batch]
+        for measured in measurer.measure(samples + samples[-1:] * (size - len(samples))):
+            fresh[measured.trial_id] = _by_reading(measured.rows)
+            embedding = embedding_of(measured.extra)
+            if embedding is not None:
+                embeddings[measured.trial_id] = embedding
+        on_done(len(batch))
+    if measurer.references.needs_text_only:
+        learn_text_only(measurer, embeddings)
+        for rows in fresh.values():
+            _refresh(measurer, rows)
+    complete = all(trial.id in found.whole for trial in plan.trials)
+    _add_diversity(run, measurer, found, fresh, embeddings)
+    items = []
+    for record in mine:
+        item = _compare(record, fresh[record.trial.id], measurer, complete)
+        if item.outcome == DIFFERENT:
+            detail = f"{item.detail}; {explain(record, EDITED)}"
+            item = replace(item, detail=detail)
+        items.append(item)
+    for trial_id in found.damaged:
+        if trial_id in plan.trials_by_id:
+            detail = "its picture or record is damaged"
+            items.append(Item(f"trial {trial_id}", UNCHECKED, detail=detail))
+    return Group("readings", "pictures measured again", tuple(items), unit=UNIT)
+
+
+def _batches(records: Sequence[Record]) -> Iterator[tuple[list[Record], int]]:
+    """Records as they were probably measured: by kind, with the size of their batch when made.
+
+    Where some are missing a batch is smaller; it is then filled with copies, for rounding's sake.
+    """
+    kinds: dict[tuple[BatchKey, int], list[Record]] = {}
+    for record in records:
+        size = max(1, int(record.made_by.get("batch_size") or 1))
+        kinds.setdefault((BatchKey.of(record.trial), size), []).append(record)
+    for (_, size), members in kinds.items():
+        for start in range(0, len(members), size):
+            yield members[start : start + size], size
+
+
+def _refresh(measurer: Measurer, rows: Rows) -> None:
+    cells = {cell.id: cell for cell in measurer.plan.cells}
+    for key, row in rows.items():
+        rows[key] = measurer.refreshed(cells[key[0]], plain(row))
+
+
+def _add_diversity(
+    run: RunFolder,
+    measurer: Measurer,
+    found: Found,
+    fresh: dict[str, Rows],
+    embeddings: Mapping[str, np.ndarray],
+) -> None:
+    """Diversity of all cells whose seeds are all whole; the others cannot be told."""
+    made = {name for name, record in found.whole.items() if not record.failed}
+    distances = StructureDistances(
+        measurer.maps_of(lambda trial_id: read_image(run.sample_path(trial_id)))
+    )
+    for group in seed_groups(measurer.plan):
+        if any(cell.trial_id not in found.whole for cell in group):
+            continue
+        for row in diversity_rows(group, embeddings, made, {}, distances):
+            fresh[row["trial"]][row["cell"], row["metric"]] = row
+
+
+def _compare(record: Record, fresh: Rows, measurer: Measurer, complete: bool) -> Item:
+    """One record's rows of the plan's cells against the fresh ones."""
+    name = f"trial {record.trial.id}"
+    cells = {cell.id for cell in measurer.plan.cells_by_trial[record.trial.id]}
+    stored = {key: row for key, row in _by_reading(record.rows).items() if key[0] in cells}
+    across = (LOOKS, STRUCTURE)
+    lacking = [k for k in fresh if k not in stored and (complete or k[1] not in across)]
+    extra = [k for k in stored if k not in fresh and k[1] not in across]
+    if lacking or extra:
+        metrics = ", ".join(dict.fromkeys(metric for _, metric in [*lacking, *extra]))
+        what = "lacks" if lacking else "has readings nobody asked for:"
+        return Item(name, DIFFERENT, detail=f"its record {what} {metrics}")
+    worst, where = 0.0, ""
+    for key in fresh.keys() & stored.keys():
+        for figure in FIGURES:
+            old, new = _number(stored[key].get(figure)), _number(fresh[key].get(figure))
+            share = _share(figure, old, new, fresh[key], metric_spec(key[1]))
+            if share > worst:
+                worst, where = share, f"{figure} of {key[1]} is {old:.6g}, measured again {new:.6g}"
+    if worst == 0:
+        return Item(name, IDENTICAL, 0.0)
+    outcome = WITHIN if worst <= METRIC_TOLERANCE else DIFFERENT
+    finite = worst if math.isfinite(worst) else None
+    return Item(name, outcome, finite, where)
+
+
+def _share(figure: str, old: float, new: float, row: Mapping[str, Any], spec: MetricSpec) -> float:
+    """A difference as a share of the metric's range; infinite where one of them is nothing."""
+    if math.isnan(old) or math.isnan(new):
+        return 0.0 if math.isnan(old) and math.isnan(new) else math.inf
+    if old == new:
+        return 0.0
+    if spec.low is not None and spec.high is not None:
+        width = spec.high - spec.low
+    else:
+        chance, ceiling = _number(row.get("chance")), _number(row.get("ceiling"))
+        known = [abs(v) for v in (chance, ceiling, old, new) if not math.isnan(v)]
+        width = max(known)
+    if figure == "adherence":
+        span = abs(_number(row.get("ceiling")) - _number(row.get("chance")))
+        return abs(old - new) * span / width if span > 0 and width > 0 else math.inf
+    return abs(old - new) / width if width > 0 else math.inf
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _by_reading(rows: Sequence[Mapping[str, Any]]) -> Rows:
+    return {(row["cell"], row["metric"]): row for row in rows}

@@ -1,0 +1,175 @@
+"""Taking the study out of a report, a sample's PNG or a run folder, ready to be run again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from workbench.images import ImageError, read_png_text
+from workbench.store import RunFolder, StoreError
+from workbench.store.pngtext import STUDY
+from workbench.study import Study, StudyError, pin_sources
+from workbench.study.checks import SCENE_SOURCE
+from workbench.study.sources import SOURCES_INDEX
+from workbench.study.yamlfile import dump_yaml, parse_yaml
+
+MAX_REPORT_BYTES = 128 * 2**20
+YAML_URI = "data:application/yaml;base64,"
+
+
+class TakeError(ValueError):
+    """There is no study to take. The message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A study and what it still needs.
+
+    text: YAML. origin: "report", "picture" or "run". missing: pictures that the study names and
+    that are not beside it, with the SHA-256 that their fitted pixels must have ("" if unknown).
+    kept: sources which the study now takes from the run folder, by their former name.
+    """
+
+    text: str
+    origin: str
+    missing: Mapping[str, str]
+    kept: Mapping[str, str]
+
+
+def take_study(path: str | Path, folder: str | Path = ".") -> Taken:
+    """The study of a report (HTML), a sample (PNG) or a run folder.
+
+    A picture's study has one trial: that picture. Rendered scenes come along as they are; pictures
+    from files do not: the study names them and pins their pixels, and where `path` lies in a run
+    folder it takes the copies which are kept there.
+
+    Args:
+        path: the file or folder.
+        folder: where the study file will be; its source paths are relative to it.
+
+    Raises:
+        TakeError: there is no study in it, or none that can be read.
+    """
+    path, folder = Path(path), Path(folder)
+    if path.is_dir():
+        text, origin, run_path = _of_run(path), "run", path
+    elif _looks_like_png(path):
+        text, origin, run_path = _of_picture(path), "picture", path.parent.parent.parent
+    else:
+        text, origin, run_path = _of_report(path), "report", path.parent
+    values = _values(text, path)
+    return _with_sources(values, origin, folder, _kept(run_path))
+
+
+def _of_run(path: Path) -> str:
+    try:
+        run = RunFolder.open(path)
+        manifest = run.read_json("manifest.json") or {}
+        text = run.study_path.read_text(encoding="utf-8")
+    except StoreError as error:
+        raise TakeError(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise TakeError(f"{path}: its study cannot be read ({error})") from error
+    hashes = manifest.get("sources") if isinstance(manifest, dict) else None
+    return pin_sources(text, hashes or {})
+
+
+def _of_picture(path: Path) -> str:
+    try:
+        chunks = read_png_text(path)
+    except ImageError as error:
+        raise TakeError(str(error)) from error
+    if STUDY not in chunks:
+        raise TakeError(
+            f"{path} carries no study: it was not made by the workbench, or another program, or "
+            "the setting of its run, left the text in it out"
+        )
+    return chunks[STUDY]
+
+
+def _of_report(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_REPORT_BYTES:
+            raise TakeError(f"{path} is too large for a report")
+        page = _Links()
+        page.feed(path.read_text(encoding="utf-8"))
+        if page.study is not None:
+            return base64.b64decode(page.study, validate=True).decode("utf-8")
+    except OSError as error:
+        raise TakeError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, binascii.Error):
+        pass
+    raise TakeError(f"{path} is neither a report nor a picture of the workbench, nor a run folder")
+
+
+class _Links(HTMLParser):
+    """Finds the study among the files which a report offers for download."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.study: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        target = dict(attrs).get("href") or ""
+        if tag == "a" and self.study is None and target.startswith(YAML_URI):
+            self.study = target.removeprefix(YAML_URI)
+
+
+def _looks_like_png(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8) == b"\x89PNG\r\n\x1a\n"
+    except OSError as error:
+        raise TakeError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _values(text: str, path: Path) -> dict[str, Any]:
+    """The study as plain values; TakeError if this version does not understand it."""
+    try:
+        values = parse_yaml(text, name=str(path))
+        Study.from_dict(values)
+    except StudyError as error:
+        raise TakeError(f"the study in {path} cannot be used here: {error}") from error
+    return values
+
+
+def _kept(run_path: Path) -> dict[str, Path]:
+    """SHA-256 -> kept picture of the run folder at this path, if it is one."""
+    try:
+        index = RunFolder(run_path).read_json(SOURCES_INDEX)
+        return {
+            str(entry["sha256"]): run_path / "sources" / Path(entry["file"]).name
+            for entry in (index or {}).values()
+        }
+    except (StoreError, OSError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _with_sources(
+    values: dict[str, Any], origin: str, folder: Path, kept: Mapping[str, Path]
+) -> Taken:
+    pins = dict(values.get("source_sha256") or {})
+    labels, missing, replaced = [], {}, {}
+    for label in values["sources"]:
+        digest = str(pins.get(label, ""))
+        copy = kept.get(digest)
+        if SCENE_SOURCE.fullmatch(label) or (folder / label).is_file():
+            labels.append(label)
+        elif copy is not None and copy.is_file():
+            name = Path(os.path.relpath(copy, folder)).as_posix()
+            replaced[label] = name
+            labels.append(name)
+            pins[name] = pins.pop(label)
+        else:
+            missing[label] = digest
+            labels.append(label)
+    values = {**values, "sources": labels}
+    if pins:
+        values["source_sha256"] = pins
+    return Taken(dump_yaml(values), origin, missing, replaced)
