@@ -41,7 +41,7 @@ NETWORKS: Networks = {
 
 def test_the_founding_controls_are_there() -> None:
     assert {"canny", "depth", "normal", "segmentation"} <= set(CONTROL_NAMES)
-    assert {"hed", "lineart", "pose", "scribble"} <= set(CONTROL_NAMES)
+    assert {"hed", "lineart", "lines", "pose", "scribble"} <= set(CONTROL_NAMES)
     assert not {"base", "compare"} & set(CONTROL_NAMES)
     assert list(CONTROL_NAMES) == sorted(CONTROL_NAMES)
 

@@ -1,0 +1,176 @@
+"""Straight line segments: finding them with OpenCV, joining pieces, and drawing them.
+
+Segments are arrays K×4 of x1, y1, x2, y2 in pixels, where (0.5, 0.5) is the middle of the first
+pixel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Segments = NDArray[np.float64]
+
+FIELD_SIDE = 512
+HOUGH_SIDE = 256
+"""Smaller pictures are enlarged for the Hough transform: stairs of pixels break their lines."""
+
+_SHIFT = 4
+_LARGEST_FACTOR = 4
+_STROKE_DEGREES = 5.0
+_LEAST_STROKE = 5.0
+_BLUR = 1.0  # how far outside a step the detector puts it, for it looks at a smoothed picture
+
+
+def as_segments(values: np.ndarray | None) -> Segments:
+    """OpenCV's lists of lines, whatever their shape, as float64 K×4 in our pixels."""
+    if values is None or not len(values):
+        return np.zeros((0, 4))
+    return np.asarray(values, np.float64).reshape(-1, 4) + 0.5
+
+
+def lsd(grey: NDArray[np.uint8]) -> Segments:
+    """The line segment detector of von Gioi et al. (2010) with its authors' parameters."""
+    import cv2
+
+    found = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(np.ascontiguousarray(grey))
+    return as_segments(found[0])
+
+
+def hough(
+    picture: NDArray[np.uint8], low: float, high: float, votes: float, shortest: float, gap: float
+) -> Segments:
+    """Canny edges joined by the probabilistic Hough transform (Matas et al. 2000).
+
+    picture: uint8 H×W×3. low, high: thresholds of Canny. votes: edge pixels a line needs;
+    shortest, gap: the least length of a segment and the widest break in it; all three in pixels.
+    OpenCV visits the edge pixels in an order drawn from a fixed seed of its own, so the result is
+    the same on every call.
+    """
+    import cv2
+
+    factor = _factor(picture.shape[0], picture.shape[1], HOUGH_SIDE)
+    edges = cv2.Canny(_enlarge(picture, factor), low, high)
+    found = cv2.HoughLinesP(
+        edges,
+        1,
+        math.radians(1),
+        max(round(votes * factor), 1),
+        minLineLength=shortest * factor,
+        maxLineGap=gap * factor,
+    )
+    return as_segments(found) / factor
+
+
+def lengths(segments: Segments) -> NDArray[np.float64]:
+    """Length of each segment."""
+    return np.hypot(segments[:, 2] - segments[:, 0], segments[:, 3] - segments[:, 1])
+
+
+def merge(segments: Segments, degrees: float, apart: float, gap: float) -> Segments:
+    """Join segments which lie on one line into the one that spans them, the longest first.
+
+    Two segments are joined if their directions differ by at most `degrees`, both ends of the
+    shorter lie within `apart` pixels of the longer's line, and along it they overlap or leave at
+    most `gap` pixels between them. A joint segment lies along the principal axis of its parts.
+    """
+    rest = segments[np.argsort(-lengths(segments), kind="stable")]
+    out = []
+    while len(rest):
+        parts, rest = rest[:1], rest[1:]
+        whole = parts[0]
+        while True:
+            joins = _on_the_line(whole, rest, degrees, apart, gap)
+            if not joins.any():
+                break
+            parts, rest = np.concatenate([parts, rest[joins]]), rest[~joins]
+            whole = _span(parts)
+        out.append(whole)
+    return np.array(out).reshape(-1, 4)
+
+
+def _on_the_line(
+    whole: NDArray[np.float64], others: Segments, degrees: float, apart: float, gap: float
+) -> NDArray[np.bool_]:
+    start, way = whole[:2], whole[2:] - whole[:2]
+    length = max(float(np.hypot(*way)), 1e-9)
+    along = way / length
+    ends = others.reshape(-1, 2, 2) - start
+    steps = others[:, 2:] - others[:, :2]
+    sizes = np.maximum(np.hypot(steps[:, 0], steps[:, 1]), 1e-9)
+    cosine = np.abs(steps @ along) / sizes
+    aside = np.abs(ends @ np.array([-along[1], along[0]])).max(axis=1, initial=0)
+    reach = ends @ along
+    near = (reach.min(axis=1) <= length + gap) & (reach.max(axis=1) >= -gap)
+    return np.asarray((cosine >= math.cos(math.radians(degrees))) & (aside <= apart) & near)
+
+
+def _span(parts: Segments) -> NDArray[np.float64]:
+    """The segment along the principal axis of some segments, as long as they reach."""
+    sizes = lengths(parts)
+    middles = (parts[:, :2] + parts[:, 2:]) / 2
+    centre = sizes @ middles / sizes.sum()
+    off, half = middles - centre, (parts[:, 2:] - parts[:, :2]) / 2
+    spread = (off * sizes[:, None]).T @ off + (half * sizes[:, None]).T @ half / 3
+    axis = np.linalg.eigh(spread)[1][:, 1]
+    reach = (parts.reshape(-1, 2) - centre) @ axis
+    return np.concatenate([centre + reach.min() * axis, centre + reach.max() * axis])
+
+
+def draw(
+    segments: Segments, height: int, width: int, *, smooth: bool | None = None
+) -> NDArray[np.uint8]:
+    """White lines on black, uint8 H×W, as the annotator of M-LSD draws them.
+
+    Lines are 1 px wide up to 512 px on the shorter side, and in proportion above. Below 512 they
+    are smooth unless told otherwise, because whole pixels are too coarse for ends and slopes.
+    """
+    import cv2
+
+    canvas = np.zeros((height, width), np.uint8)
+    if smooth is None:
+        smooth = min(height, width) < FIELD_SIDE
+    kind = cv2.LINE_AA if smooth else cv2.LINE_8
+    thick = _thickness(height, width)
+    for x1, y1, x2, y2 in np.rint((segments - 0.5) * (1 << _SHIFT)).astype(int).tolist():
+        cv2.line(canvas, (x1, y1), (x2, y2), 255, thick, kind, _SHIFT)
+    return canvas
+
+
+def read(grey: NDArray[np.uint8]) -> Segments:
+    """Segments in a drawing (uint8 H×W) such as `draw` or M-LSD's annotator makes.
+
+    Light lines on dark or the other way round. The detector finds both sides of a stroke, each
+    directed so that the light lies to its left. They are moved onto the middle of the stroke, half
+    its width and the blur of the detector away, and joined there.
+    """
+    height, width = grey.shape
+    factor = _factor(height, width, FIELD_SIDE)
+    bright = 255 - grey if np.median(grey) > 127 else grey
+    sides = lsd(_enlarge(bright, factor)) / factor
+    ways = (sides[:, 2:] - sides[:, :2]) / np.maximum(lengths(sides), 1e-9)[:, None]
+    inwards = np.stack([ways[:, 1], -ways[:, 0]], axis=1)
+    moved = sides + np.tile(inwards * (_thickness(height, width) / 2 + _BLUR / factor), 2)
+    strokes = merge(moved, _STROKE_DEGREES, 0.5 + 1.2 / factor, 0.0)
+    return strokes[lengths(strokes) >= min(_LEAST_STROKE, 0.03 * math.hypot(height, width))]
+
+
+def _thickness(height: int, width: int) -> int:
+    return max(round(min(height, width) / FIELD_SIDE), 1)
+
+
+def _factor(height: int, width: int, side: int) -> int:
+    """How many times a picture is enlarged so that its shorter side has `side` pixels."""
+    return min(math.ceil(side / min(height, width)), _LARGEST_FACTOR)
+
+
+def _enlarge(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    import cv2
+
+    whole = np.ascontiguousarray(picture)
+    if factor == 1:
+        return whole
+    size = (picture.shape[1] * factor, picture.shape[0] * factor)
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC), np.uint8)
