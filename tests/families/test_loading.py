@@ -40,6 +40,20 @@ def test_shelves_of_one_family_share_controlnets_and_judges(shelf: ModelShelf) -
         shelf.for_base("oil")
 
 
+def test_several_controls_share_the_controlnets_of_the_single_ones(shelf: ModelShelf) -> None:
+    both = shelf.pipeline("canny", "depth")
+    assert both is shelf.pipeline("canny", "depth")
+    nets = list(both.controlnet.nets)
+    assert all(
+        net is shelf.pipeline(name).controlnet
+        for net, name in zip(nets, ("canny", "depth"), strict=True)
+    )
+    assert both.unet is shelf.pipeline(None).unet
+    assert not both.controlnet.training
+    with pytest.raises(FamilyError, match="depth, canny"):
+        shelf.pipeline("depth", "pose")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_half_precision_files_load_in_the_wanted_precision(models: Path, dtype: str) -> None:
     shelf = ModelShelf(FAMILY, dtype=dtype, models_dir=models)

@@ -222,11 +222,13 @@ class ModelShelf:
         from diffusers import StableDiffusionControlNetPipeline
 
         nets = [self.controlnet(control) for control in controls]
-        return StableDiffusionControlNetPipeline(
+        pipeline = StableDiffusionControlNetPipeline(
             **self.pipeline(None).components,
             controlnet=nets if len(nets) > 1 else nets[0],
             requires_safety_checker=False,
         )
+        pipeline.controlnet.eval()  # several are wrapped in a module of their own
+        return pipeline
 
 
 def load_pipeline(

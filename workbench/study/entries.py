@@ -55,7 +55,7 @@ class ControlChoice(Value):
 
 def _two(controls: tuple[ControlChoice, ...]) -> tuple[ControlChoice, ...]:
     if len(controls) != 2:
-        raise ValueError(f"has {len(controls)} control types, not two")
+        raise ValueError(f"needs two control types, not {len(controls)}")
     return controls
 
 
