@@ -43,7 +43,7 @@ CAVEAT = (
     "the same for every source, so few seeds make the starting point less certain than the "
     "interval says. Each interval holds by itself; only the comparisons of control types are "
     "corrected for their number (Holm). “Least detectable” is the true effect that a study of so "
-    "many sources, as different as these, shows clearly four times in five: a smaller one may "
+    "many sources, as different as these, shows up in four studies of five: a smaller one may "
     "well be there."
 )
 NEEDED = (
