@@ -10,7 +10,7 @@ import torch
 from tiny_models import make_maps, make_trial
 
 from workbench.families.loading import ModelShelf
-from workbench.generation import CancelToken, Step, generate
+from workbench.generation import CancelToken, GenerationError, Step, generate
 
 MAPS = make_maps()
 TRIALS = [make_trial(seed=i) for i in range(6)]
@@ -140,8 +140,9 @@ def test_a_full_device_gets_smaller_batches(
     try:
         results = list(generate(TRIALS, MAPS, warm_shelf))
         room = 1
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(GenerationError, match="not enough memory") as caught:
             list(generate(TRIALS, MAPS, warm_shelf))
+        assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
     finally:
         handle.remove()
     assert [result.trial.seed for result in results] == list(range(6))

@@ -112,7 +112,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "cut sample": lambda folder: _cut(folder / "sample.png"),
     "empty record": lambda folder: (folder / "record.json").write_bytes(b""),
     "record is a list": lambda folder: (folder / "record.json").write_bytes(b"[]"),
-    "record of another kind": lambda folder: (folder / "record.json").write_bytes(b'{"schema":9}'),
+    "record of another kind": lambda folder: (folder / "record.json").write_bytes(b'{"x":9}'),
     "another picture": lambda folder: (folder / "sample.png").write_bytes(
         encode_png(np.zeros((4, 4, 3), np.uint8))
     ),

@@ -13,6 +13,7 @@ from workbench.cli.common import duration
 
 if TYPE_CHECKING:
     from workbench.generation import CancelToken
+    from workbench.store import RunFolder
     from workbench.study import Study
 
 
@@ -43,10 +44,30 @@ def run(
     if cancel.cancelled:
         typer.echo(f"Stopped. What is done is kept in {folder}; the same command goes on there.")
         raise typer.Exit(130)
-    failed = sum(bool(record.failed) for record in run_folder.records())
-    if failed:
-        typer.echo(f"{failed} pictures failed; their records in {folder}/trials say why.", err=True)
+    _tell_failures(run_folder)
     typer.echo(f"Done: the run is in {folder}. Its report: workbench report {folder}")
+
+
+def _tell_failures(run_folder: RunFolder) -> None:
+    """Say how many pictures failed, or could not be measured, and what the next start does."""
+    from workbench.measuring import NOT_MEASURED
+
+    failed = retried = unread = 0
+    for record in run_folder.records():
+        failed += bool(record.failed)
+        retried += record.retry
+        unread += any(str(row.get("reason", "")).startswith(NOT_MEASURED) for row in record.rows)
+    if failed:
+        where = f"{run_folder.path}/trials"
+        typer.echo(f"{_pictures(failed)} failed; the records in {where} say why.", err=True)
+    if unread:
+        typer.echo(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
+    if retried or unread:
+        typer.echo("The same command tries again.", err=True)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def report(

@@ -5,7 +5,8 @@ from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import check_sample
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.events import BatchDone, SampleResult, Step
-from workbench.generation.sampler import GenerationError, generate
+from workbench.generation.recovery import GenerationError
+from workbench.generation.sampler import generate
 
 __all__ = [
     "Batch",

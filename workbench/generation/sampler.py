@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,16 +21,21 @@ from workbench.generation.checks import NOT_A_NUMBER, check_sample
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.encoding import prompt_embeddings
 from workbench.generation.events import BatchCallback, BatchDone, SampleResult, Step, StepCallback
+from workbench.generation.recovery import (
+    CallbackError,
+    Fortune,
+    GenerationError,
+    halves,
+    reason_of,
+)
 from workbench.generation.schedulers import make_scheduler
 from workbench.images import sha256_image
 from workbench.study import Trial
 
+log = logging.getLogger(__name__)
+
 MapKey = tuple[str, str, str]
 """(source_sha256, control, control_settings), as in `Trial.map_keys`."""
-
-
-class GenerationError(ValueError):
-    """Trials cannot be made as asked: a control map is missing or has another size."""
 
 
 def generate(
@@ -56,8 +62,13 @@ def generate(
     After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
     nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
 
+    A batch that fails, for want of memory or by any other error, is tried in halves; `made_by` then
+    says so under "fallback". A trial that fails alone comes back with its reason and may be
+    tried again later (`made_by["retry"]`). If the first ones all fail, their error is raised.
+
     Raises GenerationError before the first batch if a control map is missing or has the wrong size,
-    ValueError for a trial of another family or a batch size below 1.
+    and when memory does not suffice for one picture; ValueError for a trial of another family or
+    a batch size below 1.
     """
     _check(trials, maps, shelf)
     batches = plan_batches(trials, batch_size)
@@ -75,13 +86,16 @@ def _all_batches(
     cancel: CancelToken,
 ) -> Iterator[SampleResult]:
     done, total = 0, sum(len(batch.trials) for batch in batches)
+    fortune = Fortune(total)
     for batch in batches:
         started = time.perf_counter()
         try:
-            filled = fill_batch(batch, size)
-            results = _make(filled, maps, shelf.for_base(batch.key.base), on_step, cancel)
+            filled, base = fill_batch(batch, size), shelf.for_base(batch.key.base)
+            results = _make(filled, maps, base, on_step, cancel, fortune)
         except _CancelledError:
             return
+        except CallbackError as carried:
+            raise carried.error from None
         results = results[: len(batch.trials)]
         done += len(results)
         seconds = time.perf_counter() - started
@@ -113,7 +127,10 @@ class _Watch:
             def preview(i: int) -> np.ndarray:
                 return _preview(pipeline, latents[i : i + 1], timestep)
 
-            self.on_step(Step(self.batch.trials, index + 1, total, preview))
+            try:
+                self.on_step(Step(self.batch.trials, index + 1, total, preview))
+            except Exception as error:
+                raise CallbackError(error) from error
         if self.cancel.cancelled:
             raise _CancelledError
         if index + 1 == total:
@@ -127,34 +144,46 @@ def _make(
     shelf: ModelShelf,
     on_step: StepCallback | None,
     cancel: CancelToken,
+    fortune: Fortune,
+    fallback: str = "",
 ) -> list[SampleResult]:
-    """One batch; in two halves if the device has no room for the whole."""
+    """One batch, in halves if it fails; `fallback` says why it is smaller than was asked for."""
     if cancel.cancelled:
         raise _CancelledError
     started = time.perf_counter()
     watch = _Watch(batch, on_step, cancel)
-    try:
-        pixels = _run_pipeline(batch, maps, shelf, watch)
-    except torch.OutOfMemoryError:
-        if len(batch.trials) == 1:
-            raise
-        half = len(batch.trials) // 2
-        parts = (batch.trials[:half], batch.trials[half:])
-        return [
-            result
-            for part in parts
-            for result in _make(Batch(batch.key, part), maps, shelf, on_step, cancel)
-        ]
-    if cancel.cancelled:
-        raise _CancelledError
-    finite = [True] * len(batch.trials) if watch.finite is None else watch.finite.tolist()
-    made_by = {
-        "batch_size": len(batch.trials),
+    size = len(batch.trials)
+    made_by: dict[str, Any] = {
+        "batch_size": size,
         "device": shelf.device,
         "dtype": shelf.dtype,
         "threads": torch.get_num_threads(),
-        "seconds": round((time.perf_counter() - started) / len(batch.trials), 6),
     }
+    if fallback:
+        made_by["fallback"] = fallback
+    reason = ""
+    try:
+        pixels = _run_pipeline(batch, maps, shelf, watch)
+    except (_CancelledError, CallbackError):
+        raise
+    except Exception as error:
+        reason = reason_of(error)
+        if size == 1:
+            fortune.failed(error)
+            log.warning("trial %s cannot be made: %s", batch.trials[0].id, reason, exc_info=True)
+    # Outside of the handler, or the error would keep the memory of the failed call.
+    if reason and size == 1:
+        return [SampleResult(batch.trials[0], None, reason, {**made_by, "retry": True})]
+    if reason:
+        parts, why = halves(batch, reason), fallback or f"{reason} in a batch of {size}"
+        return [
+            r for part in parts for r in _make(part, maps, shelf, on_step, cancel, fortune, why)
+        ]
+    if cancel.cancelled:
+        raise _CancelledError
+    fortune.succeeded(size)
+    finite = [True] * size if watch.finite is None else watch.finite.tolist()
+    made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
     return [
         _result(trial, picture, bool(sound), shelf, made_by)
         for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)

@@ -3,10 +3,12 @@
 from workbench.measuring.adherence import Reference, adherence
 from workbench.measuring.judges import Clip, Judges
 from workbench.measuring.measurer import Measured, Measurer, embedding_of
+from workbench.measuring.safely import NOT_MEASURED, measure_safely
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 
 __all__ = [
     "DEFINITIONS",
+    "NOT_MEASURED",
     "Clip",
     "Judges",
     "Measured",
@@ -14,5 +16,6 @@ __all__ = [
     "Reference",
     "adherence",
     "embedding_of",
+    "measure_safely",
     "metric_spec",
 ]

@@ -20,6 +20,7 @@ from workbench.measuring.judges import Judges, clip_score, logit_scale
 from workbench.measuring.mapmemory import MapMemory
 from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
 from workbench.measuring.references import MapKey, References
+from workbench.measuring.safely import NOT_MEASURED
 from workbench.measuring.specs import metric_spec
 from workbench.metrics.spec import MetricSpec, Reading
 from workbench.prompts import parse_tags
@@ -108,8 +109,12 @@ class Measurer:
         return (*control, "clip_used", "clip_full", "clip_source", *tags)
 
     def unmeasured(self, trial_id: str, rows: Collection[Mapping[str, Any]]) -> tuple[Cell, ...]:
-        """Cells of a trial for which a reading is missing among stored rows."""
-        have = {(row["cell"], row["metric"]) for row in rows}
+        """Cells of a trial for which a reading is missing among stored rows, or failed."""
+        have = {
+            (row["cell"], row["metric"])
+            for row in rows
+            if not str(row.get("reason", "")).startswith(NOT_MEASURED)
+        }
         return tuple(
             cell
             for cell in self.plan.cells_by_trial.get(trial_id, ())
@@ -146,9 +151,13 @@ class Measurer:
     def failed(self, trial_id: str, reason: str) -> Measured:
         """Readings of a trial without a sample: NaN everywhere, with the reason."""
         cells = self.plan.cells_by_trial.get(trial_id, ())
-        reading = Reading.nothing(f"the sample failed: {reason}")
+        return self.nothing(trial_id, cells, f"the sample failed: {reason}")
+
+    def nothing(self, trial_id: str, cells: Sequence[Cell], reason: str) -> Measured:
+        """NaN for every metric of these cells, for one reason."""
+        reading = Reading.nothing(" ".join(reason.split())[:300])
         rows = [self.row(cell, name, reading) for cell in cells for name in self.expected(cell)]
-        return Measured(trial_id, rows, cells, {})
+        return Measured(trial_id, rows, tuple(cells), {})
 
     def row(self, cell: Cell, metric: str, reading: Reading) -> Row:
         """One reading as a row of the long table, with chance, ceiling and adherence."""

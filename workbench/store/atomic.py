@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TEMPORARY = ".tmp"
@@ -15,20 +16,39 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path`: temporary name, flush, fsync, replace, fsync of the folder.
 
     The folder is made if need be. After a crash at any point `path` holds the old contents or
-    the new, never a part. OSError as raised by the system; the temporary file is then removed.
+    the new, never a part. OSError as raised by the system, with the file's name; the temporary
+    file is then removed.
     """
-    _make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        _make_folder(path.parent)
+        for last in (False, False, True):
+            temporary = path.with_name(
+                f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}"
+            )
+            try:
+                _write_through(temporary, data)
+                os.replace(temporary, path)
+                break
+            except FileNotFoundError:
+                # Another process whose clock is ahead may have taken our file for a stale one.
+                if last or not path.parent.is_dir():
+                    raise
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def remove_stale(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
@@ -43,7 +63,7 @@ def remove_stale(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
             if path.stat().st_mtime < limit:
                 path.unlink()
                 count += 1
-        except FileNotFoundError:
+        except OSError:  # gone already, or not ours to remove
             continue
     return count
 

@@ -8,22 +8,19 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from workbench.images import encode_png, read_image, sha256_image
-from workbench.store.atomic import remove_stale, write_atomic
-from workbench.store.errors import StoreError
-from workbench.store.files import RunFiles
-from workbench.store.index import build_table, decode_table, encode_table
+from workbench.store.atomic import remove_stale
+from workbench.store.errors import SchemaError, StoreError, disk_errors
+from workbench.store.files import contents, damaged
 from workbench.store.manifest import merge_manifests
 from workbench.store.pngtext import CHUNKS, png_text
 from workbench.store.records import Record, Row, decode_record, encode_record, plain
+from workbench.store.table import RunTable
 from workbench.study import Cell, Choices, Plan, Study, Trial
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +39,7 @@ class Pending:
     cells: tuple[Cell, ...]
 
 
-class RunFolder(RunFiles):
+class RunFolder(RunTable):
     """One run on disk. Any number of processes may write to it at once.
 
     Every file is written whole or not at all. Each trial is two files, committed together under a
@@ -61,17 +58,28 @@ class RunFolder(RunFiles):
     ) -> RunFolder:
         """Make the folder, or continue the run in it; `study.yaml` is (re)written.
 
-        StoreError for a folder that holds anything but a run.
+        Errors as for `prepare`.
+        """
+        run = cls.prepare(path, chunks=chunks)
+        run.write_study(study)
+        return run
+
+    @classmethod
+    def prepare(cls, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> RunFolder:
+        """Make the folder if need be. A run that is in it is left as it is.
+
+        StoreError for a folder that holds anything but a run, one that cannot be written, and
+        (SchemaError) a run of a version of this program that writes its files in another way.
         """
         run = cls(path, chunks=chunks)
         if run.path.exists() and not run.path.is_dir():
             raise StoreError(f"{run.path} is a file, not a folder")
         if run.path.is_dir() and any(run.path.iterdir()) and not run._is_run():
             raise StoreError(f"{run.path} holds something else than a run: use another folder")
-        (run.path / "trials").mkdir(parents=True, exist_ok=True)
+        run._check_schema()
+        with disk_errors(run.path):
+            (run.path / "trials").mkdir(parents=True, exist_ok=True)
         remove_stale(run.path)
-        with run._locked():
-            write_atomic(run.study_path, study.to_yaml().encode("utf-8"))
         return run
 
     @classmethod
@@ -80,12 +88,8 @@ class RunFolder(RunFiles):
         run = cls(path, chunks=chunks)
         if not run._is_run():
             raise StoreError(f"{run.path} is not a run folder (it has no study.yaml)")
+        run._check_schema()
         return run
-
-    @property
-    def study_path(self) -> Path:
-        """The study's own file in the run folder."""
-        return self.path / "study.yaml"
 
     def study(self, choices: Choices | None = None) -> Study:
         """Read the study back; StudyError if it no longer fits what is installed."""
@@ -134,8 +138,8 @@ class RunFolder(RunFiles):
         folder = self.trial_folder(trial.id)
         with self._locked():
             if png is not None:
-                write_atomic(folder / "sample.png", png)
-            write_atomic(folder / "record.json", data)
+                self._write(folder / "sample.png", png)
+            self._write(folder / "record.json", data)
         return record
 
     def add_rows(
@@ -149,11 +153,14 @@ class RunFolder(RunFiles):
         """Add readings to a trial that is there; the same metric of a cell is replaced."""
         with self._locked():
             record = self.read_record(trial_id).with_rows(rows, cells, extra)
-            write_atomic(self.trial_folder(trial_id) / "record.json", encode_record(record))
+            self._write(self.trial_folder(trial_id) / "record.json", encode_record(record))
         return record
 
     def has(self, trial_id: str) -> bool:
-        """Whether the trial is there whole, its failure included. Half a trial is logged."""
+        """Whether the trial is there whole, its failure included. Half a trial is logged.
+
+        SchemaError for a trial of another version: to make it anew would overwrite it.
+        """
         return self._find(trial_id) is not None
 
     def read_record(self, trial_id: str) -> Record:
@@ -185,37 +192,17 @@ class RunFolder(RunFiles):
                 yield record
 
     def pending(self, plan: Plan) -> Pending:
-        """What is left to do for a plan. Failed trials are done: they would fail again."""
+        """What is left to do for a plan. Failed trials are done, unless they may be retried."""
         trials: list[Trial] = []
         cells: list[Cell] = []
         for trial in plan.trials:
             record = self._find(trial.id)
-            if record is None:
+            if record is None or record.retry:
                 trials.append(trial)
             elif not record.failed:
                 mine = plan.cells_by_trial[trial.id]
                 cells += [cell for cell in mine if cell.id not in record.cells]
         return Pending(tuple(trials), tuple(cells))
-
-    def rebuild_index(self, cells: Collection[str] | None = None) -> pd.DataFrame:
-        """Build the long table from the records and write `measurements.parquet`.
-
-        With `cells`, only readings of these cells (those of the study as it is now).
-        """
-        frame = build_table(self.records(), None if cells is None else frozenset(cells))
-        with self._locked():
-            write_atomic(self.path / "measurements.parquet", encode_table(frame))
-        return frame
-
-    def read_index(self) -> pd.DataFrame:
-        """The long table as last written; rebuilt from all records if missing or damaged."""
-        try:
-            return decode_table((self.path / "measurements.parquet").read_bytes())
-        except FileNotFoundError:
-            log.info("%s has no measurements.parquet yet: building it", self.path)
-        except StoreError as error:
-            log.warning("%s: %s: building it anew from the records", self.path, error)
-        return self.rebuild_index()
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write `manifest.json`, keeping earlier ones that differ.
@@ -224,6 +211,8 @@ class RunFolder(RunFiles):
         """
         with self._locked():
             old = self.read_json("manifest.json") if self.trial_ids() else None
+            if old is not None and not (isinstance(old, dict) and "dtype" in old):
+                raise damaged(self.path / "manifest.json", "it does not say how pictures were made")
             merged = merge_manifests(old, manifest)
             self.write_json("manifest.json", merged)
         return merged
@@ -242,18 +231,22 @@ class RunFolder(RunFiles):
         folder = self.trial_folder(trial_id)
         if not folder.is_dir():
             return None, ""
-        try:
-            record = decode_record((folder / "record.json").read_bytes())
-        except FileNotFoundError:
+        data = contents(folder / "record.json")
+        if data is None:
             return None, "its record was not written"
+        try:
+            record = decode_record(data)
+        except SchemaError as error:
+            what = f"trial {trial_id} in {self.path}"
+            raise SchemaError(what, error.found, error.mine) from None
         except StoreError as error:
             return None, str(error)
         if record.trial.id != trial_id:
             return None, "its record belongs to another trial"
         if record.failed:
             return record, ""
-        try:
-            digest = hashlib.sha256(self.sample_path(trial_id).read_bytes()).hexdigest()
-        except FileNotFoundError:
+        png = contents(self.sample_path(trial_id))
+        if png is None:
             return None, "its sample is missing"
-        return (record, "") if digest == record.file_sha256 else (None, "its sample has changed")
+        same = hashlib.sha256(png).hexdigest() == record.file_sha256
+        return (record, "") if same else (None, "its sample has changed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.prompts import join_tags
-from workbench.store.errors import StoreError
+from workbench.store.errors import SchemaError, StoreError
 from workbench.study import Cell, ControlUse, Trial
 
 SCHEMA = 1
@@ -33,6 +33,11 @@ class Record:
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def retry(self) -> bool:
+        """Whether it failed for a reason that may be gone: memory, a fault of the program."""
+        return bool(self.failed) and bool(self.made_by.get("retry"))
 
     def with_rows(
         self, rows: Iterable[Row], cells: Iterable[Cell], extra: Mapping[str, Any] | None = None
@@ -107,11 +112,14 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_record(data: bytes) -> Record:
-    """The inverse of `encode_record`; StoreError for anything else."""
+    """The inverse of `encode_record`; StoreError for anything else.
+
+    SchemaError for a record of another version of this program.
+    """
     try:
         raw = json.loads(data)
         if raw["schema"] != SCHEMA:
-            raise StoreError(f"its record has schema {raw['schema']}, this program reads {SCHEMA}")
+            raise SchemaError("its record", raw["schema"], SCHEMA)
         record = Record(
             trial=Trial.from_dict(raw["trial"]),
             made_by=dict(raw["made_by"]),

@@ -93,7 +93,10 @@ def _stored(folder: Path, plan: Plan) -> dict[str, tuple[Trial, float]]:
     found: dict[str, tuple[Trial, float]] = {}
     for trial in plan.trials:
         if run.has(trial.id):
-            made_by = run.read_record(trial.id).made_by
+            record = run.read_record(trial.id)
+            if record.retry:
+                continue
+            made_by = record.made_by
             found[trial.id] = (trial, float(made_by.get("seconds") or 0.0))
     return found
 

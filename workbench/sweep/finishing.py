@@ -16,7 +16,7 @@ from workbench.measuring.across import (
     diversity_rows,
     seed_groups,
 )
-from workbench.store import Record, RunFolder
+from workbench.store import Record, RunFolder, disk_errors
 from workbench.store.records import plain
 from workbench.study import Cell
 
@@ -38,10 +38,9 @@ def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None
     made: set[str] = set()
     for trial in plan.trials:
         record = run.read_record(trial.id)
-        if not record.failed:
-            made.add(trial.id)
         embedding = embedding_of(record.extra)
-        if embedding is not None:
+        if embedding is not None:  # else it failed, or could not be measured
+            made.add(trial.id)
             embeddings[trial.id] = embedding
         for row in record.rows:
             if row["metric"] in (LOOKS, STRUCTURE):
@@ -58,7 +57,8 @@ def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None
             break
         cells = plan.cells_by_trial[trial.id]
         written += _update(run, measurer, run.read_record(trial.id), cells, across)
-    measurer.references.cache.save()
+    with disk_errors(run.path):
+        measurer.references.cache.save()
     return written
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from workbench.families import get_family
 from workbench.families.determinism import steady
 from workbench.generation.cancel import CancelToken
-from workbench.store import RunFolder, build_manifest
+from workbench.store import RunFolder, build_manifest, disk_errors
 from workbench.study import Cell, Plan, Study, Trial, make_plan
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
 
@@ -51,7 +51,8 @@ def run_study(
 
     Samples and readings that are stored are kept: a changed study computes only its new cells, and
     readings missing for a stored sample are taken from the stored picture. Each batch is on disk
-    before the next begins, so a killed run loses at most one.
+    before the next begins, so a killed run loses at most one. What fails is a failed trial with a
+    reason and hinders no other; where an error was the reason, the next start tries again.
 
     Args:
         study: what to run.
@@ -65,15 +66,18 @@ def run_study(
         The run folder. After a cancel its table holds what was measured so far.
 
     Raises:
-        StoreError: the folder is no run, was made with other weights, or another process works
-            on it. StudyError: a source or name does not exist. LocateError: models are missing.
+        StoreError: the folder is no run, was made with other weights or by another version,
+            another process works on it, or it cannot be written.
+        StudyError: a source or name does not exist. LocateError: models are missing.
+        GenerationError: there is not enough memory for one picture.
     """
     cancel = cancel or CancelToken()
     family = get_family(study.family) if shelf is None else shelf.family
     plan = make_plan(study, resolution=family.resolution)
-    run = RunFolder.create(folder, study)
+    run = RunFolder.prepare(folder)
     meter = ProgressMeter(len(plan.trials), progress)
     with run.claim(), steady():
+        run.write_study(study)
         run.write_sources(plan.sources)
         meter.phase("loading")
         shelf = shelf or load_shelf(study)
@@ -85,13 +89,16 @@ def run_study(
         meter.phase("preparing")
         work = find_work(run, plan, measurer)
         meter.count_done(len(plan.trials) - len(work.trials))
+        if work.trials or work.unmeasured:
+            run.drop_index()  # a report on a killed run must not show the table of the last start
         size = batch_size or study.batch_size
         meter.phase("measuring")
         _measure_stored(run, measurer, work.unmeasured, size, cancel)
         meter.phase("generating")
         fill = study.fill_batches
         _generate(run, measurer, work.trials, shelf, size, fill, meter, cancel)
-        measurer.references.cache.save()
+        with disk_errors(run.path / REFERENCES):
+            measurer.references.cache.save()
         if not cancel.cancelled:
             meter.phase("finishing")
             finish(run, measurer, cancel)
@@ -102,7 +109,7 @@ def run_study(
 
 
 def find_work(run: RunFolder, plan: Plan, measurer: Measurer) -> Work:
-    """What is left to do. Failed trials are done: they would fail again."""
+    """What is left to do. Failed trials are done, as they would fail again, but for errors."""
     trials: list[Trial] = []
     unmeasured: dict[str, tuple[Cell, ...]] = {}
     for trial in plan.trials:
@@ -110,6 +117,9 @@ def find_work(run: RunFolder, plan: Plan, measurer: Measurer) -> Work:
             trials.append(trial)
             continue
         record = run.read_record(trial.id)
+        if record.retry:
+            trials.append(trial)
+            continue
         cells = measurer.unmeasured(trial.id, record.rows)
         if cells:
             unmeasured[trial.id] = cells
@@ -164,6 +174,8 @@ def _measure_stored(
     cancel: CancelToken,
 ) -> None:
     """Read what is missing off stored samples, without making them again."""
+    from workbench.measuring import measure_safely
+
     for trial_ids in _chunks(list(unmeasured), batch_size):
         if cancel.cancelled:
             return
@@ -174,7 +186,7 @@ def _measure_stored(
                 run.add_rows(trial_id, measured.rows, cells=measured.cells)
         alive = [trial_id for trial_id, record in records.items() if not record.failed]
         samples = [(trial_id, run.read_sample(trial_id)) for trial_id in alive]
-        for measured in measurer.measure(samples, unmeasured):
+        for measured in measure_safely(measurer, samples, unmeasured):
             run.add_rows(
                 measured.trial_id, measured.rows, cells=measured.cells, extra=measured.extra
             )
@@ -225,8 +237,10 @@ def _store(
     run: RunFolder, measurer: Measurer, results: Sequence[SampleResult]
 ) -> np.ndarray | None:
     """Measure and commit one batch; returns its last good picture."""
+    from workbench.measuring import measure_safely
+
     samples = [(r.trial.id, r.image) for r in results if r.image is not None]
-    measured = {found.trial_id: found for found in measurer.measure(samples)}
+    measured = {found.trial_id: found for found in measure_safely(measurer, samples)}
     across = _batch_diversity(measurer, measured, dict(samples))
     for result in results:
         trial = result.trial

@@ -1,0 +1,89 @@
+"""What happens when making pictures fails: smaller batches, then failed trials, then an end.
+
+Nothing of it is silent: smaller batches are logged and recorded in `made_by`, a trial that cannot
+be made even alone is a failed trial with a reason, and where nothing at all can be made the run
+ends with the error.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from workbench.generation.batching import Batch
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3
+"""Pictures that may fail one after the other before the first one succeeds."""
+
+# PyTorch reports a full main memory, and some libraries a full device, as RuntimeError.
+_FULL = ("out of memory", "can't allocate memory", "failed to allocate", "bad_alloc")
+
+
+class GenerationError(ValueError):
+    """Trials cannot be made as asked: a map is missing or has another size, or memory is full."""
+
+
+class CallbackError(Exception):
+    """Carries an error of the caller's own callback past the handling of failed batches."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass
+class Fortune:
+    """How the pictures of one call fared so far: `made` came out, `broken` failed in a row."""
+
+    total: int
+    made: int = 0
+    broken: int = 0
+
+    def succeeded(self, count: int) -> None:
+        self.made += count
+
+    def failed(self, error: Exception) -> None:
+        """One trial alone failed; raises if it seems that none can be made."""
+        self.broken += 1
+        if self.made == 0 and self.broken >= min(PATIENCE, self.total):
+            if is_full(error):
+                raise GenerationError(
+                    "there is not enough memory for even one picture at a time: close other "
+                    f"programs, or take half precision or another device ({first_line(error)})"
+                ) from error
+            raise error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or on the host."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _FULL)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a batch failed, in a few words."""
+    return "out of memory" if is_full(error) else f"{type(error).__name__}: {first_line(error)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, shortened."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def halves(batch: Batch, reason: str) -> tuple[Batch, Batch]:
+    """The two halves of a batch that failed, with the memory of the failure given back."""
+    size = len(batch.trials)
+    log.warning("a batch of %d pictures failed (%s): trying it in two halves", size, reason)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = size // 2
+    return Batch(batch.key, batch.trials[:half]), Batch(batch.key, batch.trials[half:])
