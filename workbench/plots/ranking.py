@@ -26,6 +26,7 @@ from workbench.plots.style import (
     style_axes,
     style_legend,
     title_axes,
+    with_direction,
 )
 
 if TYPE_CHECKING:
@@ -57,16 +58,14 @@ def ranking_figure(
     slots = int(known.groupby("base").size().max()) if len(known) else 6
     scales = known["scale"].nunique()
     width = max(5.2, 1.3 + STEP * (slots + 0.8 * scales))
-    figure = new_figure(width, 4.6 * len(bases) + 0.4, theme)
+    figure = new_figure(width, 4.4 * len(bases) + 0.4, theme)
     panels = figure.subplots(len(bases), 1, squeeze=False, sharey=True)[:, 0]
     limits = _limits(known)
     for base, axes in zip(bases, panels, strict=True):
         style_axes(axes, theme)
         axes.grid(False, axis="x")
-        label_axes(
-            axes, "", "Control adherence\n(0 = chance, 1 = ceiling; higher is better ↑)", theme
-        )
-        title_axes(axes, f"Base model {base}" if len(bases) > 1 else "", theme)
+        label_axes(axes, "", with_direction("Control adherence", True), theme)
+        title_axes(axes, f"Base model {base}" if len(bases) > 1 else "", theme, pad=22)
         if known.empty:
             say_empty(axes, "No control adherence was measured above scale 0.", theme)
             axes.set_xlabel("Control type", fontsize=BODY, color=theme.ink)
