@@ -21,6 +21,8 @@ REFERENCES = {
 }
 # How much of a tag's score is left when the control is fully on.
 KEPT = dict(zip(TAGS, (0.55, 0.45, 0.9, 0.85, 1.0, 0.95, 0.98), strict=True))
+OBEYED_FROM = 0.7
+"""A tag with a higher score counts as obeyed."""
 
 
 def synthetic_frame(
@@ -98,6 +100,13 @@ def synthetic_frame(
                         nothing = {"chance": math.nan, "ceiling": math.nan, "adherence": math.nan}
                         for metric, mean in plain.items():
                             value = mean + rng.normal(0, noise)
+                            if metric.startswith("tag:"):
+                                obeyed = {
+                                    "metric": metric.replace("tag:", "tag_obeyed:", 1),
+                                    "value": float(value > OBEYED_FROM),
+                                    "reason": "",
+                                }
+                                rows.append(base | nothing | obeyed)
                             rows.append(
                                 base | nothing | {"metric": metric, "value": value, "reason": ""}
                             )

@@ -140,7 +140,8 @@ def test_every_section_has_its_figures_with_words_for_the_blind(page: Page) -> N
     alts = [attrs["alt"] for attrs in page.all("img")]
     starts = (
         "Trade-off plot for Canny", "Contact sheet for Canny", "Curves over the",
-        "Heat map of control", "Heat map of prompt", "Heat map of tag", "Diversity across",
+        "Heat map of control", "Heat map of prompt", "Heat map of tag", "Tipping scales for",
+        "Diversity across",
     )  # fmt: skip
     for start in starts:
         assert sum(alt.startswith(start) for alt in alts) == 1, start
@@ -215,6 +216,10 @@ def test_one_source_is_no_finding(
     frame = synthetic_frame(sources=1, controls=("canny",), scales=(0.0, 1.0), lengths=(3,))
     text = Page(render_report(write_run(tmp_path / "r", frame, TAGS))).text
     assert "There is one source, so no interval can be given" in text
+    assert "nothing here can be generalised" in text
+    assert text.count("one source cannot be generalised, so this is not a finding") > 3
+    assert re.search(r"0\.\d\d ± 0\.\d\d", text)  # the spread over seeds
+    assert "least detectable 0" not in text
     assert "clearly" not in text.partition("Marks:")[0]
 
 
@@ -252,6 +257,62 @@ def test_figures_are_written_alike(value: float, text: str) -> None:
     assert tables.figure_text(value) == text
 
 
+def test_tipping_scales_stand_with_figure_and_table(run: RunFolder, page: Page) -> None:
+    found = analysis.tipping_scales(run.read_index())
+    assert set(found["answer"]) == {"tips", "never"}
+    assert "And at which scale?" in page.text
+    for row in found.to_dict("records"):
+        words = analysis.tipping_words(row)
+        assert f"{row['tag']}{words}" in page.text  # two cells of a line
+        assert words.startswith("never") == (row["answer"] == "never")
+
+
+def test_every_contrast_says_what_it_could_not_have_found(run: RunFolder, page: Page) -> None:
+    contrasts = [f for f in analysis.findings(run.read_index()) if math.isfinite(f.mde)]
+    assert len(contrasts) > 6
+    for finding in contrasts:
+        if not finding.metric.startswith("tag:"):  # a list of several tags
+            assert f"least detectable {analysis.plain(finding.mde)}" in finding.text
+    assert "Least detectable" in page.text
+
+
+def test_one_control_type_has_no_ranking(page: Page) -> None:
+    assert "Which control type is obeyed most?" not in page.text
+    assert not [a for a in page.all("img") if a["alt"].startswith("Ranking")]
+
+
+def test_several_control_types_are_ranked(
+    tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.report.content.control_maps", lambda *_: {})  # needs no network
+    frame = synthetic_frame(scales=(0.0, 1.0), lengths=(3,), sources=5)
+    run = write_run(tmp_path / "r", frame, TAGS)
+    page = Page(render_report(run))
+    assert "Which control type is obeyed most?" in page.text
+    assert [a["alt"] for a in page.all("img") if a["alt"].startswith("Ranking of the control")]
+    ranks, pairs = analysis.ranking(run.read_index())
+    assert list(ranks["control"]) == ["depth", "canny"]
+    assert pairs["better"].tolist() == ["depth"]
+    assert "depth is obeyed most, before canny" in page.text
+    assert "All control types" in page.text
+    assert "1 to 2" not in page.text
+
+
+def test_chance_and_ceiling_range_over_sources(synthetic_frame: Frames) -> None:
+    from workbench.report.figures import _value_panel
+
+    frame = synthetic_frame(controls=("canny",), lengths=(3,))
+    offsets = {f"paperdoll:{i}": 0.01 * i for i in range(4)}
+    frame["chance"] = frame["chance"] + frame["source"].map(offsets)
+    panel = _value_panel(frame, "canny_f1")
+    assert panel.chance_range == pytest.approx((0.31, 0.34))
+    assert panel.ceiling_range == pytest.approx((0.72, 0.72))
+    assert panel.chance == pytest.approx(0.325)
+    assert _value_panel(frame, "clip_source").chance_range is None
+
+
 def test_intervals_are_written_only_where_there_are_any() -> None:
     assert tables.interval_text(0.5, 0.25, 0.75) == "0.50 [0.25, 0.75]"
     assert tables.interval_text(0.5, math.nan, math.nan) == "0.50"
+    assert tables.interval_text(0.5, math.nan, math.nan, spread=0.125) == "0.50 ± 0.12"
+    assert tables.interval_text(0.5, 0.25, 0.75, spread=0.125) == "0.50 [0.25, 0.75]"

@@ -20,7 +20,7 @@ from workbench.analysis.tags import per_tag, silhouette_contrast, tag_slopes
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
 from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
-from workbench.analysis.wording import ALL_CONTROLS, Finding
+from workbench.analysis.wording import ALL_CONTROLS, Finding, plain
 
 __all__ = [
     "ALL_CONTROLS",
@@ -44,6 +44,7 @@ __all__ = [
     "pareto",
     "per_tag",
     "pick",
+    "plain",
     "primary_metrics",
     "ranking",
     "silhouette_contrast",

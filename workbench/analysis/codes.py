@@ -20,6 +20,8 @@ def group_codes(table: pd.DataFrame, keys: Sequence[str]) -> tuple[np.ndarray, p
     import pandas as pd
 
     number = np.zeros(len(table), dtype=np.int64)
+    if table.empty:  # without a type of their own, so that they merge with any
+        return number, pd.DataFrame({key: pd.Series(dtype=object) for key in keys})
     for key in keys:
         code, values = pd.factorize(table[key], sort=True)
         number = number * max(1, len(values)) + code

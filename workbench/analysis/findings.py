@@ -42,9 +42,9 @@ CAVEAT = (
     "covered the truth best in simulations), for the seeds of this run: pictures at scale 0 are "
     "the same for every source, so few seeds make the starting point less certain than the "
     "interval says. Each interval holds by itself; only the comparisons of control types are "
-    "corrected for their number (Holm). “Least detectable” is the true effect that a study of so "
-    "many sources, as different as these, shows up in four studies of five: a smaller one may "
-    "well be there."
+    "corrected for their number (Holm). “Least detectable” is the true effect that four in five "
+    "studies of so many sources, as different as these, would bring out: a smaller one may well "
+    "be there."
 )
 NEEDED = (
     *("source", "control", "base", "setting", "length", "prompt", "scale"),

@@ -3,8 +3,10 @@
 from workbench.plots.curves import Panel, curves_figure, diversity_figure
 from workbench.plots.heatmaps import length_heatmap, tag_heatmap
 from workbench.plots.pairs import pair_heatmap
+from workbench.plots.ranking import ranking_figure
 from workbench.plots.sheet import SheetRow, contact_sheet_figure
 from workbench.plots.style import DARK, LIGHT, Theme, to_png, to_svg
+from workbench.plots.tipping import tipping_figure
 from workbench.plots.tradeoff import tradeoff_figure
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "diversity_figure",
     "length_heatmap",
     "pair_heatmap",
+    "ranking_figure",
     "tag_heatmap",
+    "tipping_figure",
     "to_png",
     "to_svg",
     "tradeoff_figure",

@@ -40,9 +40,11 @@ SCALE_LABEL = "Conditioning scale"
 class Panel:
     """One panel of curves.
 
-    table: columns length, scale, mean, low, high (as `analysis.curve` returns for one control).
+    table: columns length, scale, mean, low, high (as `analysis.curve` returns for one control);
+        where no interval is known, a column spread is drawn in its place, dotted.
     label, unit, higher_is_better: what stands on the vertical axis (None: there is no better).
     chance, ceiling: where the two reference lines lie; None or NaN leaves a line out.
+    chance_range, ceiling_range: lowest and highest of the sources, where they differ.
     title: above the panel.
     include: a value which the vertical axis must reach, such as 0 for a distance.
     """
@@ -54,6 +56,8 @@ class Panel:
     chance: float | None = None
     ceiling: float | None = None
     title: str = ""
+    chance_range: tuple[float, float] | None = None
+    ceiling_range: tuple[float, float] | None = None
     include: float | None = None
 
 
@@ -132,14 +136,19 @@ def _draw_panel(
         x = group["scale"].to_numpy(dtype=float)
         low, high = group["low"].to_numpy(dtype=float), group["high"].to_numpy(dtype=float)
         axes.fill_between(x, low, high, color=style.colour, alpha=0.15, lw=0, zorder=2)
+        if "spread" in group and not np.isfinite(low).any():
+            mean, spread = (group[name].to_numpy(dtype=float) for name in ("mean", "spread"))
+            for end in (mean - spread, mean + spread):
+                axes.plot(x, end, color=style.colour, lw=1, ls=(0, (1, 2)), zorder=2, gid="seeds")
         name = tags_label(length)
         (handles[name],) = axes.plot(
             x, group["mean"], color=style.colour, ls=style.line, lw=1.9, marker=style.marker, ms=6,
             mec=theme.paper, mew=0.8, zorder=3, label=name, gid=f"length-{length}",
         )  # fmt: skip
+    ranges = [panel.chance_range or (), panel.ceiling_range or ()]
     lines = [
         v
-        for v in (panel.chance, panel.ceiling, panel.include)
+        for v in (panel.chance, panel.ceiling, panel.include, *ranges[0], *ranges[1])
         if v is not None and math.isfinite(v)
     ]
     reach = max(0.6 * float(np.ptp(means)), 0.08 * float(np.abs(means).max()))
@@ -154,11 +163,23 @@ def _draw_panel(
 
 
 def _draw_references(axes: Axes, panel: Panel, theme: Theme) -> None:
-    """Dashed lines for chance and ceiling, named outside the data at the right-hand edge."""
+    """Bands from chance and from the ceiling outwards, a dashed line at each mean, named.
+
+    The dark part of a band is where chance or ceiling lies for one source or another.
+    """
     low, high = axes.get_ylim()
-    for value, name in ((panel.chance, "chance"), (panel.ceiling, "ceiling")):
+    pair = [v for v in (panel.chance, panel.ceiling) if v is not None and math.isfinite(v)]
+    rising = panel.higher_is_better is not False if len(pair) < 2 else pair[1] > pair[0]
+    for value, name, span, upwards in (
+        (panel.chance, "chance", panel.chance_range, not rising),
+        (panel.ceiling, "ceiling", panel.ceiling_range, rising),
+    ):
         if value is None or not math.isfinite(value):
             continue
+        inner, outer = (value, high) if upwards else (low, value)
+        axes.axhspan(inner, outer, color=theme.band, lw=0, zorder=0.5, gid=f"{name}-band")
+        if span is not None and span[1] > span[0]:
+            axes.axhspan(*span, color=theme.grid, lw=0, zorder=0.6, gid=f"{name}-range")
         axes.axhline(value, color=theme.muted, lw=0.9, ls=(0, (4, 3)), zorder=1.2, gid=name)
         nearer_top = value > (low + high) / 2
         axes.annotate(
@@ -166,3 +187,4 @@ def _draw_references(axes: Axes, panel: Panel, theme: Theme) -> None:
             xycoords=("axes fraction", "data"), ha="right", va="bottom" if nearer_top else "top",
             color=theme.muted, fontsize=SMALL - 1, parse_math=False,
         )  # fmt: skip
+    axes.set_ylim(low, high)

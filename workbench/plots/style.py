@@ -111,11 +111,12 @@ def label_axes(axes: Axes, x: str, y: str, theme: Theme = LIGHT) -> None:
     axes.set_ylabel(y, fontsize=BODY, color=theme.ink, parse_math=False)
 
 
-def title_axes(axes: Axes, text: str, theme: Theme = LIGHT) -> None:
-    """Set a left-aligned title as plain text."""
+def title_axes(axes: Axes, text: str, theme: Theme = LIGHT, *, pad: float = 6) -> None:
+    """Set a left-aligned title as plain text, ``pad`` points above the axes."""
     axes.set_title(
         clean_text(text),
         loc="left",
+        pad=pad,
         fontsize=BODY + 0.5,
         fontweight="bold",
         color=theme.ink,

@@ -151,10 +151,17 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame, lengths: list[int], theme: Them
         style = series_style(lengths.index(length), theme)
         for way, centre, low, high in CROSSES:
             reach = np.abs(group[[low, high]].to_numpy(dtype=float).T - group[centre].to_numpy())
-            axes.errorbar(
+            spread = low.replace("_low", "_spread")
+            seeds = spread in group and not np.isfinite(reach).any()
+            if seeds:  # one source: no interval, but seeds differ
+                reach = np.tile(group[spread].to_numpy(dtype=float), (2, 1))
+            bars = axes.errorbar(
                 group[X], group[Y], fmt="none", ecolor=style.colour, elinewidth=0.9, alpha=0.38,
                 zorder=2, **{f"{way}err": np.nan_to_num(reach)},
             )  # fmt: skip
+            if seeds:
+                for lines in bars[2]:
+                    lines.set_linestyle((0, (1, 2)))
         axes.plot(
             group[X], group[Y], color=style.colour, ls=style.line, lw=1.9, marker=style.marker,
             ms=6.5, mec=theme.paper, mew=0.8, zorder=3, gid=f"length-{length}",

@@ -12,9 +12,11 @@ from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 from workbench.plots.style import number
 from workbench.report import tables
+from workbench.report.answers import Answer, answers
 from workbench.report.embed import Download, download
 from workbench.report.figures import ControlFigures, draw_control, draw_sheets
 from workbench.report.pairs import PairFigures, draw_pairs
+from workbench.report.ranking import RankingFigures, draw_ranking
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
 from workbench.store import RunFolder, StoreError
@@ -28,49 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROMPT_METRIC = analysis.PROMPT_METRIC
-MARKS = {
-    "rises": "↑",
-    "falls": "↓",
-    "no clear effect": "≈",
-    "no clear difference": "≈",
-    "cannot tell": "?",
-    "": "★",
-}
-KINDS = {
-    "control": "Control",
-    "prompt": "Prompt",
-    "tags": "Words",
-    "length": "Prompt length",
-    "closeness": "Closeness",
-    "diversity": "Diversity",
-    "sweet spot": "Sweet spot",
-    "pair": "Two controls",
-}
 BOTH_THEMES_UP_TO = 3
 SHEET_BYTES = 2_200_000
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One finding as shown: what it is about, a mark for its direction, and the sentence.
-
-    ``claim + evidence + rest`` is the sentence; ``evidence`` is its part in brackets, or "".
-    """
-
-    kind: str
-    mark: str
-    direction: str
-    claim: str
-    evidence: str
-    rest: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """All findings about one control type, or one pair of them."""
-
-    label: str
-    statements: tuple[Statement, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +45,7 @@ class Content:
     answers: tuple[Answer, ...]
     caveat: str
     glance: Table
+    ranking: RankingFigures | None
     controls: tuple[ControlFigures, ...]
     pairs: tuple[PairFigures, ...]
     spots: Table
@@ -128,9 +90,10 @@ def collect(run: RunFolder) -> Content:
         facts=_facts(whole, study, manifest),
         prompt=_prompt(whole),
         warnings=_warnings(whole, study, failed),
-        answers=_answers(whole, labels | {pair.name: pair.label for pair in pairs}),
+        answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
+        ranking=draw_ranking(whole, control_label, both),
         controls=drawn,
         pairs=pairs,
         spots=tables.spot_table(spots, labels),
@@ -210,7 +173,10 @@ def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) 
     if 0 < frame["source"].nunique() < wanted:
         found.append(f"Only {frame['source'].nunique()} of {wanted} sources have been measured.")
     if frame["source"].nunique() == 1:
-        found.append("There is one source, so no interval can be given and nothing is a finding.")
+        found.append(
+            "There is one source, so no interval can be given and nothing here can be generalised. "
+            "What is shown beside a mean is its spread over seeds alone."
+        )
     if failed:
         found.append(
             f"{failed.total()} pictures failed and are in no figure."
@@ -225,34 +191,6 @@ def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) 
             f"{count} {verb} longer than the text encoder reads, and lost the words at its end."
         )
     return tuple(found)
-
-
-def _answers(frame: pd.DataFrame, labels: dict[str, str]) -> tuple[Answer, ...]:
-    found: dict[str, list[Statement]] = {control: [] for control in labels}
-    for finding in analysis.findings(frame):
-        text = finding.text
-        head, colon, tail = text.partition(": ")
-        if colon and head.lower() == finding.control.lower():
-            text = tail[:1].upper() + tail[1:]
-        found.setdefault(finding.control, []).append(
-            Statement(
-                KINDS.get(finding.kind, finding.kind.capitalize()),
-                MARKS.get(finding.direction, "·"),
-                finding.direction or "best",
-                *_in_three(text),
-            )
-        )
-    return tuple(
-        Answer(labels.get(control, control), tuple(items)) for control, items in found.items()
-    )
-
-
-def _in_three(text: str) -> tuple[str, str, str]:
-    """A sentence before, in and after its brackets, where it has just one pair of them."""
-    if text.count("(") != 1 or text.count(")") != 1 or text.index("(") > text.index(")"):
-        return text, "", ""
-    start, end = text.index("("), text.index(")") + 1
-    return text[:start], text[start:end], text[end:]
 
 
 def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:

@@ -27,6 +27,7 @@ from workbench.plots import (
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import Sheet
 from workbench.report.tables import Table, point_table
+from workbench.report.tipping import draw_tipping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,8 @@ class ControlFigures:
     more_curves: Picture | None
     heatmaps: tuple[Picture, ...]
     tags: Picture | None
+    tipping: Picture | None
+    tipping_table: Table
     diversity: Picture | None
     table: Table
 
@@ -75,6 +78,7 @@ def draw_control(
     embed = partial(drawing, both=both)
     mine = points[points["control"] == control]
     names = {control: label}
+    tipping, tipping_table = draw_tipping(rows, label, both)
     return ControlFigures(
         name=control,
         label=label,
@@ -90,6 +94,8 @@ def draw_control(
         more_curves=_more_curves(rows, control, primary, label, both),
         heatmaps=_heatmaps(rows, primary, label, both),
         tags=_tags(rows, label, both),
+        tipping=tipping,
+        tipping_table=tipping_table,
         diversity=_diversity(rows, label, both),
         table=point_table(summary[summary["control"] == control], spec_of(primary).label, primary),
     )
@@ -127,7 +133,7 @@ def _sheet(page: Sheet, title: str, theme: Theme) -> Figure:
 
 
 def _value_panel(rows: pd.DataFrame, metric: str, title: str = "") -> Panel:
-    """A panel of raw values with the mean chance and ceiling."""
+    """A panel of raw values with chance and ceiling: their mean, and their range over sources."""
     spec = spec_of(metric)
     mine = analysis.pick(rows, metric)
     return Panel(
@@ -138,6 +144,8 @@ def _value_panel(rows: pd.DataFrame, metric: str, title: str = "") -> Panel:
         _mean(mine["chance"]),
         _mean(mine["ceiling"]),
         title,
+        _range(mine, "chance"),
+        _range(mine, "ceiling"),
     )
 
 
@@ -220,3 +228,9 @@ def _diversity(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
 def _mean(values: pd.Series) -> float:
     kept = values.dropna()
     return float(kept.mean()) if len(kept) else math.nan
+
+
+def _range(rows: pd.DataFrame, column: str) -> tuple[float, float] | None:
+    """The lowest and the highest of the sources' means; None where nothing is known."""
+    means = rows.groupby("source")[column].mean().dropna()
+    return (float(means.min()), float(means.max())) if len(means) else None

@@ -37,11 +37,15 @@ def figure_text(value: float, digits: int = 2) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def interval_text(mean: float, low: float, high: float, digits: int = 2) -> str:
-    """Return ``0.63 [0.58, 0.69]``, without brackets where there is no interval."""
+def interval_text(
+    mean: float, low: float, high: float, digits: int = 2, *, spread: float = math.nan
+) -> str:
+    """Return ``0.63 [0.58, 0.69]``; without an interval ``0.63 ± 0.04``, the spread over seeds."""
     text = figure_text(mean, digits)
     if math.isfinite(low) and math.isfinite(high):
         text += f" [{figure_text(low, digits)}, {figure_text(high, digits)}]"
+    elif math.isfinite(spread):
+        text += f" ± {figure_text(spread, digits)}"
     return text
 
 
@@ -101,8 +105,15 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
             (
                 tags_label(int(row["length"])),
                 number(row["scale"]),
-                interval_text(row["control_adherence"], row["control_low"], row["control_high"]),
-                interval_text(row["prompt_adherence"], row["prompt_low"], row["prompt_high"]),
+                *(
+                    interval_text(
+                        row[f"{side}_adherence"],
+                        row[f"{side}_low"],
+                        row[f"{side}_high"],
+                        spread=row[f"{side}_spread"],
+                    )
+                    for side in ("control", "prompt")
+                ),
                 figure_text(row["harmonic"]),
                 figure_text(row.get(primary, math.nan)),
                 figure_text(row.get("clip_full", math.nan), 1),
@@ -129,12 +140,21 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                         f"{what} adherence",
                         f"{number(row['x_first'])} → {number(row['x_last'])}",
                         f"{figure_text(row['first'])} → {figure_text(row['last'])}",
-                        interval_text(row["change"], row["change_low"], row["change_high"]),
+                        interval_text(
+                            row["change"],
+                            row["change_low"],
+                            row["change_high"],
+                            spread=row["spread"],
+                        ),
+                        figure_text(row["mde"]),
                         str(row["direction"]),
                     )
                 )
-    heads = ("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Verdict")
-    return Table(heads, tuple(rows), (False, False, True, True, True, False))
+    heads = (
+        *("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Least detectable"),
+        "Verdict",
+    )
+    return Table(heads, tuple(rows), (False, False, True, True, True, True, False))
 
 
 def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:

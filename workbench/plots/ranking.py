@@ -1,0 +1,147 @@
+"""The ranking of control types: who is obeyed most at each scale, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from workbench.plots.style import (
+    BODY,
+    LIGHT,
+    SMALL,
+    Theme,
+    clean_text,
+    label_axes,
+    new_figure,
+    number,
+    padded_limits,
+    say_empty,
+    series_style,
+    style_axes,
+    style_legend,
+    title_axes,
+    with_direction,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STEP = 0.34
+"""Inches for one control type at one scale."""
+
+
+def ranking_figure(
+    ranks: pd.DataFrame,
+    *,
+    labels: Mapping[str, str] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw control adherence of the control types at each scale, the best on the left.
+
+    One panel for each base model. Within a scale the types stand in the order of their means, each
+    named below its point, so that no colour has to be looked up. A filled marker: no other rank is
+    open after the correction for several comparisons.
+
+    Args:
+        ranks: the first table of `analysis.ranking`.
+        labels: control type -> what it is called (default: its name).
+    """
+    known = ranks.dropna(subset=["mean"])
+    bases = [str(base) for base in dict.fromkeys(known["base"])] or [""]
+    controls = sorted({str(name) for name in known["control"]})
+    slots = int(known.groupby("base").size().max()) if len(known) else 6
+    scales = known["scale"].nunique()
+    width = max(5.2, 1.3 + STEP * (slots + 0.8 * scales))
+    figure = new_figure(width, 4.4 * len(bases) + 0.4, theme)
+    panels = figure.subplots(len(bases), 1, squeeze=False, sharey=True)[:, 0]
+    limits = _limits(known)
+    for base, axes in zip(bases, panels, strict=True):
+        style_axes(axes, theme)
+        axes.grid(False, axis="x")
+        label_axes(axes, "", with_direction("Control adherence", True), theme)
+        title_axes(axes, f"Base model {base}" if len(bases) > 1 else "", theme, pad=22)
+        if known.empty:
+            say_empty(axes, "No control adherence was measured above scale 0.", theme)
+            axes.set_xlabel("Control type", fontsize=BODY, color=theme.ink)
+            continue
+        axes.set_ylim(*limits)
+        _draw_panel(axes, known[known["base"] == base], controls, labels or {}, theme)
+    if len(known):
+        _draw_legend(figure, known, theme)
+    return figure
+
+
+def _limits(known: pd.DataFrame) -> tuple[float, float]:
+    """Limits that hold all points; intervals far beyond them run off. Chance is always in view."""
+    means = known["mean"].to_numpy(dtype=float)
+    if not len(means):
+        return 0.0, 1.0
+    ends = known[["low", "high"]].to_numpy(dtype=float).ravel()
+    ends = np.clip(ends[np.isfinite(ends)], means.min() - 0.35, means.max() + 0.35)
+    near = [1.0] if max(*means, *ends) > 0.8 else []
+    return padded_limits([0.0, *near, *means, *ends]) or (0.0, 1.0)
+
+
+def _draw_panel(
+    axes: Axes, rows: pd.DataFrame, controls: list[str], labels: Mapping[str, str], theme: Theme
+) -> None:
+    places: list[float] = []
+    names: list[str] = []
+    at = 0.0
+    for scale, group in rows.groupby("scale", sort=True):
+        start = at
+        for _, row in group.sort_values("rank").iterrows():
+            style = series_style(controls.index(str(row["control"])), theme)
+            if math.isfinite(row["low"]):
+                axes.plot([at, at], [row["low"], row["high"]], color=style.colour, lw=2.2,
+                          solid_capstyle="butt", zorder=2, gid=f"interval-{number(float(scale))}")  # type: ignore[arg-type]  # fmt: skip
+            settled = row["rank_low"] == row["rank_high"]
+            axes.plot(
+                [at], [row["mean"]], marker=style.marker, ms=8, ls="none", zorder=3,
+                color=style.colour, mfc=style.colour if settled else theme.paper, mew=1.8,
+                gid=f"{row['control']}-{number(float(scale))}",  # type: ignore[arg-type]
+            )  # fmt: skip
+            places.append(at)
+            names.append(clean_text(labels.get(str(row["control"]), str(row["control"])), 28))
+            at += 1
+        axes.annotate(
+            f"scale {number(float(scale))}",  # type: ignore[arg-type]
+            ((start + at - 1) / 2, 1), (0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", fontsize=BODY, color=theme.ink,
+            parse_math=False,
+        )  # fmt: skip
+        axes.axvspan(start - 0.6, at - 0.4, color=theme.band, lw=0, zorder=0.5)
+        at += 0.8
+    axes.set_xlim(-0.9, at - 0.9)
+    axes.set_xticks(places, names, rotation=90, fontsize=SMALL, parse_math=False)
+    axes.tick_params(axis="x", length=0)
+    low, high = axes.get_ylim()
+    for value, name in ((0.0, "chance"), (1.0, "ceiling")):
+        if low <= value <= high:
+            axes.axhline(value, color=theme.muted, lw=0.9, ls=(0, (4, 3)), zorder=1.2, gid=name)
+            axes.annotate(
+                name, (1, value), (3, 0), textcoords="offset points", va="center",
+                xycoords=("axes fraction", "data"), color=theme.muted, fontsize=SMALL - 1,
+                parse_math=False,
+            )  # fmt: skip
+
+
+def _draw_legend(figure: Figure, known: pd.DataFrame, theme: Theme) -> None:
+    words = {True: "rank settled", False: "rank open: not all neighbours are clearly apart"}
+    settled = known["rank_low"] == known["rank_high"]
+    handles = [
+        Line2D([], [], marker="o", ms=8, ls="none", color=theme.ink, mew=1.8, label=words[kind],
+               mfc=theme.ink if kind else theme.paper)
+        for kind in (True, False)
+        if (settled == kind).any()
+    ]  # fmt: skip
+    if known["low"].notna().any():
+        handles.append(Line2D([], [], color=theme.ink, lw=2.2, label="95 % interval over sources"))
+    legend = figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    style_legend(legend, theme)

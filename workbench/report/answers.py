@@ -1,0 +1,92 @@
+"""The findings of a run as statements for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench import analysis
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKS = {
+    "rises": "↑",
+    "falls": "↓",
+    "no clear effect": "≈",
+    "no clear difference": "≈",
+    "cannot tell": "?",
+    "comes first": "1",
+    "tips": "↧",
+    "": "★",
+}
+KINDS = {
+    "control": "Control",
+    "prompt": "Prompt",
+    "tags": "Words",
+    "length": "Prompt length",
+    "interaction": "Prompt length × scale",
+    "closeness": "Closeness",
+    "diversity": "Diversity",
+    "sweet spot": "Sweet spot",
+    "pair": "Two controls",
+    "ranking": "Ranking",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One finding as shown: what it is about, a mark for its direction, and the sentence.
+
+    ``claim + evidence + rest`` is the sentence; ``evidence`` is its part in brackets, or "".
+    """
+
+    kind: str
+    mark: str
+    direction: str
+    claim: str
+    evidence: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All findings about one control type, one pair of them, or all types against each other."""
+
+    label: str
+    statements: tuple[Statement, ...]
+
+
+def answers(frame: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Answer, ...]:
+    """All findings, grouped by what they speak of, in the order of the labels.
+
+    Args:
+        labels: control type or pair -> what it is called. Others follow: the comparison of all.
+    """
+    found: dict[str, list[Statement]] = {control: [] for control in labels}
+    for finding in analysis.findings(frame):
+        text = finding.text
+        head, colon, tail = text.partition(": ")
+        if colon and head.lower() == finding.control.lower():
+            text = tail[:1].upper() + tail[1:]
+        found.setdefault(finding.control, []).append(
+            Statement(
+                KINDS.get(finding.kind, finding.kind.capitalize()),
+                MARKS.get(finding.direction, "·"),
+                finding.direction or "best",
+                *_in_three(text),
+            )
+        )
+    names = {analysis.ALL_CONTROLS: "All control types"} | dict(labels)
+    return tuple(
+        Answer(names.get(control, control), tuple(items)) for control, items in found.items()
+    )
+
+
+def _in_three(text: str) -> tuple[str, str, str]:
+    """A sentence before, in and after its brackets, where it has just one pair of them."""
+    if text.count("(") != 1 or text.count(")") != 1 or text.index("(") > text.index(")"):
+        return text, "", ""
+    start, end = text.index("("), text.index(")") + 1
+    return text[:start], text[start:end], text[end:]

@@ -1,0 +1,44 @@
+"""At which scale each word gives way: the figure and the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench import analysis
+from workbench.plots import tipping_figure
+from workbench.report.embed import Picture, drawing
+from workbench.report.tables import Table, figure_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def draw_tipping(rows: pd.DataFrame, label: str, both: bool) -> tuple[Picture | None, Table]:
+    """Draw and list the tipping scales of one control type; None where no tag was read."""
+    table = analysis.tipping_scales(rows)
+    found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    words = [analysis.tipping_words(row) for row in found]
+    lines = tuple(
+        (
+            str(row["tag"]),
+            said,
+            figure_text(row["first"]),
+            figure_text(row["last"]),
+            "yes" if row["clear"] else "no",
+            f"{row['n_sources']}",
+        )
+        for row, said in zip(found, words, strict=True)
+    )
+    heads = (
+        *("Tag", "Tipping scale [95 % interval]", "Obeyed at the smallest scale (fit)"),
+        *("Obeyed at the largest scale (fit)", "Clear", "Sources"),
+    )
+    listed = Table(heads, lines, (False, False, True, True, False, True))
+    if table.empty:
+        return None, listed
+    picture = drawing(
+        lambda theme: tipping_figure(table, words, title=label, theme=theme),
+        f"Tipping scales for {label}: the scale from which the control overrides each tag.",
+        both=both,
+    )
+    return picture, listed
