@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import resource
 import signal
 import struct
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from peak import peak_bytes
 from PIL import Image
 
 from workbench.images import MAX_PIXELS, ImageError, decode_image
@@ -325,7 +325,7 @@ def main(seed: int, count: int, only: int | None = None) -> None:
         counts[f"{maker.__name__} {'refused' if refused else 'read'}"] += 1
         if fault:
             faults.append(f"case {number} ({maker.__name__}): {fault}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(json.dumps({"counts": counts, "faults": faults, "peak": peak}))
 
 

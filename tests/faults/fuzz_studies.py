@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from peak import peak_bytes
 
 from workbench.study import Study, StudyError
 
@@ -246,7 +246,7 @@ def main(seed: int, count: int, folder: Path, only: int | None = None) -> None:
         counts[f"{maker.__name__} {'refused' if refused else 'read'}"] += 1
         if fault:
             faults.append(f"case {number} ({maker.__name__}): {fault}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(json.dumps({"counts": counts, "faults": faults, "peak": peak}))
 
 

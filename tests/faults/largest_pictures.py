@@ -7,13 +7,13 @@ writing takes is not counted.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 import zlib
 from pathlib import Path
 
 from fuzz_pictures import chunk, png, rotation
+from peak import peak_bytes
 from PIL import Image
 
 from workbench.images import MAX_PIXELS, read_image
@@ -44,7 +44,7 @@ def read(file: Path) -> None:
     begun = time.process_time()
     shape = read_image(file).shape
     seconds = time.process_time() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(json.dumps({"shape": shape, "seconds": seconds, "peak": peak}))
 
 
