@@ -82,8 +82,6 @@ def tradeoff(
         .rename(columns={k: f"prompt_{v}" for k, v in names.items()})
         .drop(columns=["n_sources", "n_samples", "note"])
     )
-    if control.empty and prompt.empty:  # pandas cannot merge empty columns of text
-        control, prompt = control.astype({"control": object}), prompt.astype({"control": object})
     points = control.merge(prompt, on=POINT, how="outer").sort_values(POINT, ignore_index=True)
     points["harmonic"] = harmonic_mean(
         points["control_adherence"].to_numpy(), points["prompt_adherence"].to_numpy()
