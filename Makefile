@@ -2,10 +2,11 @@
 #   make demo    run the demo study and write runs/demo/report.html
 #   make test    run all tests           make lint    ruff and mypy
 #   make lab     open the notebook       make clean   remove .venv (runs/ stays)
-# TORCH chooses the build of torch, for example: make demo TORCH='torch==2.13.0+cpu'
+# TORCH chooses the builds of torch and torchvision, which must be a pair, for example:
+#   make demo TORCH='torch==2.9.1 torchvision==0.24.1'
 PYTHON ?= python3
 VENV ?= .venv
-TORCH ?= torch==2.13.0
+TORCH ?= torch==2.14.1 torchvision==0.29.1
 JOBS ?= 2
 
 BIN := $(VENV)/bin
@@ -34,7 +35,7 @@ $(VENV)/.stamp-venv:
 # and nothing after it asks for another one.
 $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	@echo "Setting up $(VENV): this downloads torch and takes a few minutes, once."
-	$(PIP) install "$(TORCH)"
+	$(PIP) install $(TORCH)
 	@touch $@
 
 $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
@@ -42,7 +43,7 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-core
-	$(PIP) install --editable ".[dev]"
+	$(PIP) install --editable ".[dwpose,dev,cluster]"
 	@touch $@
 
 demo: setup

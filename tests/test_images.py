@@ -25,7 +25,7 @@ from workbench.images import (
     fit_image,
     fit_image_to,
     read_image,
-    read_png_text,
+    read_png,
     resize_map,
     sha256_image,
 )
@@ -425,17 +425,17 @@ def test_png_text_survives_any_writing(tmp_path: Path) -> None:
     text = {"workbench": '{"prompt": "雪, naïve ☃"}', "parameters": "a girl\nSteps: 20", "e": ""}
     path = tmp_path / "sample.png"
     path.write_bytes(encode_png(PHOTO, text))
-    assert read_png_text(path) == text
+    assert read_png(path)[1] == text
     assert np.array_equal(read_image(path), PHOTO)
 
 
 def test_png_text_of_other_files(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(encode_png(PHOTO))
-    assert read_png_text(path) == {}
+    assert read_png(path)[1] == {}
     path.write_bytes(saved(Image.fromarray(PHOTO), "JPEG"))
     with pytest.raises(ImageError, match="not a PNG"):
-        read_png_text(path)
+        read_png(path)[1]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 80])

@@ -57,6 +57,27 @@ def test_parsing_undoes_joining(tags: list[str]) -> None:
     assert parse_tags(join_tags(tags)) == tuple(tags)
 
 
+@settings(deadline=None)
+@given(tag_lists, st.data())
+def test_kept_tags_stay_longest_in_the_order_of_the_prompt(
+    tags: list[str], data: st.DataObject
+) -> None:
+    keep = data.draw(st.lists(st.sampled_from(tags), unique=True)) if tags else []
+    versions = [shorten(tags, length, keep=keep) for length in range(len(tags) + 1)]
+    assert set(versions[len(keep)]) == set(keep)
+    assert versions[-1] == tuple(tags)
+    for length, kept in enumerate(versions):
+        assert len(kept) == length
+        assert list(kept) == [tag for tag in tags if tag in kept]
+    assert all(set(short) < set(long) for short, long in pairwise(versions))
+
+
+def test_the_founding_prompt_is_cut_to_the_girl_her_hair_and_her_eyes() -> None:
+    kept = ("a girl", "long hair", "black eyes")
+    assert shortened_variant(TAGS, 3, keep=kept).text == "a girl, long hair, black eyes"
+    assert shortened_variant(TAGS, 7, keep=kept).tags == TAGS
+
+
 def test_prefix_keeps_the_first_tags() -> None:
     assert shorten(TAGS, 3) == ("a girl", "long hair", "blond hair")
     assert shorten(TAGS, 0) == ()

@@ -175,15 +175,16 @@ def encode_png(image: np.ndarray, text: Mapping[str, str] | None = None) -> byte
     return buffer.getvalue()
 
 
-def read_png_text(path: str | Path) -> dict[str, str]:
-    """The text chunks of a PNG file; ImageError under the rules of `read_image`."""
-    path = Path(path)
-    data = _read_bytes(path, MAX_BYTES)
-    decode_image(data, name=str(path))
+def read_png(path: str | Path) -> tuple[Picture, dict[str, str]]:
+    """The picture and the text chunks of a PNG file; ImageError under the rules of `read_image`."""
+    data = _read_bytes(Path(path), MAX_BYTES)
+    picture = decode_image(data, name=str(path))
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if not isinstance(image, PngImagePlugin.PngImageFile):
             raise ImageError(f"{path} is not a PNG file")
-        return {str(key): str(value) for key, value in image.text.items()}
+        with suppress(OSError, SyntaxError, ValueError, EOFError):  # frames of a broken animation
+            return picture, {str(key): str(value) for key, value in image.text.items()}
+    raise ImageError(f"{path} is cut short or broken after its picture")
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], pad: int = 2) -> Picture:
@@ -196,8 +197,7 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], pad: int = 2) -> Picture
     everything = [picture for row in pictures for picture in row]
     if not everything:
         raise ImageError("a contact sheet needs at least one picture")
-    height = max(picture.shape[0] for picture in everything)
-    width = max(picture.shape[1] for picture in everything)
+    height, width = (max(picture.shape[axis] for picture in everything) for axis in (0, 1))
     columns = max(len(row) for row in pictures)
     sheet = np.full(
         (pad + len(pictures) * (height + pad), pad + columns * (width + pad), 3), 255, np.uint8

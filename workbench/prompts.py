@@ -11,6 +11,9 @@ from typing import Literal
 Method = Literal["prefix", "random"]
 Setting = Literal["length", "empty", "insufficient", "conflicting", "full"]
 
+CAPTION = "caption"
+"""The label of prompts that belong to one source each."""
+
 _SEPARATORS = re.compile(r"[,，、\n\r]+")
 
 
@@ -56,20 +59,33 @@ class PromptVariant:
         """The prompt text."""
         return join_tags(self.tags)
 
+    @property
+    def is_caption(self) -> bool:
+        """Whether it is a source's own prompt, which is used whole and never taken to pieces."""
+        return self.setting == "length" and self.label == CAPTION
+
 
 def shorten(
-    tags: Sequence[str], length: int, method: Method = "prefix", seed: int = 0
+    tags: Sequence[str],
+    length: int,
+    method: Method = "prefix",
+    seed: int = 0,
+    keep: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Keep `length` of the tags (0 … all), in their order.
 
-    "prefix" keeps the first ones. "random" keeps a random choice; with the same tags and seed the
-    choices are nested, so that a longer prompt only ever adds tags to a shorter one.
+    "prefix" keeps the first ones, and those in `keep` before all others. "random" keeps a random
+    choice; with the same tags and seed the choices are nested, so that a longer prompt only ever
+    adds tags to a shorter one.
     Raises ValueError for a length out of range or an unknown method.
     """
     if not 0 <= length <= len(tags):
         raise ValueError(f"length must lie between 0 and {len(tags)}, not {length}")
     if method == "prefix":
-        return tuple(tags[:length])
+        first = [tag for tag in dict.fromkeys(keep) if tag in tags]
+        order = [*first, *(tag for tag in tags if tag not in first)]
+        chosen = set(order[:length])
+        return tuple(tag for tag in tags if tag in chosen)
     if method == "random":
         # Random.random() is the one method whose sequence Python promises never to change.
         draw = random.Random(seed)
@@ -80,13 +96,23 @@ def shorten(
 
 
 def shortened_variant(
-    tags: Sequence[str], length: int, method: Method = "prefix", seed: int = 0
+    tags: Sequence[str],
+    length: int,
+    method: Method = "prefix",
+    seed: int = 0,
+    keep: Sequence[str] = (),
 ) -> PromptVariant:
     """The variant of a prompt that keeps `length` tags; errors as in `shorten`."""
-    kept = shorten(tags, length, method, seed)
+    kept = shorten(tags, length, method, seed, keep)
     dropped = tuple(tag for tag in tags if tag not in kept)
     noun = "tag" if length == 1 else "tags"
     return PromptVariant(f"{length} {noun}", kept, length, dropped)
+
+
+def caption_variant(tags: Sequence[str]) -> PromptVariant:
+    """A source's own prompt. It counts as one tag, for captions of unlike sources have no common
+    axis of length."""
+    return PromptVariant(CAPTION, (join_tags(tags),), 1)
 
 
 def leave_one_out(tags: Sequence[str]) -> tuple[PromptVariant, ...]:

@@ -44,10 +44,10 @@ def test_each_statistic_of_five_thousand_measurements_takes_under_a_second(
     assert max(taken.values()) < 1, taken
 
 
-def test_five_thousand_pictures_are_analysed_in_about_a_second(synthetic_frame: Frames) -> None:
+def test_five_thousand_pictures_are_analysed_in_about_two_seconds(synthetic_frame: Frames) -> None:
     """All findings of 5,040 pictures, about 40,000 numbers, two control types.
 
-    Here they take ten times the yardstick, which is 0.1 s; a loop over chains took fifty times.
+    Here they take twenty times the yardstick, which is 0.1 s; a loop over chains took fifty times.
     """
     frame = synthetic_frame(sources=28, seeds=6)
     assert frame["cell"].nunique() == 5040
@@ -61,4 +61,4 @@ def test_five_thousand_pictures_are_analysed_in_about_a_second(synthetic_frame: 
 
     taken, unit = seconds(lambda: analysis.findings(frame)), seconds(yardstick)
     print(f"findings {taken:.2f} s, yardstick {unit:.2f} s")
-    assert taken < 25 * unit
+    assert taken < 40 * unit

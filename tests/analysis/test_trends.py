@@ -103,6 +103,19 @@ def test_missing_pictures_do_not_shift_a_trend(simulate: Simulate) -> None:
     assert trend(frame, "canny_f1").iloc[0]["slope"] == pytest.approx(0.5)
 
 
+def test_missing_ends_do_not_shift_the_change(simulate: Simulate) -> None:
+    """Where some sources have no reading at scale 0, their next one is no stand-in for it."""
+    frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5, noise=0, source_sd=0, sources=6)
+    late = sorted(frame["source"].unique())[:3]
+    frame.loc[(frame["scale"] == 0) & frame["source"].isin(late), "adherence"] = math.nan
+    row = trend(frame, "canny_f1").iloc[0]
+    top = float(frame["scale"].max())
+    assert (row["x_first"], row["x_last"]) == (0, top)
+    assert (row["first"], row["last"]) == pytest.approx((0, 0.5 * top))
+    assert (row["change"], row["change_low"]) == pytest.approx((0.5 * top, 0.5 * top))
+    assert row["n_sources"] == 6 and "3 of 6 sources" in row["note"]
+
+
 def test_an_absent_metric_gives_an_empty_table(simulate: Simulate) -> None:
     frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5)
     assert trend(frame, "absent").empty
@@ -141,3 +154,13 @@ def test_slopes_put_the_overridden_words_first(simulate: Simulate) -> None:
     row = silhouette_contrast(frame, silhouette=OUTLINE).iloc[0]
     assert row["difference_low"] <= -0.3 <= row["difference_high"] < 0
     assert row["n_sources"] == 4
+
+
+def test_between_two_points_the_interval_of_the_change_decides(simulate: Simulate) -> None:
+    """There rho is the sign of the change: one odd chain among few sources must not outvote it."""
+    frame = simulate(lambda s, n: 0.3 * s, lambda s, n: 1.0, sources=3, scales=(0.0, 1.0),
+                     lengths=(7,), seeds=2, noise=0.01, source_sd=0.0)  # fmt: skip
+    odd = (frame["metric"] == "canny_f1") & (frame["scale"] == 1) & (frame["seed"] == 0)
+    frame.loc[odd, "adherence"] -= 0.35  # one seed falls a little, the other rises much
+    row = trend(frame, "canny_f1").iloc[0]
+    assert row["rho"] == 0 and row["change_low"] > 0 and row["direction"] == "rises"

@@ -58,7 +58,39 @@ def test_offers_what_the_family_and_the_demo_have(engine: ModelEngine) -> None:
     assert engine.missing() == ""
 
 
+def test_every_base_model_is_offered_and_draws_its_own_picture(engine: ModelEngine) -> None:
+    assert engine.offer().bases == ("render", "ink")
+    pictures = []
+    for base in ("render", "ink"):
+        wanted = choice(base=base)
+        assert engine.study(wanted).base == (base,)
+        picture = engine.draw(wanted, CancelToken())
+        assert picture is not None
+        pictures.append(picture)
+    one, other = pictures
+    assert np.array_equal(one.control_map, other.control_map)
+    assert np.abs(one.image.astype(int) - other.image).mean() > 1
+
+
+def test_studies_of_different_choices_have_different_names(engine: ModelEngine) -> None:
+    """They would share one run folder."""
+    choices = [
+        choice(),
+        choice(scale=0.7),
+        choice(seed=3),
+        choice(kept=PROMPT[:1]),
+        choice(prompt=PROMPT[:2], kept=PROMPT[:2]),
+        choice(source="paperdoll:2"),
+        choice(base="ink"),
+    ]
+    names = [engine.study(one).name for one in choices]
+    assert len(set(names)) == len(choices)
+    assert names[1].startswith("notebook-canny-scale-0.7-seed-1-")
+    assert engine.study(choice()).name == names[0], "the same choice keeps its folder"
+
+
 def test_missing_models_are_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "paperdoll").mkdir()
     engine = ModelEngine(models_dir=tmp_path)
     assert "No pictures can be drawn yet" in engine.missing()
     assert engine.offer().prompt[0] == "a girl"

@@ -61,7 +61,8 @@ def test_kept_tags_come_in_the_order_of_the_prompt(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kept": ("a cat",)}, {"source": "paperdoll:99"}, {"control": "smell"}]
+    "wrong",
+    [{"kept": ("a cat",)}, {"source": "paperdoll:99"}, {"control": "smell"}, {"base": "oil"}],
 )
 def test_choices_not_on_offer_are_refused(session: Session, wrong: dict) -> None:
     before = session.state.now.choice
@@ -179,6 +180,11 @@ def test_the_study_of_the_screen_is_saved(session: Session, tmp_path: Path) -> N
     session.choose(source="paperdoll:2")
     path = session.save_study()
     assert path.parent == tmp_path and "paperdoll:2" in path.read_text()
+    session.choose(source="paperdoll:1", scale=0.3)
+    other = session.save_study()
+    assert "-scale-0.3-seed-" in other.name
+    assert "paperdoll:2" in path.read_text() and "paperdoll:1" in other.read_text()
+    assert session.save_study() == other, "the same choice is saved once"
 
 
 def test_waiting_gives_up_after_its_time(session: Session, engine: FakeEngine) -> None:

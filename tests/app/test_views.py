@@ -7,6 +7,7 @@ prompt or an error contains is read as HTML.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fake_engine import PROMPT, FakeEngine
 
 from workbench.app import Workbench, html
 from workbench.app.state import Row, StudyRun
+from workbench.controls.base import LegendEntry
 
 PATIENCE = 20.0
 PNG = b"\x89PNG"
@@ -34,7 +36,7 @@ def test_the_first_picture_is_drawn_without_a_click(bench: Workbench) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("source", "paperdoll:2"), ("control", "depth"), ("scale", 0.4), ("seed", 7)],
+    [("source", "paperdoll:2"), ("control", "depth"), ("base", "ink"), ("scale", 0.4), ("seed", 7)],
 )
 def test_each_widget_sets_its_part_of_the_choice(bench: Workbench, name: str, value) -> None:
     getattr(bench.chooser, name).value = value
@@ -91,7 +93,8 @@ def test_the_study_view_follows_the_run(bench: Workbench) -> None:
 
 def test_stop_and_save_do_what_they_say(bench: Workbench, tmp_path: Path) -> None:
     bench.study.save.click()
-    assert (tmp_path / "from-notebook.yaml").is_file()
+    (saved,) = tmp_path.glob("notebook-*.yaml")
+    assert saved.stem == bench.session.state.now.choice.name
     assert "Saved" in bench.children[-1].value
     bench.study.run.click()
     bench.study.stop.click()
@@ -117,3 +120,14 @@ def test_progress_text_says_how_much_is_left() -> None:
     assert html.progress_text(running) == "generating: 12 of 184 pictures, 2 min 10 s left"
     assert html.progress_text(StudyRun(True, phase="waiting")) == "waiting …"
     assert html.progress_text(StudyRun()) == ""
+
+
+def test_the_colours_of_a_map_are_named_below_it(bench: Workbench) -> None:
+    assert "■" not in bench.pictures.captions[1].value
+    picture = bench.session.state.now.picture
+    assert picture is not None
+    entries = (LegendEntry("wall", (120, 120, 120), 0.75), LegendEntry("<b>", (1, 2, 3), 0.25))
+    bench.session.state.change(picture=replace(picture, legend=entries))
+    shown = bench.pictures.captions[1].value
+    assert "rgb(120, 120, 120)" in shown and "wall" in shown
+    assert "&lt;b&gt;" in shown and "<b></span>" not in shown

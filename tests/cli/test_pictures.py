@@ -124,3 +124,25 @@ def test_files_that_are_no_pictures_are_refused(tmp_path: Path, content: bytes) 
     done = run_command("extract", "-c", "canny", path, "-o", tmp_path / "out.png")
     assert done.code == 2 and "x.png" in done.err and "Traceback" not in done.err
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_family_brings_the_classes_of_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.controls._ade20k import NAMES, PALETTE
+    from workbench.families.loading import ModelShelf
+
+    wall = NAMES.index("wall")
+    lent = {"segmentation": lambda batch: np.full(batch.shape[:3], wall, np.uint8)}
+    monkeypatch.setattr(ModelShelf, "networks", lambda _: lent)
+    source, out = tmp_path / "a.png", tmp_path / "map.png"
+    Image.fromarray(picture()).save(source)
+    sd15 = ("-c", "segmentation", "--family", "sd15")
+    done = run_command("extract", *sd15, source, "-o", out)
+    assert done.code == 0
+    assert (np.asarray(Image.open(out).convert("RGB")) == PALETTE[wall]).all()
+    assert "#787878  100.0%  wall" in done.out
+    done = run_command("compare", *sd15, "--json", source, source)
+    assert json.loads(done.out)["settings"] == {"classes": "ade20k"}
+    done = run_command("extract", *sd15, "--set", "classes=paperdoll", source, "-o", out)
+    assert done.code == 2 and "network of the family sd15 has ade20k" in done.err

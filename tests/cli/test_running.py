@@ -75,6 +75,29 @@ def test_run_passes_its_options_on(
     assert "generating" in done.err
 
 
+def test_run_passes_the_executor_on(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.sweep import ExecutorChoice
+
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    assert run_command("run", study, "-o", tmp_path / "r").code == 0
+    assert sweep.given["executor"] == ExecutorChoice()
+    options = ("--executor", "processes", "--device", "cpu", "--workers", 1)
+    assert run_command("run", study, "-o", tmp_path / "r", *options).code == 0
+    assert sweep.given["executor"] == ExecutorChoice("processes", "cpu", 1)
+
+
+def test_all_that_is_wrong_with_an_executor_is_said_before_the_bar(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    done = run_command("run", study, "--device", "gpu", "--scheduler", "tcp://x:1")
+    assert done.code == 2 and sweep.given == {} and done.out == ""
+    assert '"gpu"' in done.err and "needs the executor dask" in done.err
+    assert "Traceback" not in done.err and "loading" not in done.err
+
+
 def test_the_run_folder_is_named_after_the_study(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,9 +173,10 @@ def test_a_file_that_cannot_be_written_is_named(
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "none" / "paperdoll").mkdir(parents=True)
     monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path / "none"))
     done = run_command("run", study, "--dry-run", "-o", tmp_path / "r")
-    assert done.code == 0
+    assert done.code == 2, "a script must see that the study cannot run"
     figures = {
         " ".join(line.split()[:-1]): line.split()[-1]
         for line in done.out.splitlines()
@@ -162,6 +186,28 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert figures["estimated time"] == "unknown"
     assert "cannot run yet" in done.out
     assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_is_that_of_the_run_that_follows(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same device, so that offloading can be estimated too."""
+    from workbench.families import FamilyError
+    from workbench.sweep import executors, runner
+
+    asked: list[str] = []
+
+    def refuse(_: Any, device: str) -> None:
+        asked.append(device)
+        raise FamilyError("the device cannot do it")
+
+    monkeypatch.setattr(runner, "load_shelf", refuse)
+    monkeypatch.setattr(executors, "device_problem", lambda _: "")
+    monkeypatch.setattr("workbench.sweep.require.require_plan", lambda *_: ())
+    for device in (["--device", "cuda:1"], []):
+        done = run_command("run", study, "--dry-run", "-o", tmp_path / "r", *device)
+        assert done.code == 2 and "cannot run yet: the device cannot do it" in done.out
+    assert asked == ["cuda:1", "cpu"]
 
 
 def test_a_folder_that_is_no_run_has_no_report(tmp_path: Path) -> None:
@@ -201,3 +247,28 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
     from workbench.cli.common import duration
 
     assert duration(seconds) == text
+
+
+def test_a_report_of_an_older_run_looks_for_models_where_it_is_told(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its maps were not kept, so they are made again, with the models the run had."""
+    import workbench.report
+    from workbench.store import RunFolder
+    from workbench.study import Study
+
+    for name in ("WORKBENCH_MODELS", "WORKBENCH_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is taken back
+    seen: dict[str, str] = {}
+
+    def written(run: RunFolder, path: Path) -> Path:
+        seen.update(os.environ)
+        return path
+
+    monkeypatch.setattr(workbench.report, "write_report", written)
+    RunFolder.create(tmp_path / "r", Study.from_yaml(study))
+    (tmp_path / "models").mkdir()
+    done = run_command("report", tmp_path / "r", "--models", tmp_path / "models", "--offline")
+    assert done.code == 0, done.err
+    assert seen["WORKBENCH_MODELS"] == str((tmp_path / "models").resolve())
+    assert seen["WORKBENCH_OFFLINE"] == seen["HF_HUB_OFFLINE"] == "1"

@@ -7,7 +7,9 @@ import pytest
 
 from workbench.controls.base import ControlError, ControlMap
 from workbench.controls.hed import HedControl, HedSettings
+from workbench.metrics.edges import edge_f1
 from workbench.metrics.structure import ms_ssim, ssim
+from workbench.metrics.thinning import thin
 
 CONTROL, SETTINGS = HedControl(), HedSettings()
 
@@ -68,6 +70,10 @@ def test_readings_are_those_of_the_metrics() -> None:
     readings = CONTROL.compare(wanted, got, SETTINGS)
     assert readings["hed_ssim"].value == pytest.approx(ssim(got.data, wanted.data))
     assert readings["hed_ms_ssim"].value == pytest.approx(ms_ssim(got.data, wanted.data))
+    lines = [thin(one.data > 0.25) for one in (got, wanted)]
+    assert readings["hed_f1"].value == pytest.approx(
+        edge_f1(*lines, 0.0075 * np.hypot(180, 200)).f1
+    )
 
 
 def test_small_maps_say_what_is_missing() -> None:
@@ -85,7 +91,19 @@ def test_empty_maps() -> None:
     empty, full = extract(np.full((40, 50, 3), 20, np.uint8), picture(1))
     readings = CONTROL.compare(empty, full, SETTINGS)
     assert all(reading.is_nan and "wanted" in reading.reason for reading in readings.values())
-    assert CONTROL.compare(full, empty, SETTINGS)["hed_ssim"].value < 0.2
+    readings = CONTROL.compare(full, empty, SETTINGS)
+    assert readings["hed_ssim"].value < 0.2 and readings["hed_f1"].value == 0
+
+
+def test_faint_edges_are_compared_as_edges_too() -> None:
+    """A network that is nowhere sure still says where the edges are."""
+    bright = np.zeros((40, 50, 3), np.uint8)
+    bright[10:30, 24] = 255
+    wanted, same = extract(bright // 5, bright)
+    assert wanted.data.max() < 0.25
+    assert CONTROL.compare(wanted, same, SETTINGS)["hed_f1"].value == 1
+    (elsewhere,) = extract(np.roll(bright, 9, axis=1))
+    assert CONTROL.compare(wanted, elsewhere, SETTINGS)["hed_f1"].value == 0
 
 
 def test_maps_of_unequal_size_are_compared_at_the_size_of_the_wanted_one() -> None:

@@ -285,3 +285,14 @@ def test_only_what_changes_the_map_is_in_its_identity() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         CONTROL.settings(wrong)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_least_length_is_asked_of_joined_lines(method: str) -> None:
+    """Two edges of a bar in pieces, each too short, which the joining makes long enough."""
+    picture = np.zeros((256, 256, 3), np.uint8)
+    for left in range(20, 220, 50):
+        picture[120:140, left : left + 42] = 255
+    found = extract(picture, method=method, min_length=0.2, merge_gap=0.03)
+    assert len(found.data) == 2
+    assert len(extract(picture, method=method, min_length=0.2, merge_gap=0.0).data) == 0

@@ -12,7 +12,7 @@ from workbench.metrics.structure import ssim
 from workbench.metrics.thinning import thin
 
 CONTROL, SETTINGS = ScribbleControl(), ScribbleSettings()
-AUTHORS = ScribbleSettings(continued=127)
+FOLLOWED = ScribbleSettings(continued=64)
 
 
 def soft(side: int = 128, strength: int = 255, seed: int = 0) -> np.ndarray:
@@ -55,7 +55,15 @@ def test_at_512_strokes_are_the_authors(seed: int) -> None:
     detected = np.rint(soft(512, 220, seed) * 255).astype(np.uint8)
     wanted = authors(detected)
     assert 0.01 < wanted.mean() < 0.3
-    assert np.array_equal(strokes(detected.astype(np.float32) / 255, AUTHORS), wanted)
+    assert np.array_equal(strokes(detected.astype(np.float32) / 255, SETTINGS), wanted)
+
+
+def test_without_a_word_strokes_end_where_they_fall_below_any_threshold() -> None:
+    detected = soft(512, 150)
+    for threshold in (60.0, 127.0):
+        left = ScribbleSettings(threshold=threshold)
+        said = ScribbleSettings(threshold=threshold, continued=threshold)
+        assert np.array_equal(strokes(detected, left), strokes(detected, said))
 
 
 def test_strokes_shrink_with_the_picture() -> None:
@@ -71,7 +79,7 @@ def test_strokes_are_continued_where_an_edge_grows_faint() -> None:
     edges[60:63, 10:118] = 0.9
     edges[60:63, 50:80] = 0.45
     edges[100:103, 10:118] = 0.45
-    broken, whole = strokes(edges, AUTHORS), strokes(edges, SETTINGS)
+    broken, whole = strokes(edges, SETTINGS), strokes(edges, FOLLOWED)
     assert not broken[61, 55:75].any()
     assert whole[61, 10:118].all()
     assert not whole[95:108].any(), "faint edges of their own stay away"
@@ -157,4 +165,4 @@ def test_empty_maps() -> None:
 
 def test_the_tolerance_does_not_change_the_map() -> None:
     assert ScribbleSettings(tolerance=0.01).map_canonical() == SETTINGS.map_canonical()
-    assert AUTHORS.map_canonical() != SETTINGS.map_canonical()
+    assert FOLLOWED.map_canonical() != SETTINGS.map_canonical()

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from workbench.controls import _classes, get_control
 from workbench.controls._classes import ade20k, paperdoll
 from workbench.controls.base import ControlError, ControlMap
-from workbench.controls.segmentation import CONTROL, SegmentationSettings, legend
+from workbench.controls.segmentation import CONTROL, SegmentationSettings
 from workbench.metrics.segmentation import MeanIoU, PixelAccuracy, mean_iou, pixel_accuracy
 from workbench.paperdoll import PALETTE, Label, render, sample_scene
 
@@ -156,12 +156,12 @@ def test_without_a_network_it_says_so() -> None:
 def test_the_legend_lists_what_is_there() -> None:
     labels = np.zeros((40, 60), np.uint8)
     labels[:, :6], labels[:10, 6:12] = Label.HAIR, Label.SKIN
-    entries = legend(extract(labels))
+    entries = CONTROL.legend(extract(labels), SETTINGS)
     assert [entry[0] for entry in entries] == ["sky", "hair", "skin"]
     assert [entry[2] for entry in entries] == pytest.approx([0.875, 0.1, 0.025])
     assert entries[1][1] == tuple(PALETTE[Label.HAIR].tolist())
     names = [ade20k().names[number] for number in (Label.SKY, Label.HAIR, Label.SKIN)]
-    assert [entry[0] for entry in legend(extract(labels, ADE), "ade20k")] == names
+    assert [entry[0] for entry in CONTROL.legend(extract(labels, ADE), ADE)] == names
 
 
 def test_directions_are_those_of_the_metrics() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import FAMILY, SIDE
+from transformers import CLIPConfig, CLIPModel
 
-from workbench.families.clip_judge import ClipJudge
+from workbench.families import FamilyError
+from workbench.families.clip_judge import ClipJudge, load_clip
 from workbench.families.loading import ModelShelf
+from workbench.families.locate import Place
 
 TEXTS = ["a girl, long hair", "a boy, snow", "", "red coat"]
 
@@ -77,5 +81,49 @@ def test_a_long_text_is_cut_before_its_end_token(judge: ClipJudge) -> None:
     assert not judge.token_count("a girl").truncated
 
 
+@pytest.mark.parametrize("told", [248, 20])
+def test_a_long_text_clip_reads_as_many_tokens_as_it_has_positions(
+    models: Path, tmp_path: Path, told: int
+) -> None:
+    """Published Long-CLIPs have 248 positions, a tokenizer of 77 and a configuration that may say
+    77 as well; here the short ones say 20."""
+    folder = tmp_path / "tiny" / "clip"
+    shutil.copytree(models / "tiny" / "clip", folder)
+    config = CLIPConfig.from_pretrained(folder)
+    config.text_config.max_position_embeddings = 248
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(folder)
+    config.text_config.max_position_embeddings = told
+    config.save_pretrained(folder)
+    judge = ModelShelf(FAMILY, models_dir=tmp_path).clip()
+    assert judge.text_limit == 248
+    assert judge.tokenizer.model_max_length == 20
+    short, long = "a girl " * 60, "a girl " * 60 + "snow"
+    tokens = judge.token_count(long)
+    assert 77 < tokens.tokens <= 248 and not tokens.truncated
+    assert np.abs(judge.embed_texts([long]) - judge.embed_texts([short])).max() > 1e-4
+    assert judge.token_count("a girl " * 200).truncated
+    for text in (long, "a girl " * 200):
+        ids = judge.tokenizer(text)["input_ids"]
+        cut = ids if len(ids) <= 248 else [*ids[:247], judge.tokenizer.eos_token_id]
+        with torch.no_grad():
+            hidden = judge.model.text_model(input_ids=torch.tensor([cut])).last_hidden_state
+            wanted = judge.model.text_projection(hidden[0, -1])
+        wanted = (wanted / wanted.norm()).numpy()
+        assert np.abs(judge.embed_texts([text])[0] - wanted).max() < 1e-5
+
+
 def test_nothing_in_nothing_out(judge: ClipJudge) -> None:
     assert judge.embed_images([]).shape == judge.embed_texts([]).shape == (0, judge.dimension)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_a_folder_that_is_no_whole_clip_is_told_in_one_sentence(
+    models: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "clip"
+    shutil.copytree(models / "tiny" / "clip", folder)
+    (folder / name).write_bytes(b"") if name.startswith("model") else (folder / name).unlink()
+    with pytest.raises(FamilyError, match="clip cannot be loaded as a CLIP") as error:
+        load_clip(Place(str(folder), {"local_files_only": True}, folder))
+    assert "\n" not in str(error.value)

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_models import FAMILY, SIDE
 
-from workbench.families import FamilyError, LocateError
+from workbench.families import FamilyError, LocateError, ModelRef
+from workbench.families.hashes import fingerprints
 from workbench.families.loading import ModelShelf, load_pipeline
+from workbench.families.locate import local_place
 
 
 def test_pipelines_share_everything_but_the_controlnet(shelf: ModelShelf) -> None:
@@ -118,6 +121,27 @@ def test_hashes_cover_what_was_used_and_follow_the_files(models: Path, tmp_path:
     assert {key for key in before if before[key] != after[key]} == {name}
     shelf.clip()
     assert any(key.startswith("tiny/clip/") for key in shelf.weight_hashes())
+
+
+def test_fingerprints_tell_the_variant_and_only_files_that_are_loaded(
+    models: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models / "tiny", tmp_path / "tiny")
+    base = tmp_path / "tiny" / "base"
+    ref = ModelRef(path="tiny/base")
+    before = fingerprints(ref, local_place(ref, base))
+    (base / "safety_checker").mkdir()
+    save_file({"w": torch.zeros(9)}, base / "v1-5-pruned-emaonly.safetensors")
+    save_file({"w": torch.zeros(9)}, base / "safety_checker" / "model.safetensors")
+    unet = base / "unet" / "diffusion_pytorch_model"
+    shutil.copy(f"{unet}.safetensors", f"{unet}.non_ema.safetensors")
+    assert fingerprints(ref, local_place(ref, base)) == before
+
+    shutil.copy(f"{unet}.safetensors", f"{unet}.fp16.safetensors")
+    half = ModelRef(path="tiny/base", variant="fp16")
+    commit = "a" * 40
+    told = [fingerprints(r, local_place(r, base, commit))["tiny/base"] for r in (ref, half)]
+    assert told == [f"revision {commit}", f"revision {commit}, variant fp16"]
 
 
 def test_the_round_trip_is_the_pipelines_own_vae(shelf: ModelShelf) -> None:

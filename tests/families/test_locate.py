@@ -34,8 +34,32 @@ def test_a_missing_model_says_where_it_was_looked_for(tmp_path: Path) -> None:
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_hub_model_keeps_its_pinned_revision() -> None:
-    place = locate(ModelRef(repo="a/b", revision="c0ffee", subfolder="unet", variant="fp16"))
+def test_the_embedded_family_stays_where_another_models_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "data" / "models"
+    (own / "paperdoll" / "base").mkdir(parents=True)
+    monkeypatch.setattr("workbench.families.locate.data_dir", lambda: own.parent)
+    other = tmp_path / "other"
+    other.mkdir()
+    ref = ModelRef(path="paperdoll/base")
+    assert locate(ref, other).folder == own / "paperdoll" / "base"
+    # One's own weights are never filled up with those of the package.
+    (other / "paperdoll" / "clip").mkdir(parents=True)
+    with pytest.raises(LocateError, match="paperdoll/base"):
+        locate(ref, other)
+    (other / "paperdoll" / "base").mkdir()
+    assert locate(ref, other).folder == other / "paperdoll" / "base"
+
+
+def test_a_hub_model_keeps_its_pinned_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    place = locate(
+        ModelRef(repo="a/b", revision="c0ffee", subfolder="unet", variant="fp16"), tmp_path
+    )
     assert place.name == "a/b"
     assert place.keywords == {"revision": "c0ffee", "subfolder": "unet", "variant": "fp16"}
     assert not place.is_local

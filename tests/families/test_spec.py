@@ -81,7 +81,7 @@ def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path, text: str) -> No
     [
         {},
         {"path": "a", "repo": "b/c", "revision": "1"},
-        {"repo": "b/c"},
+        {"repo": "no-owner"},
         {"path": "a", "revision": "1"},
         {"path": "../outside"},
         {"path": "/absolute"},
@@ -95,6 +95,47 @@ def test_a_model_lies_in_one_known_place(ref: dict[str, str]) -> None:
 def test_titles_tell_models_apart() -> None:
     assert ModelRef(path="some/base").title == "some/base"
     assert ModelRef(repo="a/b", revision="1", subfolder="c").title == "a/b@1/c"
+    assert ModelRef(repo="a/b").title == "a/b"
+
+
+def test_an_entry_must_fit_its_architecture(tmp_path: Path) -> None:
+    flow = {**ENTRY, "architecture": "stable-diffusion-3", "defaults": {"scheduler": "ddim"}}
+    union = {**ENTRY, "controlnets": {"canny": {"path": "a", "union_mode": 3}}}
+    with pytest.raises(FamilyError) as error:
+        load_catalogue(write(tmp_path, {"flow": flow, "union": union}))
+    assert "has no scheduler ddim; it has: unipc, euler, dpm++" in str(error.value)
+    assert "no union ControlNets for stable-diffusion: canny" in str(error.value)
+
+
+def test_the_models_folder_may_bring_families(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"some": ENTRY, "sd15": {**ENTRY, "label": "Mine"}}).rename(
+        tmp_path / "families.yaml"
+    )
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path))
+    assert get_family("some").label == "Some"
+    assert get_family("sd15").label == "Mine"
+    assert get_family("paperdoll").resolution == 128
+    (tmp_path / "families.yaml").write_text("nonsense", "utf-8")
+    with pytest.raises(FamilyError, match=r"families\.yaml"):
+        get_family("paperdoll")
+
+
+def test_the_real_families_cover_what_they_promise() -> None:
+    from workbench.controls import CONTROL_NAMES
+
+    families = load_catalogue()
+    for name in ("sd15", "sdxl"):
+        assert set(families[name].controls) == set(CONTROL_NAMES)
+    assert len(families["sd15"].base) >= 2
+    assert families["sd15"].controlnet_name("lineart", '{"method":"anime"}') == "lineart.anime"
+    union = families["sdxl"].controlnets
+    assert {ref.repo for ref in union.values()} == {"xinsir/controlnet-union-sdxl-1.0"}
+    assert all(ref.union_mode in range(6) for ref in union.values())
+    for family in families.values():
+        for ref in [*family.base.values(), *family.controlnets.values()]:
+            assert not ref.revision or len(ref.revision) == 40
 
 
 def test_families_cannot_change() -> None:

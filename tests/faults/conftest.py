@@ -8,18 +8,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
 
-from tiny_models import write_tiny_family
 from tiny_run import TINY_WORLD, TinyShelf, make_shelf
+from tiny_shelf import models
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder that holds the tiny family."""
-    folder = tmp_path_factory.mktemp("models")
-    write_tiny_family(folder)
-    return folder
+__all__ = ["models"]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from runs import small_study
+from small_runs import small_study
 from tiny_run import make_shelf
 
 from workbench.sweep import Progress, run_study

@@ -1,8 +1,9 @@
 """Runs a small study again and again, kills it with SIGKILL at random moments, and resumes it.
 
 python kill_runs.py MODELS OUT SEED COUNT: prints a JSON summary. The models are loaded once; every
-run is a forked process of its own. Half of the kills come at a moment of the clock, half at one of
-the run's operations on files, which is where a kill could do most harm.
+run is a forked process of its own. Half of the kills come a random time after a random number of
+pictures has been stored, half at one of the run's operations on files, which is where a kill could
+do most harm.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from workbench.store import RunFolder
 from workbench.sweep import run_study
 
 OPERATIONS = frozenset({"open", "os.rename", "os.remove", "os.mkdir"})
+BETWEEN_PICTURES = 0.1
+"""Seconds between two pictures of this study, about."""
 STUDY = make_study(sources=["paperdoll:900001"], steps=1, batch_size=1)
 
 
@@ -60,6 +63,14 @@ def watch(fatal: int) -> Callable[[], int]:
 
     sys.addaudithook(hook)
     return lambda: count
+
+
+def wait_for(folder: Path, pictures: int) -> None:
+    """Return once so many pictures are stored."""
+    deadline = time.monotonic() + 120
+    while len(list((folder / "trials").glob("*/record.json"))) < pictures:
+        assert time.monotonic() < deadline, f"{folder} does not come to {pictures} pictures"
+        time.sleep(0.002)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -102,23 +113,23 @@ def main(models: str, out: str, seed: int, count: int) -> None:
 
         return forked(work)
 
-    measure: dict[bool, tuple[float, int]] = {}
+    operations: dict[bool, int] = {}
     for known in (False, True):
-        begun, report = time.monotonic(), Path(out) / f"operations-{known}"
+        report = Path(out) / f"operations-{known}"
         assert ended(start(fresh(f"counted-{known}", known), report=report)) == 0
-        measure[known] = (time.monotonic() - begun, int(report.read_text()))
+        operations[known] = int(report.read_text())
 
     kills = []
     attempt = 0
     while len(kills) < count and attempt < 3 * count:
         attempt += 1
         known, by_clock = attempt % 4 > 1, attempt % 2 == 0
-        seconds, total = measure[known]
         moment = rng.random()
         folder = fresh(f"run-{attempt}", known)
-        child = start(folder, 0 if by_clock else 1 + int(moment * total))
+        child = start(folder, 0 if by_clock else 1 + int(moment * operations[known]))
         if by_clock:
-            time.sleep(moment * seconds)
+            wait_for(folder, rng.randrange(len(wanted)))
+            time.sleep(moment * BETWEEN_PICTURES)
             os.kill(child, signal.SIGKILL)
         if ended(child) != -signal.SIGKILL:
             continue  # the run was through already

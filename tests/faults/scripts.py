@@ -17,7 +17,7 @@ GIB = 2**30
 
 def environment() -> dict[str, str]:
     """One thread, and this checkout before any other."""
-    paths = [str(HERE), str(HERE.parent / "helpers"), str(HERE.parent / "sweep"), str(ROOT)]
+    paths = [str(HERE), str(HERE.parent / "helpers"), str(ROOT)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 

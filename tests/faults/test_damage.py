@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs import plan_of, small_study, table
+from small_runs import plan_of, small_study, table
 from tiny_run import TinyShelf
 
 from workbench.store import RunFolder, StoreError

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from command_line import run_command
 from disks import Disk
-from runs import files, plan_of, small_study, table
+from small_runs import files, plan_of, small_study, table
 from tiny_run import TinyShelf
 
 from workbench.report import render_report

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from command_line import run_command
-from runs import files, plan_of, small_study, table
+from small_runs import files, plan_of, small_study, table
 from tiny_run import TinyShelf, make_study
 
 import workbench.store.manifest as manifest
@@ -160,6 +160,32 @@ def test_a_report_on_a_run_killed_after_an_edit_shows_what_is_there(
     assert not (run.path / "measurements.parquet").exists()
     made = {record.trial.id for record in run.records()}
     assert set(run.read_index()["trial"]) == made and len(made) == 10
+
+
+@pytest.mark.parametrize("moment", ["before the first picture", "after five"])
+def test_a_report_on_a_run_killed_after_other_steps_has_one_study(
+    shelf: TinyShelf, tmp_path: Path, moment: str
+) -> None:
+    """Every picture is another one then, and readings of the old ones are still in the folder."""
+    first = small_study()
+    run = run_study(first, tmp_path / "run", shelf=shelf)
+    edited = small_study(steps=first.steps + 1)
+
+    def die(progress: Progress) -> None:
+        if progress.phase == "measuring" and moment.startswith("before"):
+            raise KeyboardInterrupt
+        if progress.phase == "generating" and progress.done >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(edited, run.path, shelf=shelf, progress=die)
+    render_report(run)
+    frame = run.read_index()
+    made = {trial.id for trial in plan_of(edited).trials} & set(run.trial_ids())
+    assert set(frame["trial"]) == made
+    assert bool(made) == moment.startswith("after")
+    run.index_path.unlink()
+    assert set(run.read_index()["trial"]) == made
 
 
 @pytest.mark.parametrize("where", ["manifest.json", "record.json"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command_line import run_command
-from runs import files, small_study, table
 from scripts import HERE, environment
+from small_runs import files, small_study, table
 from tiny_run import TinyShelf
 
 from workbench.store import RunFolder, StoreError

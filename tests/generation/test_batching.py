@@ -26,6 +26,7 @@ TOGETHER = {
     "scale": 0.3,
     "source_sha256": "source-1",
     "control_settings": '{"low":50}',
+    "networks": (("depth", "other"),),
 }
 
 

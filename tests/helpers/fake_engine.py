@@ -52,7 +52,7 @@ class FakeEngine:
 
     def offer(self) -> Offer:
         controls = {"canny": "Canny edges", "depth": "Depth"}
-        return Offer(("paperdoll:1", "paperdoll:2"), controls, PROMPT)
+        return Offer(("paperdoll:1", "paperdoll:2"), controls, PROMPT, ("render", "ink"))
 
     def draw(self, choice: Choice, cancel: CancelToken) -> Picture | None:
         self.threads.add(threading.get_ident())

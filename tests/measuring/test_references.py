@@ -110,6 +110,16 @@ def test_a_damaged_cache_is_replaced(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["references.json"]
 
 
+def test_a_cache_takes_up_what_another_process_saves(tmp_path: Path) -> None:
+    mine, theirs = (ReferenceCache(tmp_path / "references.json") for _ in range(2))
+    for name in ("a", "b"):
+        assert mine.get([name]) is None
+        theirs.put([name], {"m": Reference(0.1, 0.2, "")})
+        assert mine.get([name]) is None
+        theirs.save()
+        assert mine.get([name]) == {"m": Reference(0.1, 0.2, "")}
+
+
 def test_without_a_world_chance_is_over_the_other_sources(
     make_study: Callable[..., Study], no_world: Judges
 ) -> None:

@@ -76,7 +76,7 @@ def loop_scores(got: np.ndarray, wanted: np.ndarray) -> PoseScores:
             reach = 0.2 * math.dist(w[1, :2], sum(hips) / len(hips))
         else:
             seen = w[w[:, 2] > 0, :2]
-            reach = 0.2 * math.dist(seen.min(axis=0), seen.max(axis=0))
+            reach = 0.2 * max(seen.max(axis=0) - seen.min(axis=0))
         for j in range(18):
             if w[j, 2] > 0 and g[j, 2] > 0:
                 found += 1

@@ -39,7 +39,7 @@ Frames = Callable[..., pd.DataFrame]
 
 def points_of(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     points = analysis.tradeoff(frame, control_metrics=PRIMARY)
-    return points, analysis.sweet_spot(frame, control_metrics=PRIMARY, draws=50)
+    return points, analysis.sweet_spot(frame, control_metrics=PRIMARY)
 
 
 def curve_of(frame: pd.DataFrame, metric: str, control: str, column: str) -> pd.DataFrame:
@@ -54,18 +54,25 @@ def all_figures(frame: pd.DataFrame, theme: Theme = LIGHT) -> dict[str, Figure]:
     tags, slopes = analysis.per_tag(frame), analysis.tag_slopes(frame)
     looks = curve_of(frame, "diversity_looks", "depth", "value")
     structure = curve_of(frame, "diversity_structure", "depth", "value")
+    references = analysis.tag_references(frame)
     return {
         "tradeoff": plots.tradeoff_figure(points, spots, theme=theme),
         "curves": plots.curves_figure(
             [Panel(value, "Pearson r of depth", "", True, 0.12, 0.97, "Depth")], theme=theme
         ),
         "lengths": plots.length_heatmap(
-            value, label="Pearson r", higher_is_better=True, theme=theme
+            value, label="Pearson r", higher_is_better=True, chance=0.3, ceiling=0.9, theme=theme
         ),
         "tags": plots.tag_heatmap(
-            tags[tags["control"] == "depth"], slopes[slopes["control"] == "depth"], theme=theme
+            tags[tags["control"] == "depth"],
+            slopes[slopes["control"] == "depth"],
+            references[references["control"] == "depth"],
+            theme=theme,
         ),
-        "diversity": plots.diversity_figure(looks, structure, theme=theme),
+        "diversity": plots.curves_figure(
+            [Panel(looks, "Looks", include=0), Panel(structure, "Structure", include=0)],
+            theme=theme,
+        ),
     }
 
 
@@ -209,6 +216,10 @@ def test_curves_differ_in_colour_marker_and_line() -> None:
         styles = [series_style(i, theme) for i in range(6)]
         for kind in ("colour", "marker", "line"):
             assert len({str(getattr(style, kind)) for style in styles}) == 6
+        # Beyond seven the colours come again, with another marker: nine control types differ.
+        assert (
+            len({(s.colour, s.marker) for s in (series_style(i, theme) for i in range(20))}) == 20
+        )
 
 
 def test_length_heatmap_cells_are_the_means(demo_frame: pd.DataFrame) -> None:

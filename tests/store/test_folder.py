@@ -10,19 +10,32 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.images import encode_png, read_image, read_png_text, sha256_image
+from workbench.images import encode_png, read_image, read_png, sha256_image
 from workbench.store import RunFolder, StoreError
 from workbench.study import Cell, Choices, Plan, Study, Trial, make_plan
+from workbench.sweep.batches import Work, find_work
 
 Image = Callable[[Trial], np.ndarray]
 Readings = Callable[[Cell], list[dict[str, Any]]]
 Fill = Callable[..., None]
+
+
+def work(run: RunFolder, plan: Plan) -> Work:
+    """What is left to do, where one reading counts as all of a cell."""
+
+    def unmeasured(trial_id: str, rows: list[dict[str, Any]]) -> tuple[Cell, ...]:
+        have = {row["cell"] for row in rows}
+        return tuple(cell for cell in plan.cells_by_trial[trial_id] if cell.id not in have)
+
+    judging: Any = SimpleNamespace(unmeasured=unmeasured)
+    return find_work(run, plan, judging)
 
 
 def test_a_trial_comes_back(run: RunFolder, plan: Plan, image: Image, fill: Fill) -> None:
@@ -63,7 +76,7 @@ def test_text_chunks_can_be_left_out(
     run = RunFolder(tmp_path / "r", **options)
     trial = plan.trials[-1]
     run.write_trial(trial, image(trial), {}, [])
-    text = read_png_text(run.sample_path(trial.id))
+    text = read_png(run.sample_path(trial.id))[1]
     assert set(text) == set(("workbench", "parameters") if chunks is None else chunks)
     if "workbench" in text:
         assert Trial.from_dict(json.loads(text["workbench"])) == trial
@@ -77,9 +90,7 @@ def test_a_failed_trial_has_a_reason_and_no_picture(run: RunFolder, plan: Plan) 
     assert not run.sample_path(trial.id).exists()
     with pytest.raises(StoreError, match="single colour"):
         run.read_sample(trial.id)
-    pending = run.pending(plan)
-    assert trial not in pending.trials
-    assert trial.id not in {cell.trial_id for cell in pending.cells}
+    assert trial not in work(run, plan).trials
 
 
 def test_picture_and_failure_exclude_each_other(run: RunFolder, plan: Plan, image: Image) -> None:
@@ -132,7 +143,7 @@ def test_half_a_trial_is_absent_with_a_message(
     assert broken.id in caplog.text and "absent" in caplog.text
     with pytest.raises(StoreError, match=broken.id):
         run.read_record(broken.id)
-    assert run.pending(plan).trials == (broken,)
+    assert work(run, plan).trials == (broken,)
     assert set(run.rebuild_index()["trial"]) == {t.id for t in plan.trials} - {broken.id}
     fill(run, (broken,))
     pd.testing.assert_frame_equal(run.rebuild_index(), before)
@@ -165,7 +176,7 @@ def test_a_crash_while_a_trial_is_committed(
         with pytest.raises(KeyboardInterrupt):
             fill(run, (trial,))
     assert not run.has(trial.id)
-    assert trial in run.pending(plan).trials
+    assert trial in work(run, plan).trials
     fill(run, (trial,))
     assert run.has(trial.id)
 
@@ -193,21 +204,22 @@ def test_a_larger_study_asks_only_for_what_is_new(
     readings: Readings,
 ) -> None:  # fmt: skip
     fill(run)
-    assert run.pending(plan).trials == () and run.pending(plan).cells == ()
+    assert work(run, plan) == Work((), {})
     more_scales = make_plan(study(scales=[0, 0.5, 1]), resolution=16, choices=choices)
-    pending = run.pending(more_scales)
-    assert {trial.scale for trial in pending.trials} == {0.5} and len(pending.trials) == 4
-    assert pending.cells == ()
+    left = work(run, more_scales)
+    assert {trial.scale for trial in left.trials} == {0.5} and len(left.trials) == 4
+    assert left.unmeasured == {}
 
     more_sources = make_plan(
         study(sources=["paperdoll:1", "paperdoll:2"], scales=[0]), resolution=16, choices=choices
     )
-    pending = run.pending(more_sources)
-    assert pending.trials == ()  # text-only pictures are shared
-    assert {cell.source for cell in pending.cells} == {"paperdoll:2"} and len(pending.cells) == 4
-    for cell in pending.cells:
+    left = work(run, more_sources)
+    assert left.trials == ()  # text-only pictures are shared
+    cells = [cell for missing in left.unmeasured.values() for cell in missing]
+    assert {cell.source for cell in cells} == {"paperdoll:2"} and len(cells) == 4
+    for cell in cells:
         run.add_rows(cell.trial_id, readings(cell), cells=[cell])
-    assert run.pending(more_sources).cells == ()
+    assert work(run, more_sources) == Work((), {})
     frame = run.rebuild_index()
     assert set(frame["source"]) == {"paperdoll:1", "paperdoll:2"}
     assert len(frame) == 2 * (len(plan.cells) + 4)
@@ -298,7 +310,7 @@ def test_create_continues_a_run(run: RunFolder, plan: Plan, fill: Fill,
                                 study: Callable[..., Study]) -> None:  # fmt: skip
     fill(run)
     again = RunFolder.create(run.path, study(scales=[0, 0.5, 1]))
-    assert again.pending(plan).trials == ()
+    assert work(again, plan).trials == ()
     assert "0.5" in again.study_path.read_text()
 
 

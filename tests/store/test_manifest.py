@@ -38,6 +38,7 @@ def test_the_manifest_holds_what_the_design_asks_for(
     made = manifest()
     assert made["study_hash"] == study().hash
     assert made["versions"]["torch"] == metadata.version("torch")
+    assert made["versions"]["onnxruntime"] == metadata.version("onnxruntime")
     assert made["sources"] == {"paperdoll:1": plan.sources["paperdoll:1"].sha256}
     assert made["scheduler_config"] == {"prediction_type": "v_prediction", "betas": [0.1, 0.2]}
     assert made["weight_hashes"] == {"unet": "aa"}

@@ -23,12 +23,23 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 @given(
     extra=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES, max_size=4),
     row=st.fixed_dictionaries(
-        {"cell": st.just("c"), "metric": st.just("m")}, optional={"value": VALUES}
+        {"cell": st.just("c"), "metric": st.just("m")},
+        optional={"value": st.none() | st.floats(allow_nan=False, allow_infinity=False)},
     ),
 )
 def test_a_record_survives_its_file(extra: dict[str, object], row: dict[str, object]) -> None:
     record = Record(TRIAL, {"device": "cpu"}, "ab", "cd", rows=(row,), extra=extra)
     assert decode_record(encode_record(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("value", "high"), ("value", True), ("seed", 0.5), ("seed", 2**63), ("prompt", 1)],
+)
+def test_a_value_of_the_wrong_type_makes_a_record_damaged(name: str, value: object) -> None:
+    record = Record(TRIAL, rows=({"cell": "c", "metric": "m", name: value},))
+    with pytest.raises(StoreError, match=f"damaged .{name} is of the wrong type"):
+        decode_record(encode_record(record))
 
 
 @given(st.binary(max_size=40))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.families import SCHEDULERS
-from workbench.study import Choices, ControlChoice, PairChoice, Study, StudyError
+from workbench.controls import get_control
+from workbench.families import SCHEDULERS, get_family
+from workbench.study import Choices, ControlChoice, FamilyChoice, PairChoice, Study, StudyError
 from workbench.study.spec import ALLOWED
 
 MINIMAL: dict[str, Any] = {
@@ -42,6 +43,18 @@ def test_a_minimal_study_has_the_documented_defaults() -> None:
     assert (study.scheduler, study.negative_prompt, study.batch_size) == ("unipc", "", 16)
     assert (study.control_start, study.control_end, study.dtype) == (0.0, 1.0, "float32")
     assert study.shortening.method == "prefix"
+
+
+def test_a_silent_study_takes_the_settings_of_its_family() -> None:
+    """And what it does say stays; by keyword arguments nothing is known of families."""
+    silent = Study.from_dict({**MINIMAL, "family": "paperdoll"})
+    defaults = get_family("paperdoll").defaults
+    assert (silent.guidance_scale, silent.steps) == (defaults.guidance_scale, defaults.steps)
+    said = Study.from_dict({**MINIMAL, "guidance_scale": 7.5})
+    assert said.guidance_scale == 7.5
+    offered = FamilyChoice(("render",), ("canny",), {"base": ["render"], "steps": 3})
+    choices = Choices({"paperdoll": offered}, lambda name: get_control(name).settings_type)
+    assert Study.from_dict(MINIMAL, choices=choices).steps == 3
 
 
 def test_a_prompt_may_be_text_or_a_list() -> None:
@@ -340,3 +353,21 @@ def test_study_to_yaml_to_study(study: Study) -> None:
     back = Study.model_validate(parse_yaml(study.to_yaml()))
     assert back == study
     assert back.hash == study.hash
+
+
+def test_tags_to_keep_are_checked_and_leave_older_studies_their_hash(
+    choices: Choices, study: Callable[..., Study]
+) -> None:
+    plain = study(shortening="prefix")
+    assert "keep" not in plain.to_yaml()
+    assert plain.hash == study(shortening={"method": "prefix", "keep": []}).hash
+    kept = study(lengths=[], shortening={"keep": "snow"})
+    assert kept.shortening.keep == ("snow",) and kept.hash != study(lengths=[]).hash
+    assert problems(choices, prompt="a girl, snow", shortening={"keep": ["snwo", "snow"]}) == (
+        'shortening.keep[0]: "snwo" is not in the prompt (did you mean "snow"?); '
+        "allowed: a girl, snow",
+    )
+    (line,) = problems(
+        choices, prompt="a girl, snow", shortening={"method": "random", "keep": "snow"}
+    )
+    assert line == "shortening.keep: has no meaning with random; allowed: method prefix"

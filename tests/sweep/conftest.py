@@ -6,19 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import write_tiny_family
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_run import NO_WORLD, TINY_WORLD, TinyShelf, make_shelf
+from tiny_shelf import models
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder that holds the tiny family."""
-    folder = tmp_path_factory.mktemp("models")
-    write_tiny_family(folder)
-    return folder
+__all__ = ["models"]
 
 
 @pytest.fixture(scope="session")

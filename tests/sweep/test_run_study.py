@@ -235,7 +235,7 @@ def test_a_killed_run_ends_with_the_measurements_of_an_unbroken_one(
     helpers = Path(__file__).parent.parent / "helpers"
     here = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join([str(helpers), str(here)])
-    script = [sys.executable, str(Path(__file__).parent / "tiny_run.py"), str(models)]
+    script = [sys.executable, str(helpers / "tiny_run.py"), str(models)]
     killed = subprocess.run(
         [*script, str(tmp_path / "killed"), "1"],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},

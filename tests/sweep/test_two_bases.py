@@ -40,6 +40,11 @@ def test_a_study_of_two_bases_runs_to_its_report(shelf: TinyShelf, tmp_path: Pat
     assert not np.array_equal(sides[0]["value"], sides[1]["value"], equal_nan=True)
     for column in ("chance", "ceiling"):
         pd.testing.assert_series_equal(sides[0][column], sides[1][column])
+    across = frame[frame["metric"] == "bases_structure"].set_index(columns[:-1])
+    pairs = [across[across["base"] == base]["value"].sort_index() for base in BASES]
+    # Both bases of a picture say the same, for here are two of them.
+    pd.testing.assert_series_equal(pairs[0], pairs[1])
+    assert (pairs[0] > 0).any()
     manifest = run.read_json("manifest.json")
     assert {"tiny/base/unet", "tiny/ink/unet"} <= {
         name.rpartition("/")[0] for name in manifest["weight_hashes"]
@@ -63,3 +68,18 @@ def test_each_base_gets_the_pictures_it_gets_alone(shelf: TinyShelf, tmp_path: P
         for trial in plan.trials:
             apart = run.read_sample(trial.id).astype(int) - both.read_sample(trial.id)
             assert np.abs(apart).max() <= 2
+
+
+def test_a_study_narrowed_to_one_base_loses_what_was_read_between_two(
+    shelf: TinyShelf, tmp_path: Path
+) -> None:
+    small = {"sources": ["paperdoll:900001"], "lengths": [2], "scales": [1]}
+    both = run_study(make_study(base=BASES, **small), tmp_path / "run", shelf=shelf)
+    assert (both.read_index()["metric"] == "bases_structure").any()
+    run = run_study(make_study(base=BASES[:1], **small), tmp_path / "run", shelf=shelf)
+    assert not run.read_index()["metric"].str.startswith("bases").any()
+    columns = ["cell", "metric", "value"]
+    alone = run_study(make_study(base=BASES[:1], **small), tmp_path / "alone", shelf=shelf)
+    pd.testing.assert_frame_equal(run.read_index()[columns], alone.read_index()[columns])
+    again = run_study(make_study(base=BASES, **small), tmp_path / "run", shelf=shelf)
+    assert (again.read_index()["metric"] == "bases_structure").any()

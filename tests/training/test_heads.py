@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench import training
+from workbench.families import get_family
 from workbench.families.judge import HEADS, Judge
+from workbench.study import Study, make_plan
 from workbench.training.data import render_arrays
-from workbench.training.heads import judge_heads, stored_networks
+from workbench.training.heads import judge_heads, map_settings, stored_networks
 
 
 def test_stored_readings_are_what_the_judge_reads(tmp_path: Path) -> None:
@@ -31,3 +34,19 @@ def test_they_are_made_once_and_anew_for_another_judge(tmp_path: Path) -> None:
     assert (folder / "depth.npy").stat().st_mtime_ns == before
     judge_heads(tmp_path, second, rgb)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_maps_to_learn_from_are_those_of_studies() -> None:
+    """The shipped scribble ControlNet learnt strokes which go on where an edge grows faint."""
+    assert map_settings("scribble").model_dump()["continued"] == 64
+    for control in get_family("paperdoll").controls:
+        study = Study.from_dict(
+            {"name": "s", "sources": ["paperdoll:1"], "controls": [control], "prompt": "a girl"}
+        )
+        (cell,) = make_plan(study, resolution=128).cells
+        assert cell.control_settings == map_settings(control).canonical()
+
+
+def test_every_stage_takes_its_settings_there() -> None:
+    for path in (Path(training.__file__).parent).rglob("*.py"):
+        assert "settings_type()" not in path.read_text("utf-8"), path

@@ -73,8 +73,9 @@ def test_a_controlnet_leaves_its_learning_curve(built: Path) -> None:
 
     curve = json.loads((built / "paperdoll" / "curves" / "canny.json").read_text())
     assert curve["control"] == "canny"
-    looks = [row for row in curve["history"] if "adherence" in row]
-    assert looks[0]["step"] == 0
+    assert [go["start"] for go in curve["goes"]] == [""]
+    looks = [row["step"] for row in curve["goes"][0]["history"] if "adherence" in row]
+    assert looks == [0, 2]  # the first and the last
 
 
 def test_improving_starts_from_the_finished_weights(built: Path, tmp_path: Path) -> None:
@@ -95,6 +96,24 @@ def test_improving_starts_from_the_finished_weights(built: Path, tmp_path: Path)
     after = list(load_auditor(models / "auditor").parameters())
     gaps = [float((a - b).abs().max()) for a, b in zip(after, before, strict=True)]
     assert 0 < max(gaps) < 1e-3
+
+
+def test_improving_draws_anew_and_goes_on_with_the_curve(built: Path, tmp_path: Path) -> None:
+    """Learning the first go's draws again would teach little; its curve must not be lost."""
+    import json
+    import shutil
+
+    models = tmp_path / "paperdoll"
+    shutil.copytree(built / "paperdoll", models)
+    work = tmp_path / "work"
+    shutil.copytree(built / "work", work)
+    common = {"steps": 1, "threads": 1, "scenes": 64, "improve": True}
+    for seed in (None, 7, 7):  # the third has nothing left to do
+        assert run_stage("controlnet:canny", work, models, seed=seed, **common)  # type: ignore[arg-type]
+    goes = json.loads((models / "curves" / "canny.json").read_text())["goes"]
+    assert [go["start"] for go in goes] == ["", "canny", "canny"]
+    seeds = [go["seed"] for go in goes]
+    assert len(set(seeds)) == 3 and seeds[2] == 7
 
 
 def test_a_finished_stage_is_not_run_again(built: Path) -> None:
@@ -138,3 +157,34 @@ def test_a_half_made_world_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "complete.json").unlink()
     (tmp_path / "rgb.npy").write_bytes(b"cut off")
     assert np.array_equal(world_data(tmp_path, range(4), workers=1).rgb, rows)
+
+
+def test_a_controlnet_can_start_from_another_one(built: Path, tmp_path: Path) -> None:
+    """One step at a warm-up rate after the start: the copy stays near the one it came from."""
+    import shutil
+
+    from workbench.training.export import load_controlnet
+
+    models = tmp_path / "paperdoll"
+    shutil.copytree(built / "paperdoll", models)
+    shutil.copytree(
+        built / "work", tmp_path / "work", ignore=shutil.ignore_patterns("controlnet-*")
+    )
+    parts = {"steps": 1, "threads": 1, "scenes": 64, "start_from": "canny"}
+    assert run_stage("controlnet:hed", tmp_path / "work", models, **parts)
+    canny = dict(load_controlnet("canny", models).named_parameters())
+    for name, weights in load_controlnet("hed", models).named_parameters():
+        assert float((weights - canny[name]).abs().max()) < 2e-3, name
+
+
+@pytest.mark.parametrize(
+    ("stage", "start", "words"),
+    [
+        ("unet", "canny", "only ControlNets"),
+        ("controlnet:canny", "canny", "no finished other one"),
+        ("controlnet:canny", "hats", "no finished other one"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(built: Path, stage: str, start: str, words: str) -> None:
+    with pytest.raises(StageError, match=words):
+        run_stage(stage, built / "work", built / "paperdoll", start_from=start)

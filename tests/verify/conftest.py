@@ -9,25 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import write_tiny_family
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_run import TinyShelf, make_shelf, make_study
+from tiny_shelf import models
 
 from workbench.store import RunFolder
 from workbench.sweep import run_study
 from workbench.verify import Verification
 from workbench.verify.run import verify_run
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder that holds the tiny family."""
-    folder = tmp_path_factory.mktemp("models")
-    write_tiny_family(folder)
-    return folder
+__all__ = ["models"]
 
 
 @pytest.fixture(scope="session")

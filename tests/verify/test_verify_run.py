@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def test_a_run_as_it_was_made_is_identical_and_left_alone(run: RunFolder, verify
     assert outcomes(result) == {} and result.exit_code == 0
     sizes = {group.name: len(group.items) for group in result.groups}
     assert sizes == {
-        "study": 1, "weights": 5, "sources": 2, "pictures": 12, "table": 208, "readings": 12,
-        "trials": 12,
+        "study": 1, "weights": 5, "sources": 2, "pictures": 12, "cells": 16, "table": 208,
+        "maps": 2, "readings": 12, "trials": 12,
     }  # fmt: skip
     assert contents(run.path) == before
     assert reports[-1].phase == "done" and reports[-1].done == reports[-1].total == 24
@@ -127,6 +128,19 @@ def test_a_reading_taken_out_of_a_record_is_missed(run: RunFolder, verify: Verif
     assert "lacks canny_f1" in line
 
 
+def test_a_reading_between_bases_in_a_study_of_one_is_found(run: RunFolder, verify: Verify) -> None:
+    name = run.trial_ids()[0]
+
+    def add(values: Any) -> None:
+        row = next(row for row in values["rows"] if row["metric"] == "diversity_structure")
+        values["rows"].append({**row, "metric": "bases_structure"})
+
+    edit_json(run.trial_folder(name) / "record.json", add)
+    run.rebuild_index()
+    (line,) = details(verify(run), "readings")
+    assert "has readings nobody asked for: bases_structure" in line
+
+
 def test_an_edited_table_is_found(run: RunFolder, verify: Verify) -> None:
     path = run.path / "measurements.parquet"
     table = pq.read_table(path)
@@ -138,6 +152,87 @@ def test_an_edited_table_is_found(run: RunFolder, verify: Verify) -> None:
     lines = details(result, "table")
     assert any("value is" in line and "in the record" in line for line in lines)
     assert any("the table has not" in line for line in lines)
+
+
+def test_scales_swapped_in_every_record_and_the_table_are_found(
+    run: RunFolder, verify: Verify
+) -> None:
+    """Every number is right then, and is said of another scale."""
+
+    def swap(values: Any) -> None:
+        for facts in values["cells"].values():
+            facts["scale"] = 1.0 - facts["scale"]
+
+    for path in run.path.glob("trials/*/record.json"):
+        edit_json(path, swap)
+    run.rebuild_index()
+    result = verify(run)
+    assert outcomes(result) == {"cells": "different"}
+    lines = details(result, "cells")
+    assert len(lines) == 16
+    assert any("scale is 1.0 in its record, 0.0 in the study" in line for line in lines)
+
+
+def test_a_scale_that_a_reading_claims_itself_is_found(run: RunFolder, verify: Verify) -> None:
+    name = run.trial_ids()[0]
+    edit_json(
+        run.trial_folder(name) / "record.json", lambda values: values["rows"][0].update(scale=7.0)
+    )
+    run.rebuild_index()
+    (line,) = details(verify(run), "cells")
+    assert name in line and "has a scale of its own" in line
+
+
+def invent_source(run: RunFolder) -> str:
+    """A source that nobody ran, in a record and in the table; the name of its cell."""
+    made_up = "0123456789abcdef"
+
+    def add(values: Any) -> None:
+        cell, facts = next(iter(values["cells"].items()))
+        values["cells"][made_up] = {**facts, "source": "a photo.png"}
+        rows = [row for row in values["rows"] if row["cell"] == cell]
+        values["rows"] += [{**row, "cell": made_up, "value": 0.99} for row in rows]
+
+    edit_json(run.trial_folder(run.trial_ids()[0]) / "record.json", add)
+    run.rebuild_index()
+    return made_up
+
+
+def test_an_invented_source_is_found(run: RunFolder, verify: Verify) -> None:
+    made_up = invent_source(run)
+    result = verify(run)
+    assert outcomes(result) == {"cells": "different", "table": "different"}
+    assert all(made_up in line for group in ("cells", "table") for line in details(result, group))
+    assert "the study has no such cell" in details(result, "table")[0]
+
+
+def test_cells_of_an_earlier_study_are_no_tampering_but_cannot_be_checked(
+    run: RunFolder, verify: Verify
+) -> None:
+    """Where the run's own history has such a study."""
+    invent_source(run)
+    edit_json(
+        run.path / "manifest.json",
+        lambda values: values.update(earlier=[{**values, "study_hash": "of another study"}]),
+    )
+    result = verify(run)
+    assert outcomes(result) == {"table": "not checked"}
+    assert "earlier form" in details(result, "table", "not checked")[0]
+    assert "1 more belong to an earlier form" in result.group("cells").note
+
+
+@pytest.mark.parametrize(("name", "value"), [("tokens", 77), ("truncated", True)])
+def test_edited_token_counts_are_found(
+    run: RunFolder, verify: Verify, name: str, value: object
+) -> None:
+    trial = run.trial_ids()[0]
+    record = run.trial_folder(trial) / "record.json"
+    edit_json(record, lambda values: values["made_by"].update({name: value}))
+    run.rebuild_index()
+    result = verify(run)
+    assert outcomes(result) == {"readings": "different"}
+    (line,) = details(result, "readings")
+    assert trial in line and "tokens and truncated are" in line and "counted again" in line
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 nonsense PAR1"])
@@ -161,13 +256,25 @@ def test_a_study_written_in_another_way_is_the_same_study(run: RunFolder, verify
     assert outcomes(verify(run)) == {}
 
 
-def test_a_study_that_cannot_be_read_leaves_the_rest_unchecked(
+def test_where_the_study_cannot_be_read_pictures_are_still_held_against_their_hashes(
     run: RunFolder, verify: Verify
 ) -> None:
     run.study_path.write_text("name: [")
+    first, second = run.trial_ids()[:2]
+    run.sample_path(first).write_bytes(run.sample_path(second).read_bytes())
     result = verify(run)
     assert result.exit_code == 1
     assert "cannot be read" in details(result, "study")[0]
+    assert first in " ".join(details(result, "pictures"))
+
+
+def test_which_trials_are_made_again_cannot_be_known_beforehand(
+    run: RunFolder, verify: Verify
+) -> None:
+    run.study_path.write_text("name: [")  # it is quick so
+    seeds = {verify(run).seed for _ in range(4)}
+    assert len(seeds) > 1
+    assert verify(run, seed=7).seed == 7
 
 
 def test_a_changed_kept_source_is_found(run: RunFolder, verify: Verify) -> None:
@@ -198,7 +305,7 @@ def test_missing_models_leave_pictures_unchecked(
 ) -> None:
     result = verify(run, shelf=make_shelf(tmp_path))
     assert result.exit_code == 2
-    assert {"weights", "readings", "trials"} == set(outcomes(result))
+    assert {"weights", "maps", "readings", "trials"} == set(outcomes(result))
 
 
 def test_a_removed_trial_is_missed(run: RunFolder, verify: Verify) -> None:
@@ -251,6 +358,20 @@ def test_a_picture_that_was_not_made_so_is_different(
     assert result.exit_code == 1
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("a fault"), MemoryError()])
+def test_a_picture_that_fails_when_made_again_is_different(
+    run: RunFolder, verify: Verify, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*args: Any) -> np.ndarray:
+        raise error
+
+    monkeypatch.setattr("workbench.generation.sampler._run_pipeline", broken)
+    result = verify(run, trials=1)
+    (line,) = details(result, "trials")
+    assert "it fails when made again" in line
+    assert result.exit_code == 1
+
+
 def test_the_seed_names_the_trials_that_are_made_again(run: RunFolder, verify: Verify) -> None:
     def chosen(seed: int) -> set[str]:
         group = verify(run, trials=3, seed=seed).group("trials")
@@ -260,8 +381,22 @@ def test_the_seed_names_the_trials_that_are_made_again(run: RunFolder, verify: V
     assert chosen(1) == chosen(1) != chosen(2)
 
 
-def test_a_failed_trial_is_neither_measured_nor_made_again(
-    shelf: TinyShelf, run: RunFolder, verify: Verify
+def spoil_picture(monkeypatch: pytest.MonkeyPatch, trial: Any) -> None:
+    """From now on this one trial comes out black, and fails."""
+    from workbench.generation import sampler
+
+    make_result = sampler._result
+
+    def black(made: Any, *args: Any) -> Any:
+        result = make_result(made, *args)
+        failed = replace(result, image=None, failed_reason="it is black")
+        return failed if made.id == trial.id else result
+
+    monkeypatch.setattr(sampler, "_result", black)
+
+
+def test_a_failed_trial_is_not_measured_and_must_fail_again(
+    shelf: TinyShelf, run: RunFolder, verify: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.measuring import Measurer
     from workbench.study import make_plan
@@ -274,7 +409,15 @@ def test_a_failed_trial_is_neither_measured_nor_made_again(
     run.write_trial(record.trial, None, {}, failed.rows, cells=failed.cells, failed="it is black")
     run_study(make_study(), run.path, shelf=shelf)
     result = verify(run, trials=12)
-    assert outcomes(result) == {} and len(result.group("trials").items) == 11
+    assert outcomes(result) == {"trials": "different"}
+    assert details(result, "trials") == [
+        f"trial {name}: it was recorded as failed, but can be made"
+    ]
+
+    spoil_picture(monkeypatch, run.read_record(name).trial)
+    result = verify(run, trials=12)
+    trials = result.group("trials")
+    assert outcomes(result) == {} and len(trials.items) == 12 and "1 failed" in trials.note
 
 
 def test_a_cancel_gives_nothing(run: RunFolder, shelf: TinyShelf) -> None:
@@ -294,3 +437,23 @@ def test_a_run_that_is_still_going_on_is_refused(run: RunFolder, shelf: TinyShel
 
     with pytest.raises(StoreError, match="changed while it was verified"):
         verify_run(run.path, trials=0, shelf=shelf, progress=meddle)
+
+
+def test_a_run_is_verified_on_its_own_device_where_there_is_one() -> None:
+    """And on the CPU elsewhere, where models cannot wait beside a GPU."""
+    from workbench.families import Runtime
+    from workbench.study import Study
+    from workbench.verify.run import _computed_on, _device
+
+    assert _device({"device": "cpu"}) == _device({}) == "cpu"
+    assert _device({"device": "cuda:77"}) == "cpu"
+    study = Study(
+        name="x",
+        sources=["paperdoll:1"],
+        controls=["canny"],
+        prompt=["snow"],
+        runtime=Runtime(offload="model", vae_tiling=True),
+    )
+    here = _computed_on(study, "cpu").runtime
+    assert (here.offload, here.vae_tiling) == ("none", True)
+    assert _computed_on(study, "cuda") is study

@@ -30,15 +30,17 @@ def group_codes(table: pd.DataFrame, keys: Sequence[str]) -> tuple[np.ndarray, p
 
 
 def group_means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
-    """Mean of the values in each of `count` groups, NaN for an empty one; float (count,)."""
-    total = np.bincount(group, weights=values, minlength=count)
-    size = np.bincount(group, minlength=count)
+    """Mean of the known values in each of `count` groups, NaN where there is none; (count,)."""
+    known = np.isfinite(values)
+    total = np.bincount(group[known], weights=values[known], minlength=count)
+    size = np.bincount(group[known], minlength=count)
     return np.divide(total, size, out=np.full(count, np.nan), where=size > 0)
 
 
 def group_spreads(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
-    """Standard deviation (n - 1) in each group, NaN with fewer than two values; float (count,)."""
+    """Standard deviation (n - 1) of the known values in each group, NaN with fewer than two."""
     away = values - group_means(values, group, count)[group]
-    size = np.bincount(group, minlength=count)
-    squares = np.bincount(group, weights=away**2, minlength=count)
+    known = np.isfinite(away)
+    size = np.bincount(group[known], minlength=count)
+    squares = np.bincount(group[known], weights=away[known] ** 2, minlength=count)
     return np.sqrt(np.divide(squares, size - 1, out=np.full(count, np.nan), where=size > 1))

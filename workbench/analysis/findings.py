@@ -12,6 +12,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from workbench.analysis.bases import base_findings
+from workbench.analysis.effects import effect_findings
 from workbench.analysis.frames import (
     PROMPT_METRIC,
     controls_in,
@@ -39,16 +41,17 @@ if TYPE_CHECKING:
 
 CAVEAT = (
     "Intervals are 95 % intervals over sources (Student t on one mean per source, the method that "
-    "covered the truth best in simulations), for the seeds of this run: pictures at scale 0 are "
-    "the same for every source, so few seeds make the starting point less certain than the "
-    "interval says. Each interval holds by itself; only the comparisons of control types are "
-    "corrected for their number (Holm). “Least detectable” is the true effect that four in five "
-    "studies of so many sources, as different as these, would bring out: a smaller one may well "
-    "be there."
+    "covered the truth best in simulations), for the seeds of this run. Pictures at scale 0 are "
+    "the same for every source: intervals that rest on them hold their spread over seeds too, but "
+    "for diversity, which is one figure of all seeds; tipping scales, silhouette tags against "
+    "others, and prompt length × scale leave them out. Each interval holds by itself; only the "
+    "comparisons of control types are corrected for their number (Holm). “Least detectable” is "
+    "the true effect whose interval would leave out 0 in four of five studies of so many sources, "
+    "as different as these: a smaller one may well be there."
 )
 NEEDED = (
     *("source", "control", "base", "setting", "length", "prompt", "scale"),
-    *("seed", "metric", "value", "adherence"),
+    *("trial", "seed", "metric", "value", "adherence"),
 )
 
 
@@ -59,7 +62,7 @@ def findings(
     control_metrics: Mapping[str, str] | None = None,
     silhouette: Collection[str] | None = None,
 ) -> list[Finding]:
-    """All statements about a run: the ranking of control types, then type by type, then pairs.
+    """All statements about a run: all control types together, then type by type, then pairs.
 
     Args:
         frame: long frame, see `frames`.
@@ -67,7 +70,11 @@ def findings(
         control_metrics: control type -> metric, in place of the control's primary one.
         silhouette: tags that shape the outline; None takes those of the embedded world.
     """
-    ranks = ranking_findings(frame, control_metrics)
+    together = [
+        *effect_findings(frame, control_metrics),
+        *ranking_findings(frame, control_metrics),
+        *base_findings(frame),
+    ]
     pairs = pair_findings(frame, prompt_metric=prompt_metric)
     frame = distinct_controls(frame)
     frame = frame[[name for name in NEEDED if name in frame]]
@@ -80,7 +87,7 @@ def findings(
         *_sweet_spots(frame, prompt_metric, control_metrics),
     ]
     of_control = [f for name in controls_in(frame) for f in found if f.control == name]
-    return [*ranks, *of_control, *pairs]
+    return [*together, *of_control, *pairs]
 
 
 def _effects(

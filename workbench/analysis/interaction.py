@@ -21,6 +21,7 @@ import numpy as np
 from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
 from workbench.analysis.intervals import NO_DATA, ONE_SOURCE
 from workbench.analysis.power import minimum_detectable
+from workbench.analysis.shared import above_zero
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ MIN_SOURCES = 5
 FEW = f"a mixed model needs {MIN_SOURCES} sources to tell how sources differ"
 FAILED = "the mixed model did not converge"
 FLAT = "the mixed model finds no difference between sources, so pictures would count as sources"
+BARE = "two lengths and two scales leave no noise for a mixed model to tell sources by"
 COLUMNS = (
     *("control", "what", "interaction", "low", "high", "p", "mde", "direction"),
+    *("slope_short", "slope_long", "shortest", "longest"),
     *("n_sources", "method", "reason", "note"),
 )
 
@@ -46,12 +49,17 @@ def interactions(
 ) -> pd.DataFrame:
     """The interaction of prompt length and scale for control and for prompt adherence.
 
+    Over the scales above 0 where sources share the pictures at 0, whose luck would otherwise count
+    as many times as there are sources.
+
     Returns:
         One row per control type and what ("control" or "prompt") with at least two lengths and
         two scales: interaction (change of adherence per tag and unit of scale: below 0 the scale
         does less, the longer the prompt), low, high, p (two-sided), mde (see `power`), direction
-        ("rises", "falls", "no clear effect", "cannot tell"), n_sources, method ("mixed model" or
-        "one slope per source"), reason (why it is not the mixed model, or ""), note.
+        ("rises", "falls", "no clear effect", "cannot tell"), slope_short, slope_long (of adherence
+        over the scale, with the shortest and the longest prompt), shortest, longest, n_sources,
+        method ("mixed model" or "one slope per source"), reason (why it is not the mixed model, or
+        ""), note.
     """
     import pandas as pd
 
@@ -61,7 +69,7 @@ def interactions(
     }
     found: list[dict[str, object]] = []
     for what, rows in parts.items():
-        rows = rows.dropna(subset=["adherence"])
+        rows = above_zero(rows.dropna(subset=["adherence"]))
         keys = ["control", "source", "length", "scale"]
         points = rows.groupby(keys)["adherence"].mean().reset_index()
         for control, mine in points.groupby("control", sort=True):
@@ -94,6 +102,8 @@ def interaction(points: pd.DataFrame) -> dict[str, object]:
         result["note"] = ONE_SOURCE if n else NO_DATA
     elif n < MIN_SOURCES:
         result["reason"] = FEW
+    elif len(points) == coefficients.size:
+        result["reason"] = BARE
     elif len(points) == n * points["length"].nunique() * points["scale"].nunique():
         away = y - (design * coefficients[source]).sum(1)
         noise = float(away @ away) / (len(y) - coefficients.size)
@@ -108,7 +118,12 @@ def interaction(points: pd.DataFrame) -> dict[str, object]:
         else:
             estimate, error = fit
             result["method"] = MODEL
-    return _told(estimate / unit, error / unit, n) | result
+    ends = {"shortest": float(lengths.min()), "longest": float(lengths.max())}
+    along = coefficients[np.isfinite(slopes), 2].mean() if n else math.nan
+    for name, length in (("slope_short", ends["shortest"]), ("slope_long", ends["longest"])):
+        at = (length - lengths.mean()) / lengths.std()
+        ends[name] = float((along + estimate * at) / scales.std())
+    return _told(estimate / unit, error / unit, n) | ends | result
 
 
 def coefficients_per_source(y: np.ndarray, design: np.ndarray, source: np.ndarray) -> np.ndarray:

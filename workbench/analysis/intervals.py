@@ -2,7 +2,8 @@
 
 Pictures made from one source resemble each other, so a source is one independent observation.
 Every interval is Student's t on one mean per source. Seeds, prompts and bases of a source are
-averaged first; their spread is shown beside the interval and never stands in for it.
+averaged first; their spread is shown beside the interval and never stands in for it. Pictures that
+sources share add an error of their own, see `shared`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means, group_spreads
+from workbench.analysis.shared import joined_halves, shared_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +118,7 @@ def summarise(
     known = np.isfinite(within)
     n = np.bincount(group, minlength=len(table))
     half = t_halves(group_spreads(per_source, group, len(table)), n, level)
+    half = joined_halves(half, n, shared_error(data, column, by, len(table)), level)
     mean = group_means(per_source, group, len(table))
     return table.assign(
         mean=mean,

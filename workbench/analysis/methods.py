@@ -2,7 +2,7 @@
 
 All take one mean per source (seeds, prompts and bases of a source averaged before) and return
 the two ends of a two-sided interval. `intervals` uses the one that keeps its promise with few
-sources: `simulate` compares them, and docs/trust.md holds the table.
+sources: `simulate` compares them, and docs/statistics.md holds the table.
 """
 
 from __future__ import annotations

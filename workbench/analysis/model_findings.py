@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.interaction import MODEL, interactions
 from workbench.analysis.ranking import ranking
-from workbench.analysis.trends import RISES, UNCLEAR, UNKNOWN
+from workbench.analysis.trends import UNCLEAR, UNKNOWN
 from workbench.analysis.wording import (
     ALL_CONTROLS,
     Finding,
     count_sources,
     interval,
     least,
+    p_value,
     plain,
     records,
+    signed,
     title,
 )
 
@@ -47,14 +49,13 @@ def _interaction(row: dict[str, Any]) -> Finding:
         )
     else:
         figures = (
-            f"{interval(row['interaction'], low, high, slope)}, p = {row['p']:.3f}; {how}; "
+            f"{interval(row['interaction'], low, high, slope)}, {p_value(row['p'])}; {how}; "
             f"{count_sources(n)}{least(row['mde'])}"
         )
         if row["direction"] == UNCLEAR:
             text = f"no clear sign that prompt length changes what the scale does to {what} "
         else:
-            verb = "steeper upwards" if row["direction"] == RISES else "steeper downwards"
-            text = f"the longer the prompt, the {verb} runs {what} over the scale "
+            text = f"{_turning(what, row)} "
         text += f"({figures})."
     return Finding(
         kind="interaction",
@@ -68,6 +69,21 @@ def _interaction(row: dict[str, Any]) -> Finding:
         n_sources=n,
         mde=float(row["mde"]),
     )
+
+
+def _turning(what: str, row: Mapping[str, Any]) -> str:
+    """What a longer prompt does to the slope of adherence over the scale."""
+    short, long = float(row["slope_short"]), float(row["slope_long"])
+    lengths = f"{row['shortest']:g} tags, {signed(long)} with {row['longest']:g}"
+    ends = f"slope {signed(short)} with {lengths}"
+    if short * long <= 0:
+        ways = ("rises", "falls") if short > long else ("falls", "rises")
+        return (
+            f"{what} {ways[0]} with the scale for short prompts and {ways[1]} for long ones; {ends}"
+        )
+    way = "rises" if short > 0 else "falls"
+    how = "more" if abs(long) > abs(short) else "less"
+    return f"{what} {way} {how} steeply with the scale, the longer the prompt; {ends}"
 
 
 def ranking_findings(
@@ -86,6 +102,27 @@ def ranking_findings(
     return found
 
 
+def _order(
+    first: str, second: str, names: str, pair: Mapping[str, Any], pairs: list[dict[str, Any]]
+) -> tuple[str, str]:
+    """What the comparisons say of the two highest means, before and after the figures."""
+    if pair["better"] == second:
+        return (
+            f"{second} is obeyed more than {first} where both have readings",
+            f", though {first} has the higher mean over all of its own",
+        )
+    if not pair["better"]:
+        return f"there is no clear first between the two highest, {names}", ""
+    mine = [p for p in pairs if first in (p["first"], p["second"]) and p["better"] != first]
+    if not mine:
+        return f"{first} is obeyed most, before {second}", ""
+    others = [p["second"] if p["first"] == first else p["first"] for p in mine]
+    return (
+        f"{first} is obeyed more than {second}",
+        f", but is not clearly ahead of {', '.join(others)}",
+    )
+
+
 def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Finding:
     first, second = ranks[:2]
     pair = next(p for p in pairs if {p["first"], p["second"]} == {r["control"] for r in ranks[:2]})
@@ -101,16 +138,13 @@ def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
         direction = UNKNOWN
     else:
         figures = (
-            f"{interval(estimate, ends[0], ends[1])}, p = {pair['p_holm']:.3f} after Holm for "
+            f"{interval(estimate, ends[0], ends[1])}, {p_value(pair['p_holm'])} after Holm for "
             f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}; "
             f"{count_sources(n)}{least(pair['mde'])}"
         )
-        clear = pair["better"] == first["control"]
-        text = (
-            f"{where} {first['control']} is obeyed most, before {second['control']} ({figures})"
-            if clear
-            else f"{where} there is no clear first between the two highest, {names} ({figures})"
-        )
+        clear = first["rank_high"] == 1
+        before, after = _order(first["control"], second["control"], names, pair, pairs)
+        text = f"{where} {before} ({figures}){after}"
         if len(pairs) > 1:
             text += f"; {sum(p['better'] != '' for p in pairs)} of {len(pairs)} pairs are clear"
         text += "."

@@ -1,9 +1,10 @@
 """Which control type is obeyed most? Ranks by control adherence at each scale, per base model.
 
-Adherence is comparable across control types. Types are compared in pairs on the sources they
-share; the p-values of all pairs of one base model and scale are corrected together after Holm
-(S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979).
-A rank is given with the ranks that the clear pairs leave open.
+Adherence is comparable across control types. Types are compared in pairs, picture by picture: only
+where both have a reading of the same source, seed and prompt. The p-values of all pairs of one base
+model and scale are corrected together after Holm (S. Holm, "A simple sequentially rejective
+multiple test procedure", Scand. J. Statist. 6, 1979). A rank is given with the ranks that the clear
+pairs leave open.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.analysis.codes import group_means
 from workbench.analysis.frames import pick_primary
 from workbench.analysis.intervals import summarise, t_halves
 from workbench.analysis.power import minimum_detectable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACE = ["base", "scale"]
+UNIT = ("source", "seed", "setting", "label", "length", "prompt")
+"""What two pictures have in common that are compared."""
 RANKS = (
     *(*PLACE, "rank", "control", "mean", "low", "high", "rank_low", "rank_high", "better_than"),
     *("spread", "n_sources", "n_samples", "note"),
@@ -52,12 +56,14 @@ def ranking(
     Returns:
         The ranks, one row per base, scale and control, the best first: base, scale, rank (1 =
         highest mean), control, mean, low, high (interval over sources), rank_low, rank_high (best
-        and worst rank which the clear pairs leave open), better_than (names of the types it
+        and worst rank which the clear pairs leave open; the rank itself is always among them, as
+        means may rest on sources that others lack), better_than (names of the types it
         clearly beats, comma-separated), spread, n_sources, n_samples, note.
         The pairs, one row per base, scale and pair: first, second (first has the higher mean),
-        difference with low and high (paired by source, not corrected), p (paired t-test over
-        sources, NaN below two), p_holm, better (the name of the clearly better type, or ""),
-        mde (see `power`; at the level of a single comparison), n_sources (shared by both).
+        difference with low and high (paired by source, seed and prompt; not corrected), p (paired
+        t-test over sources, NaN below two), p_holm, better (the name of the clearly better type,
+        or ""), mde (see `power`; at the level that the first step of the correction asks for),
+        n_sources (shared by both).
     """
     import pandas as pd
 
@@ -68,27 +74,29 @@ def ranking(
     keys = [*PLACE, "control"]
     table = summarise(rows, "adherence", keys, level)
     order = table.sort_values([*PLACE, "mean"], ascending=[True, True, False], kind="stable")
-    per_seed = rows.groupby([*keys, "source", "seed"])["adherence"].mean()
-    means = per_seed.groupby([*keys, "source"]).mean().unstack("source")
+    unit = [name for name in UNIT if name in rows]
+    units = rows.groupby([*PLACE, *unit, "control"])["adherence"].mean().unstack("control")
     pairs: list[dict[str, object]] = []
     ranks: list[dict[str, object]] = []
     for key, group in order.groupby(PLACE, sort=True):
         place = dict(zip(PLACE, key, strict=True))
         names = [str(name) for name in group["control"]]
-        here = means.loc[[(*key, name) for name in names]].to_numpy(dtype=float)
-        found = _pairs(here, names, level)
+        mine = units.xs(key, level=PLACE)
+        source, _ = pd.factorize(mine.index.get_level_values("source"))
+        here = mine[names].to_numpy(dtype=float).T
+        found = _pairs(here, source, names, level)
         pairs += [place | pair for pair in found]
         for rank, row in enumerate(group.to_dict("records"), start=1):
-            beats = [p["second"] for p in found if p["better"] == row["control"]]
-            lost = sum(p["better"] not in ("", row["control"]) and row["control"] == p["second"]
-                       for p in found)  # fmt: skip
+            told = [p for p in found if row["control"] in (p["first"], p["second"]) and p["better"]]
+            beats = [_other(p, row["control"]) for p in told if p["better"] == row["control"]]
+            lost = len(told) - len(beats)
             one_only = math.isnan(row["low"])
             ranks.append(
                 {str(key): value for key, value in row.items()}
                 | {
                     "rank": rank,
-                    "rank_low": 1 + lost if not one_only else math.nan,
-                    "rank_high": len(names) - len(beats) if not one_only else math.nan,
+                    "rank_low": min(rank, 1 + lost) if not one_only else math.nan,
+                    "rank_high": max(rank, len(names) - len(beats)) if not one_only else math.nan,
                     "better_than": ", ".join(str(name) for name in beats),
                 }
             )
@@ -109,8 +117,19 @@ def holm(p: np.ndarray) -> np.ndarray:
     return result
 
 
-def _pairs(values: np.ndarray, names: list[str], level: float) -> list[dict[str, object]]:
-    """All comparisons of control types, best first; values: one row each, a column per source."""
+def _other(pair: Mapping[str, object], control: object) -> str:
+    return str(pair["second"] if pair["first"] == control else pair["first"])
+
+
+def _pairs(
+    values: np.ndarray, source: np.ndarray, names: list[str], level: float
+) -> list[dict[str, object]]:
+    """All comparisons of control types, best first.
+
+    Args:
+        values: one row for each type, a column for each source, seed and prompt.
+        source: the number of each column's source.
+    """
     from scipy.stats import t
 
     pairs = list(combinations(names, 2))
@@ -118,7 +137,9 @@ def _pairs(values: np.ndarray, names: list[str], level: float) -> list[dict[str,
         return []
     places = np.array(list(combinations(range(len(names)), 2)))
     a, b = values[places[:, 0]], values[places[:, 1]]
-    difference = a - b
+    away = a - b
+    count = int(source.max()) + 1 if len(source) else 0
+    difference = np.stack([group_means(row, source, count) for row in away])
     n = np.isfinite(difference).sum(1)
     shown = np.where(np.isfinite(difference), difference, 0.0)
     mean = np.divide(shown.sum(1), n, out=np.full(len(n), math.nan), where=n > 0)
@@ -130,7 +151,7 @@ def _pairs(values: np.ndarray, names: list[str], level: float) -> list[dict[str,
     p = np.where(n > 1, 2 * t.sf(ratio, np.maximum(n - 1, 1)), math.nan)
     p = np.where((n > 1) & (error == 0) & (mean == 0), 1.0, p)
     corrected = holm(p)
-    mde = minimum_detectable(spread, n, level=level)
+    mde = minimum_detectable(spread, n, level=1 - (1 - level) / len(pairs))
     result: list[dict[str, object]] = []
     for i, (first, second) in enumerate(pairs):
         clear = corrected[i] <= 1 - level

@@ -10,6 +10,7 @@ import numpy as np
 from workbench.analysis.frames import distinct_controls
 from workbench.analysis.intervals import summarise, t_halves
 from workbench.analysis.power import minimum_detectable
+from workbench.analysis.shared import above_zero
 from workbench.analysis.trends import chain_statistics, trend_of
 from workbench.prompts import parse_tags
 
@@ -70,6 +71,18 @@ def per_tag(
     return summarise(rows, column, ["control", "tag", "silhouette", "scale"])
 
 
+def tag_references(frame: pd.DataFrame, *, prefix: str = SCORE) -> pd.DataFrame:
+    """What unrelated pictures score for each kept tag, and those that surely have it.
+
+    Returns:
+        control, tag, chance, ceiling: means over the prompts and sources; NaN where unknown.
+    """
+    rows = tag_rows(frame, prefix=prefix)
+    keys = ["control", "tag"]
+    per_source = rows.groupby([*keys, "source"], sort=False)[["chance", "ceiling"]].mean()
+    return per_source.groupby(keys, sort=False).mean().reset_index()
+
+
 def tag_slopes(
     frame: pd.DataFrame,
     *,
@@ -96,6 +109,8 @@ def silhouette_contrast(
 ) -> pd.DataFrame:
     """Slope of the silhouette tags against that of all other tags, paired by source.
 
+    Over the scales above 0 where sources share the pictures at 0.
+
     Returns:
         One row per control type: control; outline, outline_low, outline_high (mean slope of the
         silhouette tags per unit of scale); others, others_low, others_high; difference (outline
@@ -105,7 +120,7 @@ def silhouette_contrast(
     names = ("outline", "others", "difference")
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     columns = ["control", *ends, "mde", "n_sources"]
-    rows = tag_rows(frame, prefix=prefix, silhouette=silhouette)
+    rows = above_zero(tag_rows(frame, prefix=prefix, silhouette=silhouette))
     chains = chain_statistics(rows, column, "scale", ("control", "tag", "silhouette"))
     means = chains.groupby(["control", "source", "silhouette"])["slope"].mean().unstack()
     means = means.reindex(columns=[True, False]).set_axis(["outline", "others"], axis=1)

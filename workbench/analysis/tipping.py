@@ -25,6 +25,7 @@ import numpy as np
 
 from workbench.analysis.codes import group_codes
 from workbench.analysis.intervals import ONE_SOURCE
+from workbench.analysis.shared import above_zero, picture_weights
 from workbench.analysis.tags import OBEYED, tag_rows
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def tipping_scales(
 ) -> pd.DataFrame:
     """The tipping scale of every tag of every control type, the first to give way on top.
 
+    Over the scales above 0 where sources share the few pictures at 0, if there are two of them.
+
     Args:
         frame: long frame with "tag_obeyed:" metrics; only prompts that hold the tag count.
         silhouette: tags that shape the outline; None takes those of the embedded world.
@@ -59,7 +62,8 @@ def tipping_scales(
         goes on beyond it; NaN with one source, and where no scale of the range belongs to it;
         clear: the interval leaves out one end of the range or both, so the answer is borne out
         (for "tips" and "gains": fit clearly above one half on one end and clearly below on the
-        other; for "never" and "always": at both ends);
+        other; for "never" and "always": at both ends, and what was seen at every scale is on the
+        same side, as a fit that moves one way cannot see a dip in between);
         first, last: fitted share obeyed at x_first and x_last; slope: b, logits per unit of scale;
         n_sources, n_samples, note.
     """
@@ -70,6 +74,8 @@ def tipping_scales(
     for key, mine in rows.groupby(["control", "tag", "silhouette"], sort=True):
         if mine["scale"].nunique() < 2:
             continue
+        steered = above_zero(mine)
+        mine = steered if steered["scale"].nunique() > 1 else mine
         scales, counts, obeyed = counts_by_source(mine)
         row = dict(zip(COLUMNS, key, strict=False))
         found.append(row | tipping(scales, counts, obeyed, level) | {"n_samples": len(mine)})
@@ -81,14 +87,19 @@ def tipping_scales(
 
 
 def counts_by_source(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scales (K,), and for each source pictures and obeying pictures at each scale, (n, K)."""
+    """Scales (K,), and for each source pictures and obeying pictures at each scale, (n, K).
+
+    A picture that several sources share, at scale 0, counts once in all.
+    """
     source, sources = group_codes(rows, ["source"])
     scale, scales = group_codes(rows, ["scale"])
     shape = len(sources), len(scales)
     cell = source * shape[1] + scale
     size = shape[0] * shape[1]
-    counts = np.bincount(cell, minlength=size).astype(float)
-    obeyed = np.bincount(cell, weights=rows["value"].to_numpy(dtype=float), minlength=size)
+    weight = picture_weights(rows, ["metric"])
+    counts = np.bincount(cell, weights=weight, minlength=size)
+    value = rows["value"].to_numpy(dtype=float)
+    obeyed = np.bincount(cell, weights=weight * value, minlength=size)
     return scales["scale"].to_numpy(dtype=float), counts.reshape(shape), obeyed.reshape(shape)
 
 
@@ -132,7 +143,12 @@ def tipping(
     }
     if n < 2:
         return result
-    return result | _interval(scales, fits, counts.sum(0), level, above)
+    result |= _interval(scales, fits, counts.sum(0), level, above)
+    if above[0] == above[1]:
+        total = counts.sum(0)
+        seen = obeyed.sum(0)[total > 0] / total[total > 0]
+        result["clear"] = bool(result["clear"]) and bool(((seen >= 0.5) == above[0]).all())
+    return result
 
 
 def firth_logistic(scales: np.ndarray, counts: np.ndarray, obeyed: np.ndarray) -> np.ndarray:

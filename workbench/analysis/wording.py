@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workbench.analysis.shared import ONE_PICTURE
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ class Finding:
 
     Attributes:
         kind: "control", "prompt", "tags", "length", "interaction", "closeness", "diversity",
-            "sweet spot", "ranking" or "pair".
+            "sweet spot", "ranking", "pair", "effects" (counted over control types) or "bases"
+            (between base models).
         text: the sentence, plain text.
-        control: control type or pair (its label) it speaks of, `ALL_CONTROLS` for a ranking.
+        control: control type or pair (its label) it speaks of, `ALL_CONTROLS` for a ranking
+            and for counts.
         metric: metric name; for kind "tags" the tag's metric, "silhouette" or "tipping".
         direction: "rises", "falls", "no clear effect", "cannot tell"; "tips" for tipping scales,
             "comes first" for a ranking with a clear first, "" for a sweet spot.
@@ -73,6 +76,11 @@ def least(mde: float) -> str:
     return f"; least detectable {plain(mde)}" if math.isfinite(mde) else ""
 
 
+def p_value(p: float) -> str:
+    """A p-value in words: "p = 0.031", "p < 0.001"."""
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+
+
 def interval(estimate: float, low: float, high: float, name: str = "difference") -> str:
     """A figure with its interval in words."""
     return f"{name} {signed(estimate)}, 95 % interval {signed(low)} to {signed(high)}"
@@ -87,10 +95,13 @@ def evidence(row: Mapping[str, Any]) -> str:
     """The figures behind a trend: change, interval, rho, p where there is one, least detectable."""
     rho = f"mean Spearman rho {signed(row['rho'])}"
     if math.isfinite(row["p"]):
-        rho += f", Wilcoxon p = {row['p']:.3f}"
+        rho += f", Wilcoxon {p_value(row['p'])}"
+    n, ends = int(row["n_sources"]), int(row["n_ends"])
+    of = count_sources(n) if ends == n else f"both ends in {ends} of {count_sources(n)}"
+    luck = f"; {ONE_PICTURE}" if ONE_PICTURE in row["note"] else ""
     return (
         f"{interval(row['change'], row['change_low'], row['change_high'])}; {rho}; "
-        f"{count_sources(row['n_sources'])}{least(row['mde'])}"
+        f"{of}{luck}{least(row['mde'])}"
     )
 
 
@@ -102,6 +113,11 @@ def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
         return f"{what} {row['direction']} with the {axis}, {span} ({evidence(row)})."
     if row["direction"] == UNCLEAR:
         return f"no clear effect of the {axis} on {what} ({evidence(row)})."
+    if row["n_sources"] > 1:
+        return (
+            f"{what} cannot be compared between {axis} {row['x_first']:g} and {row['x_last']:g}: "
+            f"{row['n_ends']} of {count_sources(row['n_sources'])} have a reading at both."
+        )
     seeds = ""
     if math.isfinite(row["spread"]):
         seeds = f" (the difference varies by {plain(row['spread'])} over seeds)"

@@ -25,6 +25,8 @@ from workbench.paths import data_dir
 from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
 
 if TYPE_CHECKING:
+    from workbench.controls import ControlMap
+    from workbench.controls.base import LegendEntry
     from workbench.families.loading import ModelShelf
     from workbench.measuring.measurer import Measurer
 
@@ -69,7 +71,7 @@ class ModelEngine:
 
     @cached_property
     def _choices(self) -> Choices:
-        offered = FamilyChoice(tuple(self.family.base), tuple(self.family.controlnets))
+        offered = FamilyChoice.of(self.family)
         return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
 
     @cached_property
@@ -79,7 +81,10 @@ class ModelEngine:
 
         offer = self.offer()
         prompt = offer.prompt
-        study = self._study(offer.sources, tuple(offer.controls), prompt, prompt, 1.0, 1)
+        base = offer.bases[0]
+        study = self._study(
+            "notebook", offer.sources, tuple(offer.controls), prompt, prompt, 1.0, 1, base
+        )
         return Measurer(self._plan(study), self.shelf)
 
     def missing(self) -> str:
@@ -95,13 +100,15 @@ class ModelEngine:
 
     def offer(self) -> Offer:
         """The demo's sources, more rendered scenes, pictures in data/sources; usable controls."""
-        names = [name for name in self.family.controlnets if self._usable(name)]
+        names = [name for name in self.family.controls if self._usable(name)]
         folder = data_dir() / "sources"
         files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
         scenes = SCENES if self.family.world == "paperdoll" else ()
         sources = dict.fromkeys([*self.demo.sources, *scenes, *map(str, files)])
         controls = {name: get_control(name).label for name in names}
-        return Offer(tuple(sources), controls, self.demo.prompt)
+        first = self.demo.base[0]
+        bases = (first, *(name for name in self.family.base if name != first))
+        return Offer(tuple(sources), controls, self.demo.prompt, bases)
 
     def _usable(self, control: str) -> bool:
         return control in CONTROL_NAMES and set(network_needs([(control, "")])) <= set(
@@ -111,21 +118,25 @@ class ModelEngine:
     def study(self, choice: Choice) -> Study:
         """The study whose pictures include that of the choice."""
         c = choice
-        return self._study((c.source,), (c.control,), c.prompt, c.kept, c.scale, c.seed)
+        return self._study(
+            c.name, (c.source,), (c.control,), c.prompt, c.kept, c.scale, c.seed, c.base
+        )
 
     def _study(
         self,
+        name: str,
         sources: tuple[str, ...],
         controls: tuple[str, ...],
         prompt: tuple[str, ...],
         kept: tuple[str, ...],
         scale: float,
         seed: int,
+        base: str,
     ) -> Study:
         prefix = kept == prompt[: len(kept)]
         values = self.demo.model_dump(mode="json") | {
-            "name": "from notebook",
-            "base": [self.demo.base[0]],
+            "name": name,
+            "base": [base],
             "sources": list(sources),
             "controls": [{"type": name} for name in controls],
             "prompt": list(prompt),
@@ -170,6 +181,7 @@ class ModelEngine:
             image=sample.image,
             rows=_rows(self.measurer, cell, sample.image),
             seconds=time.perf_counter() - started,
+            legend=_legend(cell, maps[cell.map_key]),
         )
 
     def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
@@ -188,7 +200,7 @@ class ModelEngine:
         if frame.empty:
             return b""
         labels = {name: get_control(name).label for name in frame["control"].unique()}
-        spots = sweet_spot(frame, draws=200)
+        spots = sweet_spot(frame)
         figure = tradeoff_figure(tradeoff(frame), spots, control_labels=labels)
         return to_png(figure, dpi=PLOT_DPI)
 
@@ -201,6 +213,12 @@ class ModelEngine:
         cell = next(cell for cell in plan.cells if cell.variant.tags == choice.kept)
         trials = tuple(trial for trial in plan.trials if trial.id == cell.trial_id)
         return replace(plan, cells=(cell,), trials=trials)
+
+
+def _legend(cell: Cell, found: ControlMap) -> tuple[LegendEntry, ...]:
+    control = get_control(cell.control)
+    settings = control.settings_type.model_validate_json(cell.control_settings)
+    return tuple(control.legend(found, settings))
 
 
 def _rows(measurer: Measurer, cell: Cell, image: np.ndarray) -> tuple[Row, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from workbench.app.state import Row, StudyRun
+from workbench.controls.base import LegendEntry
 
 STYLE = """<style>
 .wb-app .widget-html-content {line-height: 1.45}
@@ -48,6 +49,15 @@ def caption(title: str, text: str = "") -> str:
     """A bold title over a line of text."""
     line = f"<br><span class='wb-quiet'>{escape(text)}</span>" if text else ""
     return f"<b>{escape(title)}</b>{line}"
+
+
+def legend(entries: Sequence[LegendEntry]) -> str:
+    """The colours of a map, each with its name."""
+    return " ".join(
+        f"<span style='white-space:nowrap'><span style='color:rgb{colour}'>■</span> "
+        f"{escape(name)}</span>"
+        for name, colour, _ in entries
+    )
 
 
 def note(text: str) -> str:

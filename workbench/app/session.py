@@ -24,11 +24,15 @@ PLOT_SHARE = 0.1  # of the time goes into live plots at most
 
 @dataclass(frozen=True)
 class Offer:
-    """What can be chosen: labels of sources, control name -> label, the tags of the prompt."""
+    """What can be chosen: labels of sources, control name -> label, the prompt's tags, base models.
+
+    What comes first is chosen at the start.
+    """
 
     sources: tuple[str, ...]
     controls: Mapping[str, str]
     prompt: tuple[str, ...]
+    bases: tuple[str, ...] = ("render",)
 
 
 class Engine(Protocol):
@@ -71,6 +75,7 @@ class Session:
             control=next(iter(self.offer.controls)),
             prompt=self.offer.prompt,
             kept=self.offer.prompt,
+            base=self.offer.bases[0],
         )
         self.state = AppState(Screen(first, picture_status=engine.missing()))
         self.worker = Worker()
@@ -85,7 +90,7 @@ class Session:
         """Change some of the choice (see `Choice`) and draw the picture if anything changed.
 
         `kept` may come in any order; it is brought into the order of the prompt.
-        Raises ValueError for a source, control or tag that is not on offer.
+        Raises ValueError for a source, control, base model or tag that is not on offer.
         """
         before = self.state.now.choice
         choice = self.state.update(lambda s: {"choice": self._checked(s.choice, values)}).choice
@@ -103,6 +108,8 @@ class Session:
             raise ValueError(f"there is no source {choice.source!r}")
         if choice.control not in self.offer.controls:
             raise ValueError(f"there is no control type {choice.control!r}")
+        if choice.base not in self.offer.bases:
+            raise ValueError(f"there is no base model {choice.base!r}")
         return replace(choice, kept=kept)
 
     def draw(self) -> Task | None:
@@ -175,10 +182,14 @@ class Session:
         )
 
     def save_study(self, path: Path | None = None) -> Path:
-        """Write the study file that reproduces the picture on the screen; returns its path."""
-        path = path or self.runs / "from-notebook.yaml"
+        """Write the study file that reproduces the picture on the screen; returns its path.
+
+        Each choice has a file, and a run folder, of its own, named after it.
+        """
+        choice = self.state.now.choice
+        path = path or self.runs / f"{choice.name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.engine.study_yaml(self.state.now.choice), encoding="utf-8")
+        path.write_text(self.engine.study_yaml(choice), encoding="utf-8")
         return path
 
     def wait(self, timeout: float | None = None) -> Screen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.controls.base import LegendEntry
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ class Choice:
 
     source: a label as in study files ("paperdoll:7" or a path). prompt: all tags, in order.
     kept: the tags that are switched on, in the order of the prompt. scale: conditioning scale.
+    base: the base model that draws.
     """
 
     source: str
@@ -30,6 +34,14 @@ class Choice:
     kept: tuple[str, ...]
     scale: float = 1.0
     seed: int = 1
+    base: str = "render"
+
+    @property
+    def name(self) -> str:
+        """Of its study, and so of the study's file and run folder; other choices have others."""
+        rest = [self.source, *self.prompt, "", *self.kept, "", self.base]
+        mark = hashlib.sha256("\n".join([*rest, repr(self.scale)]).encode("utf-8")).hexdigest()[:6]
+        return f"notebook-{self.control}-scale-{self.scale:g}-seed-{self.seed}-{mark}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One generated picture with all that belongs to it. Arrays are uint8 H×W×3 RGB."""
+    """One generated picture with all that belongs to it. Arrays are uint8 H×W×3 RGB.
+
+    legend: what the colours of the control map mean, where that must be said.
+    """
 
     choice: Choice
     source: NDArray[np.uint8]
@@ -56,6 +71,7 @@ class Picture:
     image: NDArray[np.uint8]
     rows: tuple[Row, ...]
     seconds: float
+    legend: tuple[LegendEntry, ...] = ()
 
 
 @dataclass(frozen=True)

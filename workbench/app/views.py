@@ -83,6 +83,9 @@ class Chooser(View):
         self.source = widgets.Dropdown(options=sources, description="Source", **wide)
         kinds = [(label, name) for name, label in offer.controls.items()]
         self.control = widgets.Dropdown(options=kinds, description="Control type", **wide)
+        self.base = widgets.Dropdown(options=offer.bases, description="Base model", **wide)
+        if len(offer.bases) == 1:
+            self.base.layout.display = "none"
         self.scale = widgets.FloatSlider(
             min=0, max=2, step=0.1, description="Scale", continuous_update=False, **wide
         )
@@ -91,7 +94,7 @@ class Chooser(View):
             widgets.ToggleButton(description=tag, tooltip="Keep this tag in the prompt")
             for tag in offer.prompt
         ]
-        for name in ("source", "control", "scale", "seed"):
+        for name in ("source", "control", "base", "scale", "seed"):
             widget = getattr(self, name)
             widget.observe(self.act(functools.partial(self._choose, name)), names="value")
             widget.add_class(f"wb-{name}")
@@ -100,7 +103,8 @@ class Chooser(View):
         tags = widgets.Box(self.tags, layout={"flex_flow": "row wrap", "width": "330px"})
         tags.add_class("wb-tags")
         heading = widgets.HTML(html.caption("Prompt", "Tags that are pressed are kept."))
-        self.box = widgets.VBox([self.source, self.control, self.scale, self.seed, heading, tags])
+        choices = [self.source, self.control, self.base, self.scale, self.seed]
+        self.box = widgets.VBox([*choices, heading, tags])
 
     def _choose(self, name: str, event: Any) -> None:
         self.session.choose(**{name: event["new"]})
@@ -112,6 +116,7 @@ class Chooser(View):
     def show(self, screen: Screen) -> None:
         choice = screen.choice
         self.source.value, self.control.value = choice.source, choice.control
+        self.base.value = choice.base
         self.scale.value, self.seed.value = choice.scale, choice.seed
         for tag, button in zip(choice.prompt, self.tags, strict=True):
             button.value = tag in choice.kept
@@ -152,7 +157,7 @@ class PictureView(View):
         texts = (
             ("Source", _source_label(choice.source)),
             ("Control map", self.session.offer.controls[choice.control]),
-            ("Picture", f"{prompt}; scale {choice.scale:g}, seed {choice.seed}"),
+            ("Picture", f"{prompt}; {choice.base}, scale {choice.scale:g}, seed {choice.seed}"),
         )
         arrays = (picture.source, picture.control_map, picture.image)
         for caption, image, text, array in zip(
@@ -160,6 +165,8 @@ class PictureView(View):
         ):
             caption.value = html.caption(*text)
             image.value = to_png(array)
+        if picture.legend:
+            self.captions[1].value += f"<br>{html.legend(picture.legend)}"
         self.table.value = html.table(picture.rows)
 
 

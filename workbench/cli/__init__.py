@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import checking, models, pictures, running
+from workbench.cli import checking, doctor, models, pictures, running
 from workbench.cli.common import Refusal, friendly_message
+from workbench.cli.places import with_models
 
 app = typer.Typer(
     name="workbench",
@@ -40,13 +41,17 @@ def _root(
     pass
 
 
-app.command("run")(running.run)
-app.command("report")(running.report)
-app.command("verify")(checking.verify)
+app.command("run")(with_models(running.run))
+app.command("report")(with_models(running.report))
+app.command("verify")(with_models(checking.verify))
 app.command("study")(checking.study)
-app.command("extract")(pictures.extract)
-app.command("compare")(pictures.compare)
-app.command("families")(models.families)
+app.command("extract")(with_models(pictures.extract))
+app.command("compare")(with_models(pictures.compare))
+families = typer.Typer(invoke_without_command=True)
+families.callback()(models.families)
+families.command("pin")(models.pin)
+app.add_typer(families, name="families")
+app.command("doctor")(with_models(doctor.doctor))
 app.command("train")(models.train)
 app.command("audit")(models.audit)
 

@@ -13,7 +13,13 @@ def verify(
     trials: Annotated[
         int, typer.Option(min=0, help="How many pictures are made again; 0 makes none.")
     ] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Decides which pictures these are.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Decides which pictures these are; drawn, and told, if absent."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="A report of the run; RUN/report.html, if any, if absent.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every item as JSON.")] = False,
 ) -> None:
     """Verify a run: check every hash, measure every picture again, make some pictures again.
@@ -32,7 +38,9 @@ def verify(
     from workbench.verify.wording import as_text
 
     with progress_bar(f"verify {run_dir.name}") as show, cancelling() as cancel:
-        result = verify_run(run_dir, trials=trials, seed=seed, progress=show, cancel=cancel)
+        result = verify_run(
+            run_dir, trials=trials, seed=seed, report=report, progress=show, cancel=cancel
+        )
     if result is None:
         typer.echo("Stopped. Nothing was written.", err=True)
         raise typer.Exit(130)

@@ -16,12 +16,17 @@ class Refusal(Exception):
 def friendly_message(error: BaseException) -> str | None:
     """The message to print if the user can mend what went wrong, else None.
 
-    The package's own exceptions are written for users, and so are the system's about a file.
+    The package's own exceptions are written for users, and so are the system's about a file. Of
+    others only memory that ran out has a sentence.
     """
     if type(error).__module__.partition(".")[0] == "workbench":
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
+    if isinstance(error, MemoryError | RuntimeError):
+        from workbench.generation.recovery import full_message, is_full
+
+        return full_message("this command worked", error) if is_full(error) else None
     return None
 
 
@@ -41,12 +46,32 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def checked_settings(control: Control[Any], pairs: Sequence[str]) -> Any:
-    """The control's settings from `name=value` pairs; Refusal names every wrong one."""
+def checked_settings(
+    control: Control[Any], pairs: Sequence[str], family: str, *, reads: bool = True
+) -> Any:
+    """The control's settings from `name=value` pairs; Refusal names every wrong one.
+
+    What they do not say is the family's, and what its network decides cannot be chosen.
+    reads: whether pictures are to be read by that network at all.
+    """
     from pydantic import ValidationError
 
+    from workbench.families import get_family
+
+    lender, said = get_family(family), parse_settings(pairs)
+    for key, known in (lender.fixed_settings(control.name) if reads else {}).items():
+        if known and said.get(key, known) != known:
+            raise Refusal(
+                f"--set {key}={said[key]}: the {control.name} network of the family {family} has "
+                f"{known}; leave it out, or name another --family"
+            )
+        if not known and key not in said:
+            raise Refusal(
+                f"the {control.name} network of the family {family} does not say its {key}; add "
+                f"--set {key}=..., or {key} to its entry in the catalogue"
+            )
     try:
-        return control.settings(parse_settings(pairs))
+        return control.settings({**lender.settings_for(control.name), **said})
     except ValidationError as error:
         known = ", ".join(control.settings_type.model_fields) or "none"
         lines = [

@@ -2,26 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli.common import Refusal
+from workbench.cli.places import ModelsOption, OfflineOption, use_models
+
+if TYPE_CHECKING:
+    from workbench.families.spec import DtypeName
+    from workbench.families.states import ModelState
 
 FamilyArgument = Annotated[str, typer.Argument(help="Name of a model family.")]
 
 
-def families() -> None:
-    """List the model families, their base models and their controls."""
+def families(
+    context: typer.Context,
+    models: ModelsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """List the model families, their models and licences, and which of them are on this disk."""
+    use_models(models, offline)
+    if context.invoked_subcommand is not None:
+        return
     from workbench.families import load_catalogue
+    from workbench.families.states import family_states
 
     for family in load_catalogue().values():
+        states = family_states(family)
         typer.echo(f"{family.name}: {family.label}")
-        typer.echo(f"  base models: {', '.join(family.base)}")
-        typer.echo(f"  controls:    {', '.join(family.controlnets) or 'none'}")
-        typer.echo(f"  resolution:  {family.resolution} px")
-        typer.echo(f"  licence:     {family.licence}")
+        lines = (
+            ("controls", ", ".join(family.controls) or "none"),
+            ("resolution", f"{family.resolution} px"),
+            ("schedulers", ", ".join(family.schedulers)),
+            ("memory", _memory(family.memory)),
+            ("licence", family.licence),
+        )
+        _table([*lines, *((state.role, _line(state)) for state in states if not state.is_choice)])
+        choices = [(state.role, _line(state)) for state in states if state.is_choice]
+        if choices:
+            typer.echo("  a study may choose instead (judges: {depth: dpt-large}):")
+            _table(choices, indent=4)
+
+
+def _table(lines: Sequence[tuple[str, str]], indent: int = 2) -> None:
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        typer.echo(f"{'':{indent}}{name:<{width}}  {value}")
+
+
+def _line(state: ModelState) -> str:
+    return f"{state.ref.title}: {state.text}; licence: {state.licence_text}"
+
+
+def _memory(need: Mapping[DtypeName, float]) -> str:
+    return ", ".join(f"about {size:g} GB in {dtype}" for dtype, size in need.items()) or "little"
+
+
+def pin(
+    family: Annotated[
+        str | None, typer.Argument(help="Name of a model family; all if absent.")
+    ] = None,
+    models: ModelsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Write down the revisions of downloaded models, so that the same ones are used from now on."""
+    use_models(models, offline)
+    from workbench.families import get_family, load_catalogue
+    from workbench.families.locate import pins_path
+    from workbench.families.states import pin_family
+
+    chosen = [get_family(family)] if family else list(load_catalogue().values())
+    for one in chosen:
+        pins, unknown = pin_family(one)
+        for repo, commit in pins.items():
+            typer.echo(f"{one.name}: {repo} is pinned at {commit}")
+        for repo in unknown:
+            typer.echo(f"{one.name}: {repo} has no known revision on this disk", err=True)
+    typer.echo(f"Pins: {pins_path()}")
 
 
 def train(
@@ -53,6 +113,13 @@ def train(
         bool,
         typer.Option(help="Start from the finished weights, at half the rate, not from nothing."),
     ] = False,
+    start_from: Annotated[
+        str, typer.Option(help="Control type whose finished ControlNet a new one starts from.")
+    ] = "",
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the draws; --improve again wants one not yet used."),
+    ] = None,
 ) -> None:
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
     from workbench.families import get_family
@@ -72,6 +139,8 @@ def train(
         threads=threads,
         scenes=scenes,
         improve=improve,
+        start_from=start_from,
+        seed=seed,
     )
     if not finished:
         typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
@@ -93,7 +162,13 @@ def audit(
     from workbench.families import get_family
     from workbench.families import models_dir as family_models
     from workbench.training.audit import run_audit
+    from workbench.training.data import AUDIT_SEEDS
 
+    if pictures > len(AUDIT_SEEDS):
+        raise Refusal(
+            f"--pictures {pictures}: there are {len(AUDIT_SEEDS)} scenes that no stage was trained "
+            f"on; take at most {len(AUDIT_SEEDS)}"
+        )
     if not get_family(family).world:
         raise Refusal(f"{family} cannot be audited: it has no world of its own to check against")
     folder = models_dir or family_models() / family

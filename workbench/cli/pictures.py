@@ -34,13 +34,15 @@ def extract(
     from workbench.images import encode_png, read_image
 
     chosen = get_control(control)
-    values = checked_settings(chosen, settings or ())
+    values = checked_settings(chosen, settings or (), family)
     picture = read_image(image)
     (found,) = chosen.extract([picture], values, networks_for(chosen, values, family))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(encode_png(found.picture))
     height, width = found.picture.shape[:2]
     typer.echo(f"{chosen.label} of {image}: {output} ({width} × {height})")
+    for name, (red, green, blue), share in chosen.legend(found, values):
+        typer.echo(f"  #{red:02x}{green:02x}{blue:02x}  {share:6.1%}  {name}")
 
 
 def compare(
@@ -54,18 +56,24 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare two pictures by their control maps: the wanted one first, then the result."""
+    """Compare two pictures by their control maps: the wanted one first, then the result.
+
+    Where the sizes differ, the result is cut to the proportions of the wanted picture, in the
+    middle, and resampled to its size, before its map is extracted.
+    """
     from workbench.controls import get_control
+    from workbench.controls.compare import compare_pictures
     from workbench.images import read_image
 
     chosen = get_control(control)
-    values = checked_settings(chosen, settings or ())
+    values = checked_settings(chosen, settings or (), family, reads=not maps)
     pictures = [read_image(wanted), read_image(got)]
     if maps:
         pair = [chosen.from_picture_for(picture, values) for picture in pictures]
+        readings = chosen.compare(pair[0], pair[1], values)
     else:
-        pair = chosen.extract(pictures, values, networks_for(chosen, values, family))
-    readings = chosen.compare(pair[0], pair[1], values)
+        networks = networks_for(chosen, values, family)
+        readings = compare_pictures(control, pictures[0], pictures[1], values, networks)
     if as_json:
         import json
 

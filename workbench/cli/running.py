@@ -26,21 +26,54 @@ def run(
         bool, typer.Option("--dry-run", help="Print the plan and generate nothing.")
     ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Pictures at once; the study's own if absent.")
+        int | None,
+        typer.Option(min=1, max=1024, help="Pictures at once; the study's own if absent."),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="in-process; processes: one for each device; dask: workers of a Dask scheduler."
+        ),
+    ] = "in-process",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:0, mps; CUDA if absent and there, else the CPU."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="How many; one for each CUDA device, or two on a CPU, if absent."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Dask scheduler (tcp://host:8786); a cluster on this machine if absent.",
+        ),
+    ] = None,
+    worker_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="How long to wait for Dask workers when all are gone."
+        ),
+    ] = 600,
 ) -> None:
     """Run a study. Ctrl-C keeps what is done; started again, it computes only what is missing."""
     from workbench.study import Study
 
     study = Study.from_yaml(study_file)
     folder = out or Path("runs") / study.name
-    if dry_run:
-        print_plan(study, folder, batch_size)
-        return
-    from workbench.sweep import run_study
+    from workbench.sweep import ExecutorChoice, run_study
 
+    choice = ExecutorChoice(executor, device, workers, scheduler, worker_timeout)
+    choice.check()
+    if dry_run:
+        if not print_plan(study, folder, batch_size, None if choice.remote else device):
+            raise typer.Exit(2)
+        return
     with progress_bar(study.name) as show, cancelling() as cancel:
-        run_folder = run_study(study, folder, progress=show, cancel=cancel, batch_size=batch_size)
+        run_folder = run_study(
+            study, folder, progress=show, cancel=cancel, batch_size=batch_size, executor=choice
+        )
     if cancel.cancelled:
         typer.echo(f"Stopped. What is done is kept in {folder}; the same command goes on there.")
         raise typer.Exit(130)
@@ -86,18 +119,22 @@ def report(
     typer.echo(f"Report: {written.resolve()}")
 
 
-def print_plan(study: Study, folder: Path, batch_size: int | None = None) -> None:
+def print_plan(
+    study: Study, folder: Path, batch_size: int | None = None, device: str | None = None
+) -> bool:
     """Print what running the study into `folder` would compute, and about how long it would take.
 
-    Without a stored pace the models are loaded and timed for a few steps.
+    Without a stored pace the models are loaded on the device and timed for a few steps. Returns
+    whether the study can run, and prints why it cannot.
     """
-    from workbench.families import LocateError
+    from workbench.families import FamilyError, LocateError
+    from workbench.generation import GenerationError
     from workbench.sweep import dry_run
 
     unknown = ""
     try:
-        plan = dry_run(study, folder, batch_size=batch_size)
-    except LocateError as error:
+        plan = dry_run(study, folder, batch_size=batch_size, device=device)
+    except (LocateError, FamilyError, GenerationError) as error:
         plan = dry_run(study, folder, calibrate=False)
         unknown = str(error)
     typer.echo(f"Study {study.name}, family {study.family}, {len(study.sources)} sources")
@@ -114,6 +151,7 @@ def print_plan(study: Study, folder: Path, batch_size: int | None = None) -> Non
         typer.echo(f"  {name:<{width}}  {value}")
     if unknown:
         typer.echo(f"This study cannot run yet: {unknown}")
+    return not unknown
 
 
 def _estimate(seconds: float | None, origin: str) -> str:

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.controls._batches import ask
-from workbench.controls.base import ControlMap, Networks, all_nothing
+from workbench.controls.base import ControlMap, Networks, all_nothing, white_on_black
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
 EMPTY = 0.1
 """A map in which no value exceeds this holds no lines."""
+
+ON_A_LINE = 0.25
+"""What is brighter counts as a line where lines are compared as such; in a faint wanted map, what
+is brighter than half of its brightest."""
 
 REFERENCE_SIDE = 512
 """The shorter side in pixels for which the annotators of ControlNet state their lengths."""
@@ -43,20 +47,28 @@ def read_maps(
     return maps
 
 
-def soft_map(values: NDArray[np.float32]) -> ControlMap:
-    """A control map of values in [0, 1], H×W; 1 is white."""
-    grey = np.rint(values * 255).astype(np.uint8)
-    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=values)
-
-
 def soft_map_from(picture: NDArray[np.uint8]) -> ControlMap:
     """Read white lines on black back from a picture, as they are."""
-    return soft_map((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+    return white_on_black((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
 
 
 def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
-    """The metrics of a control type whose maps are soft lines; `name` begins theirs."""
+    """The metrics of a control type whose maps are soft lines; `name` begins theirs.
+
+    F1 comes first, as the one that stands for adherence: most of such a map is empty, and SSIM
+    rewards emptiness, so that a picture without any line can be nearer to the source than an
+    unrelated one is.
+    """
     return (
+        MetricSpec(
+            f"{name}_f1",
+            f"{label} F1 (tolerant)",
+            higher_is_better=True,
+            low=0,
+            high=1,
+            protocol="F1 of the middles of lines brighter than a quarter of white (or than half of "
+            "the wanted map's brightest, if less), found within 0.0075 × diagonal",
+        ),
         MetricSpec(
             f"{name}_ssim",
             f"{label} SSIM",
@@ -78,16 +90,27 @@ def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
     )
 
 
-def compare_soft(name: str, wanted: ControlMap, got: ControlMap) -> dict[str, Reading]:
-    """The readings of `soft_metrics`. A wanted map without lines leaves nothing to compare."""
+def compare_soft(
+    name: str, wanted: ControlMap, got: ControlMap, tolerance: float
+) -> dict[str, Reading]:
+    """The readings of `soft_metrics`. A wanted map without lines leaves nothing to compare.
+
+    tolerance: of F1, as a fraction of the map's diagonal.
+    """
+    from workbench.metrics.edges import default_tolerance, edge_f1
     from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
+    from workbench.metrics.thinning import thin
 
     target = wanted.data
     if float(target.max()) <= EMPTY:
         return all_nothing(soft_metrics(name, ""), "the wanted map has no lines")
     pred = np.clip(resize_map(got.data, target.shape[:2]), 0, 1)
     side = min(target.shape)
+    level = min(ON_A_LINE, float(target.max()) / 2)
+    pixels = default_tolerance(target.shape[0], target.shape[1], tolerance)
+    f1 = Reading(edge_f1(thin(pred > level), thin(target > level), pixels).f1)
     return {
+        f"{name}_f1": f1,
         f"{name}_ssim": Reading(ssim(pred, target)) if side >= SSIM_SIDE else too_small(SSIM_SIDE),
         f"{name}_ms_ssim": (
             Reading(ms_ssim(pred, target)) if side >= MS_SSIM_SIDE else too_small(MS_SSIM_SIDE)

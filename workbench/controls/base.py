@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,14 @@ class ControlMap:
             )
 
 
+class LegendEntry(NamedTuple):
+    """What one colour of a map means, the colour (RGB, 0–255), and its share of the pixels."""
+
+    name: str
+    colour: tuple[int, int, int]
+    share: float
+
+
 S = TypeVar("S", bound=ControlSettings)
 
 
@@ -123,6 +131,15 @@ class Control(ABC, Generic[S]):
         """`from_picture`, for control types whose pictures mean different things by settings."""
         return self.from_picture(picture)
 
+    def legend(self, found: ControlMap, settings: S) -> list[LegendEntry]:
+        """What the colours in a map mean, the largest share first; empty where they speak alone."""
+        return []
+
+    @property
+    def has_legend(self) -> bool:
+        """Whether colours in its maps have names, which `legend` tells."""
+        return type(self).legend is not Control.legend
+
     def needs_for(self, settings: S) -> tuple[str, ...]:
         """Names of the networks which `extract` asks for under these settings."""
         return self.needs
@@ -147,6 +164,12 @@ def check_pictures(images: Sequence[np.ndarray]) -> None:
             raise ControlError(
                 f"picture {index} must be uint8 H×W×3, not {image.dtype} {tuple(image.shape)}"
             )
+
+
+def white_on_black(values: np.ndarray) -> ControlMap:
+    """The map of what is compared, H×W, bool or in [0, 1]: 1 is white."""
+    grey = np.rint(values * np.float32(255)).astype(np.uint8)
+    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=values)
 
 
 def all_nothing(metrics: Sequence[MetricSpec], reason: str) -> dict[str, Reading]:

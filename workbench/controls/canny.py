@@ -16,6 +16,7 @@ from workbench.controls.base import (
     Networks,
     all_nothing,
     check_pictures,
+    white_on_black,
 )
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
@@ -113,7 +114,7 @@ class CannyControl(Control[CannySettings]):
             if settings.blur > 0:
                 blurred = cv2.GaussianBlur(picture, (0, 0), settings.blur)
                 picture = np.asarray(blurred, dtype=np.uint8)
-            maps.append(_control_map(cv2.Canny(picture, settings.low, settings.high) > 0))
+            maps.append(white_on_black(cv2.Canny(picture, settings.low, settings.high) > 0))
         return maps
 
     def compare(
@@ -141,12 +142,7 @@ class CannyControl(Control[CannySettings]):
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black; pixels whose mean channel is at least 128 are edges."""
-        return _control_map(as_rgb(picture).mean(axis=2) >= 128)
-
-
-def _control_map(edges: NDArray[np.bool_]) -> ControlMap:
-    grey = edges.astype(np.uint8) * np.uint8(255)
-    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=edges)
+        return white_on_black(as_rgb(picture).mean(axis=2) >= 128)
 
 
 CONTROL = CannyControl()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.controls._batches import ask
 from workbench.controls.base import (
     Control,
     ControlError,
@@ -14,7 +15,7 @@ from workbench.controls.base import (
     ControlSettings,
     Networks,
     all_nothing,
-    check_pictures,
+    white_on_black,
 )
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
@@ -93,45 +94,34 @@ class DepthControl(Control[DepthSettings]):
 
         Raises ControlError if `networks` has no "depth" or it returns something else than maps.
         """
-        check_pictures(images)
-        network = networks.get("depth")
-        if network is None:
-            raise ControlError("depth needs a depth network, and this model family lends none")
-        maps: dict[int, ControlMap] = {}
-        for shape in dict.fromkeys(image.shape for image in images):
-            places = [place for place, image in enumerate(images) if image.shape == shape]
-            raw = np.asarray(network(np.stack([images[place] for place in places])))
-            if raw.ndim != 3 or len(raw) != len(places):
-                raise ControlError(
-                    f"the depth network returned {raw.shape} for {len(places)} pictures {shape}"
-                )
-            for place, depth in zip(places, raw, strict=True):
-                resized = resize_map(depth.astype(np.float32), (shape[0], shape[1]))
-                maps[place] = _control_map(normalise(resized))
-        return [maps[place] for place in range(len(images))]
+        answers = ask(images, networks, "depth", "depth", dims=2)
+        return [
+            white_on_black(normalise(resize_map(depth.astype(np.float32), image.shape[:2])))
+            for image, depth in zip(images, answers, strict=True)
+        ]
 
     def compare(
         self, wanted: ControlMap, got: ControlMap, settings: DepthSettings
     ) -> dict[str, Reading]:
-        """All five readings. A wanted map without depth leaves nothing to compare."""
+        """All five readings. A wanted map without depth leaves nothing to compare; a compared one
+        without depth follows nothing: its correlation is 0."""
         from workbench.metrics.depth import depth_scores
 
         target = wanted.data
         if float(target.std()) <= FLAT:
             return all_nothing(self.metrics, "the wanted map has no depth, it is flat")
         scores = depth_scores(resize_map(got.data, target.shape[:2]), target)
-        flat = Reading.nothing("the compared map has no depth, it is flat")
         return {
             "depth_si_rmse": Reading(scores.si_rmse),
             "depth_rmse": Reading(scores.rmse_255),
             "depth_abs_rel": Reading(scores.abs_rel),
             "depth_delta1": Reading(scores.delta_1_25),
-            "depth_pearson": flat if np.isnan(scores.pearson) else Reading(scores.pearson),
+            "depth_pearson": Reading(0.0 if np.isnan(scores.pearson) else scores.pearson),
         }
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read grey values as inverse depth, white is near; they are not stretched again."""
-        return _control_map((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+        return white_on_black((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
 
 
 def normalise(depth: np.ndarray) -> NDArray[np.float32]:
@@ -148,11 +138,6 @@ def normalise(depth: np.ndarray) -> NDArray[np.float32]:
     if high - low <= FLAT * max(1.0, abs(low), abs(high)):
         return np.zeros(depth.shape, np.float32)
     return np.clip((depth - low) / (high - low), 0, 1).astype(np.float32)
-
-
-def _control_map(depth: NDArray[np.float32]) -> ControlMap:
-    grey = np.rint(depth * 255).astype(np.uint8)
-    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=depth)
 
 
 CONTROL = DepthControl()

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from workbench.controls._soft import (
     compare_soft,
     read_maps,
-    soft_map,
     soft_map_from,
     soft_metrics,
 )
-from workbench.controls.base import Control, ControlMap, ControlSettings, Networks
+from workbench.controls.base import Control, ControlMap, ControlSettings, Networks, white_on_black
 from workbench.metrics.spec import Reading
 
 
 class HedSettings(ControlSettings):
-    """Soft edges have no settings: the network is the family's."""
+    """Settings of the comparison; the network is the family's.
+
+    tolerance: distance, as a fraction of the map's diagonal, within which two edges count as the
+        same.
+    """
+
+    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
+
+    tolerance: float = Field(default=0.0075, ge=0, le=0.1)
 
 
 class HedControl(Control[HedSettings]):
@@ -28,7 +37,7 @@ class HedControl(Control[HedSettings]):
     name = "hed"
     label = "Soft edges (HED)"
     settings_type = HedSettings
-    primary = "hed_ssim"
+    primary = "hed_f1"
     needs = ("edges",)
     metrics = soft_metrics("hed", "Soft-edge")
 
@@ -39,13 +48,13 @@ class HedControl(Control[HedSettings]):
 
         Raises ControlError if `networks` has no "edges" or it returns something else than maps.
         """
-        return [soft_map(edges) for edges in read_maps(images, networks, "edges", self.label)]
+        return [white_on_black(edges) for edges in read_maps(images, networks, "edges", self.label)]
 
     def compare(
         self, wanted: ControlMap, got: ControlMap, settings: HedSettings
     ) -> dict[str, Reading]:
-        """Both readings. A wanted map without edges leaves nothing to compare."""
-        return compare_soft(self.name, wanted, got)
+        """All three readings. A wanted map without edges leaves nothing to compare."""
+        return compare_soft(self.name, wanted, got, settings.tolerance)
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white edges on black; the brightness is the strength."""

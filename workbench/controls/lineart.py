@@ -13,7 +13,6 @@ from workbench.controls._soft import (
     compare_soft,
     read_maps,
     scaled,
-    soft_map,
     soft_map_from,
     soft_metrics,
 )
@@ -23,16 +22,15 @@ from workbench.controls.base import (
     ControlSettings,
     Networks,
     check_pictures,
+    white_on_black,
 )
-from workbench.images import resize_map
-from workbench.metrics.spec import MetricSpec, Reading
+from workbench.metrics.spec import Reading
 
 Method = Literal["standard", "realistic", "anime"]
 
 _NETWORKS: dict[Method, str] = {"realistic": "lineart", "anime": "lineart_anime"}
 _LEAST_SCALE = 16.0
 _MEDIAN_GREY = 127.0
-_ON_A_LINE = 0.25
 
 
 class LineartSettings(ControlSettings):
@@ -62,19 +60,8 @@ class LineartControl(Control[LineartSettings]):
     name = "lineart"
     label = "Line art"
     settings_type = LineartSettings
-    primary = "lineart_ssim"
-    metrics = (
-        *soft_metrics("lineart", "Line-art"),
-        MetricSpec(
-            "lineart_f1",
-            "Line-art F1 (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F1 of the middles of lines brighter than a quarter of white, found within "
-            "0.0075 × diagonal; SSIM counts mostly how alike the empty paper is",
-        ),
-    )
+    primary = "lineart_f1"
+    metrics = soft_metrics("lineart", "Line-art")
 
     def needs_for(self, settings: LineartSettings) -> tuple[str, ...]:
         """The network of the method; none for "standard"."""
@@ -91,30 +78,19 @@ class LineartControl(Control[LineartSettings]):
         needed = _NETWORKS.get(settings.method)
         if needed is not None:
             who = f"{self.label} by the method {settings.method!r}"
-            return [soft_map(lines) for lines in read_maps(images, networks, needed, who)]
+            return [white_on_black(lines) for lines in read_maps(images, networks, needed, who)]
         check_pictures(images)
         found = []
         for image in images:
             lines = standard_lines(image, scaled(settings.sigma, image.shape), settings.threshold)
-            found.append(soft_map((lines / 255).astype(np.float32)))
+            found.append(white_on_black((lines / 255).astype(np.float32)))
         return found
 
     def compare(
         self, wanted: ControlMap, got: ControlMap, settings: LineartSettings
     ) -> dict[str, Reading]:
         """All three readings. A wanted map without lines leaves nothing to compare."""
-        from workbench.metrics.edges import default_tolerance, edge_f1
-        from workbench.metrics.thinning import thin
-
-        readings = compare_soft(self.name, wanted, got)
-        target = wanted.data > _ON_A_LINE
-        if target.any():
-            pred = resize_map(got.data, target.shape) > _ON_A_LINE
-            pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
-            f1 = Reading(edge_f1(thin(pred), thin(target), pixels).f1)
-        else:
-            f1 = Reading.nothing("the wanted map has no lines brighter than a quarter of white")
-        return {**readings, "lineart_f1": f1}
+        return compare_soft(self.name, wanted, got, settings.tolerance)
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black, as they are."""

@@ -23,13 +23,17 @@ from workbench.controls.base import (
 from workbench.images import as_rgb
 from workbench.metrics.spec import MetricSpec, Reading
 
+SHORTEST_PIECE = 0.02
+"""Of what the Hough transform finds, as a share of the diagonal: pieces are joined first, and only
+then is `min_length` asked of them."""
+
 
 class LinesSettings(ControlSettings):
     """Settings of the detectors and of the comparison. Lengths are shares of the diagonal.
 
     method: "lsd", the line segment detector; "hough", Canny edges and the probabilistic Hough
         transform; or "mlsd", the family's network "lines", whose segments are taken as they are.
-    min_length: shorter segments are left out (lsd, hough).
+    min_length: shorter segments are left out, after joining (lsd, hough).
     merge_angle, merge_apart, merge_gap: segments are joined whose directions differ by at most so
         many degrees, which lie at most so far beside each other and leave at most such a gap
         between them (lsd, hough).
@@ -207,7 +211,7 @@ def _detect(image: NDArray[np.uint8], settings: LinesSettings) -> _segments.Segm
             settings.low,
             settings.high,
             settings.votes * diagonal,
-            shortest,
+            min(settings.min_length, SHORTEST_PIECE) * diagonal,
             settings.max_break * diagonal,
         )
     else:

@@ -68,8 +68,8 @@ class PoseControl(Control[PoseSettings]):
             higher_is_better=True,
             low=0,
             high=1,
-            protocol="share of wanted joints within 0.2 torso lengths (neck to hips), else 0.2 "
-            "diagonals of the box (Yang and Ramanan 2013)",
+            protocol="share of wanted joints within 0.2 torso lengths (neck to hips), else 0.2 of "
+            "the longer side of the box around the joints (Yang and Ramanan 2013)",
         ),
         MetricSpec(
             "pose_found",

@@ -16,6 +16,7 @@ from workbench.controls.base import (
     ControlSettings,
     Networks,
     all_nothing,
+    white_on_black,
 )
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
@@ -33,8 +34,9 @@ class ScribbleSettings(ControlSettings):
     """Settings of the strokes and of the comparison.
 
     threshold: strength from 0 to 255 above which a soft edge becomes a stroke.
-    continued: strength above which a stroke goes on along its edge; `threshold` or more for
-        ControlNet's own strokes, which break where an edge grows faint.
+    continued: strength above which a stroke goes on along its edge; None stands for `threshold`,
+        as in ControlNet's own strokes, which break where an edge grows faint. Less suits networks
+        that give true probabilities, as that of the embedded world.
     smoothing, thickness: standard deviations of the blur before edges are thinned and of the one
         which thickens them, in pixels of a picture whose shorter side is 512; they grow and shrink
         with the shorter side.
@@ -45,7 +47,7 @@ class ScribbleSettings(ControlSettings):
     comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
 
     threshold: float = Field(default=127.0, ge=0, lt=255)
-    continued: float = Field(default=64.0, ge=0, lt=255)
+    continued: float | None = Field(default=None, ge=0, lt=255)
     smoothing: float = Field(default=3.0, gt=0, le=30)
     thickness: float = Field(default=3.0, gt=0, le=20)
     tolerance: float = Field(default=0.02, ge=0, le=0.1)
@@ -102,7 +104,7 @@ class ScribbleControl(Control[ScribbleSettings]):
         Raises ControlError if `networks` has no "edges" or it returns something else than maps.
         """
         return [
-            _control_map(strokes(edges, settings))
+            white_on_black(strokes(edges, settings))
             for edges in read_maps(images, networks, "edges", self.label)
         ]
 
@@ -145,8 +147,8 @@ class ScribbleControl(Control[ScribbleSettings]):
         """
         rgb = as_rgb(picture)
         if float(rgb.mean()) >= 127.5:
-            return _control_map(rgb.min(axis=2) < 127)
-        return _control_map(rgb.max(axis=2) > 127)
+            return white_on_black(rgb.min(axis=2) < 127)
+        return white_on_black(rgb.max(axis=2) > 127)
 
 
 def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:
@@ -156,8 +158,9 @@ def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[n
     with `nms` of annotator/util.py): smooth, keep the pixels which no neighbour exceeds in at
     least one of four directions and which exceed the threshold, blur them, and draw all that is
     then more than 4 of 255. There the blurs have σ 3 and the picture's shorter side is 512.
-    Here fainter pixels are kept too if they hang together with a kept one, as Canny (1986) does:
-    HED draws boldly, but other networks give true probabilities, and their lines would break.
+    With `continued` below the threshold fainter pixels are kept too if they hang together with a
+    kept one, as Canny (1986) does: HED draws boldly, but other networks give true probabilities,
+    and their lines would break.
     """
     import cv2
 
@@ -167,18 +170,12 @@ def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[n
     for direction in _DIRECTIONS:
         ridge |= cv2.dilate(smooth, np.array(direction, np.uint8)) == smooth
     sure = ridge & (smooth > settings.threshold)
-    _, parts = cv2.connectedComponents(
-        (sure | ridge & (smooth > settings.continued)).view(np.uint8)
-    )
+    lower = settings.threshold if settings.continued is None else settings.continued
+    _, parts = cv2.connectedComponents((sure | ridge & (smooth > lower)).view(np.uint8))
     kept = sure | (np.isin(parts, parts[sure]))
     dots = kept.astype(np.uint8) * np.uint8(255)
     spread = cv2.GaussianBlur(dots, (0, 0), scaled(settings.thickness, edges.shape))
     return np.asarray(spread > _INK, dtype=np.bool_)
-
-
-def _control_map(drawn: NDArray[np.bool_]) -> ControlMap:
-    grey = drawn.astype(np.uint8) * np.uint8(255)
-    return ControlMap(picture=np.repeat(grey[:, :, None], 3, axis=2), data=drawn)
 
 
 CONTROL = ScribbleControl()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from workbench.controls.base import (
     ControlError,
     ControlMap,
     ControlSettings,
+    LegendEntry,
     Networks,
 )
 from workbench.images import as_rgb, resize_map
@@ -38,14 +38,6 @@ class SegmentationSettings(ControlSettings):
     """
 
     classes: Classes = Classes.PAPERDOLL
-
-
-class LegendEntry(NamedTuple):
-    """One class of a map: its name, its colour (RGB, 0–255), its share of the pixels (0–1)."""
-
-    name: str
-    colour: tuple[int, int, int]
-    share: float
 
 
 class SegmentationControl(Control[SegmentationSettings]):
@@ -138,18 +130,17 @@ class SegmentationControl(Control[SegmentationSettings]):
         labels = classes.nearest(as_rgb(picture))
         return ControlMap(picture=classes.paint(labels), data=labels)
 
-
-def legend(found: ControlMap, classes: Classes | str = Classes.PAPERDOLL) -> list[LegendEntry]:
-    """The classes which a map holds, the largest first (of equals by number)."""
-    known = _class_list(Classes(classes))
-    counts = np.bincount(found.data.ravel(), minlength=len(known.names))
-    order = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
-    entries = []
-    for number in order:
-        red, green, blue = (int(value) for value in known.palette[number])
-        share = float(counts[number] / found.data.size)
-        entries.append(LegendEntry(known.names[number], (red, green, blue), share))
-    return entries
+    def legend(self, found: ControlMap, settings: SegmentationSettings) -> list[LegendEntry]:
+        """The classes which a map holds, the largest first (of equals by number)."""
+        known = _class_list(settings.classes)
+        counts = np.bincount(found.data.ravel(), minlength=len(known.names))
+        entries = []
+        for number in np.argsort(-counts, kind="stable"):
+            if counts[number]:
+                red, green, blue = (int(value) for value in known.palette[number])
+                share = float(counts[number] / found.data.size)
+                entries.append(LegendEntry(known.names[number], (red, green, blue), share))
+        return entries
 
 
 def _class_list(classes: Classes) -> ClassList:

@@ -5,8 +5,11 @@ they are imported where a model is needed.
 """
 
 from workbench.families.locate import LocateError, data_dir, models_dir
+from workbench.families.runtime import Runtime
 from workbench.families.spec import (
+    CLIP,
     SCHEDULERS,
+    ControlNetRef,
     Family,
     FamilyDefaults,
     FamilyError,
@@ -17,13 +20,16 @@ from workbench.families.spec import (
 )
 
 __all__ = [
+    "CLIP",
     "SCHEDULERS",
+    "ControlNetRef",
     "Family",
     "FamilyDefaults",
     "FamilyError",
     "LocateError",
     "ModelRef",
     "NetworkRef",
+    "Runtime",
     "data_dir",
     "get_family",
     "load_catalogue",

@@ -10,9 +10,12 @@ import torch
 
 from workbench.families.locate import Place
 from workbench.families.lru import LruCache
+from workbench.families.quiet import told_plainly
 
 if TYPE_CHECKING:
     from workbench.metrics.clip import TokenCount
+
+POSITIONS = "text_model.embeddings.position_embedding.weight"
 
 
 class ClipJudge:
@@ -38,11 +41,11 @@ class ClipJudge:
 
     @property
     def text_limit(self) -> int:
-        """The most tokens a text may have, start and end included."""
-        return min(
-            int(self.tokenizer.model_max_length),
-            int(self.model.config.text_config.max_position_embeddings),
-        )
+        """The most tokens a text may have, start and end included: 77 for CLIP, 248 for Long-CLIP.
+
+        The positions of the model count: a long-text CLIP comes with the tokenizer of the first.
+        """
+        return int(self.model.config.text_config.max_position_embeddings)
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures (uint8 H×W×3, of any sizes) -> float32 N×D, each row of length 1."""
@@ -98,19 +101,50 @@ class ClipJudge:
 
 
 def load_clip(place: Place, device: str = "cpu") -> ClipJudge:
-    """Load a folder (or hub model) with a CLIPModel, its tokenizer and its image processor."""
+    """Load a folder (or hub model) with a CLIPModel, its tokenizer and its image processor.
+
+    Raises FamilyError if one of them is missing or is something else.
+    """
     import transformers
     from transformers import CLIPModel, CLIPTokenizer
 
     # The Pillow processor gives the same pixels whether or not torchvision is installed.
     processor_type = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
-    model = CLIPModel.from_pretrained(
-        place.name, use_safetensors=True, dtype=torch.float32, **place.keywords
-    )
-    keywords = {key: value for key, value in place.keywords.items() if key != "variant"}
-    tokenizer = CLIPTokenizer.from_pretrained(place.name, **keywords)
-    processor = processor_type.from_pretrained(place.name, **keywords)
+    plain = place.plain_keywords
+    with told_plainly(place.name, "a CLIP with its tokenizer and image processor"):
+        model = CLIPModel.from_pretrained(
+            place.name,
+            config=_config(place),
+            use_safetensors=True,
+            dtype=torch.float32,
+            **place.keywords,
+        )
+        tokenizer = CLIPTokenizer.from_pretrained(place.name, **plain)
+        processor = processor_type.from_pretrained(place.name, **plain)
     return ClipJudge(model, tokenizer, processor, device)
+
+
+def _config(place: Place) -> Any:
+    """The configuration, with as many text positions as the weights have.
+
+    Published Long-CLIPs have 248 of them, but came with the configuration of the CLIP they grew
+    from, which says 77.
+    """
+    from safetensors import safe_open
+    from transformers import CLIPConfig
+    from transformers.utils import cached_file
+
+    keywords = place.plain_keywords
+    config = CLIPConfig.from_pretrained(place.name, **keywords)
+    variant = place.keywords.get("variant")
+    name = f"model.{variant}.safetensors" if variant else "model.safetensors"
+    path = cached_file(place.name, name, _raise_exceptions_for_missing_entries=False, **keywords)
+    if path is not None:  # None: in several files, or not there at all, which loading reports
+        with safe_open(path, framework="pt") as weights:
+            if POSITIONS in weights.keys():  # noqa: SIM118 - it is no mapping
+                rows = weights.get_slice(POSITIONS).get_shape()[0]
+                config.text_config.max_position_embeddings = int(rows)
+    return config
 
 
 def count_tokens(tokenizer: Any, text: str, limit: int) -> TokenCount:

@@ -9,26 +9,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from workbench.families.hashes import weight_hashes
+from workbench.families.applying import apply_runtime, prepare
+from workbench.families.fetch import fetch, fetch_checker
+from workbench.families.hashes import fingerprints
 from workbench.families.locate import Place, locate
 from workbench.families.lru import LruCache
+from workbench.families.pipelines import (
+    DTYPES,
+    add_controls,
+    check_dtype,
+    dtype_keyword,
+    load_base,
+    load_controlnet,
+    own_view,
+)
 from workbench.families.quiet import quiet_loading
-from workbench.families.spec import Family, FamilyError, ModelRef, get_family
+from workbench.families.runtime import Runtime
+from workbench.families.spec import Family, FamilyError, ModelRef, NetworkRef, get_family
+from workbench.families.vae import decode, encode
 
 if TYPE_CHECKING:
     from workbench.families.clip_judge import ClipJudge
+    from workbench.families.safety import SafetyChecker
     from workbench.metrics.clip import TokenCount
+
+__all__ = ["DTYPES", "ModelShelf", "dtype_keyword", "load_pipeline"]
 
 Network = Callable[[np.ndarray], np.ndarray]
 
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
-PROMPTS_KEPT = 512
-HINTS_KEPT = 64
+PROMPTS_KEPT, PROMPT_BYTES = 512, 256_000_000
+HINTS_KEPT, HINT_BYTES = 64, 64_000_000
+"""Of one ControlNet. Entries are on the device: one takes 0.1 MB in the embedded family, 10 in SDXL
+and an embedded prompt 3 in SD3.5, so that a count alone does not bound them."""
 _VAE_BATCH = 16
+_VAE_PIXELS = 4 * 512 * 512
 
 
 class _Common:
@@ -36,19 +50,20 @@ class _Common:
 
     def __init__(self) -> None:
         self.controlnets: dict[str, Any] = {}
+        self.unions: dict[str, Any] = {}
         self.hints: dict[str, LruCache[Any, torch.Tensor]] = {}
         self.clip: ClipJudge | None = None
-        self.networks: dict[str, Mapping[str, Network]] = {}
+        self.networks: dict[NetworkRef, Mapping[str, Network]] = {}
         self.shelves: dict[str, ModelShelf] = {}
 
 
 class ModelShelf:
     """All models of one family and one base model, loaded when first asked for and then kept.
 
-    Pipelines share their UNet, VAE and text encoder; shelves made by `for_base` also share
-    ControlNets and judges. The judges always compute in float32. Embeddings which depend on nothing
-    but weights and input are kept here too (`prompt_cache`, `hint_cache`), so that they live as
-    long as the weights do. Pipelines are not safe for threads: use a shelf from one thread only.
+    Pipelines share their networks; shelves made by `for_base` also share ControlNets and judges.
+    The judges always compute in float32. Embeddings which depend on nothing but weights and input
+    are kept here too (`prompt_cache`, `hint_cache`, `latent_cache`), so that they live as long as
+    the weights do. Pipelines are not safe for threads: use a shelf from one thread only.
     """
 
     def __init__(
@@ -59,6 +74,8 @@ class ModelShelf:
         device: str = "cpu",
         dtype: str = "float32",
         models_dir: str | Path | None = None,
+        runtime: Runtime | None = None,
+        checks_safety: bool = False,
         _common: _Common | None = None,
     ) -> None:
         self.family = get_family(family) if isinstance(family, str) else family
@@ -67,12 +84,19 @@ class ModelShelf:
         self.dtype = dtype
         self.models_dir = models_dir
         self._base_ref = self.family.base_ref(self.base)
-        if dtype not in DTYPES:
-            raise FamilyError(f'there is no dtype "{dtype}"; there is: {", ".join(DTYPES)}')
-        self.prompt_cache: LruCache[str, torch.Tensor] = LruCache(PROMPTS_KEPT)
+        check_dtype(dtype)
+        self.prompt_cache: LruCache[Any, tuple[torch.Tensor, ...]] = LruCache(
+            PROMPTS_KEPT, PROMPT_BYTES
+        )
+        self.latent_cache: LruCache[Any, torch.Tensor] = LruCache(HINTS_KEPT, HINT_BYTES)
         self._common = _common if _common is not None else _Common()
         self._common.shelves[self.base] = self
         self._pipelines: dict[tuple[str, ...], Any] = {}
+        self.runtime = runtime or Runtime()
+        self.runtime.check(device)
+        self.in_force: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.checks_safety = checks_safety
+        self._safety: SafetyChecker | None = None
 
     def for_base(self, base: str) -> ModelShelf:
         """The shelf for another base model of the family, with the same ControlNets and judges."""
@@ -83,58 +107,75 @@ class ModelShelf:
                 device=self.device,
                 dtype=self.dtype,
                 models_dir=self.models_dir,
+                runtime=self.runtime,
+                checks_safety=self.checks_safety,
                 _common=self._common,
             )
         return self._common.shelves[base]
 
     def pipeline(self, control: str | None = None, *more: str) -> Any:
-        """The stock diffusers pipeline: `StableDiffusionPipeline` for None, else
-        `StableDiffusionControlNetPipeline` with that control's ControlNet, or with those of several
-        controls in a `MultiControlNetModel`.
+        """The stock diffusers pipeline of the family's architecture: without ControlNet for None,
+        else with the ControlNet of that name, or with several of them, which are added up.
 
-        Raises FamilyError if the family has no such ControlNet, LocateError if a folder is missing.
+        Names are those of `Family.controlnets`: control types, or a type and its method
+        ("lineart.anime"). Raises FamilyError if the family has no such ControlNet or cannot run
+        two together, LocateError if a model is missing or cannot be loaded.
         """
         controls = () if control is None else (control, *more)
         if controls not in self._pipelines:
             made = self._add_controls(controls) if controls else self._load_base()
             made.set_progress_bar_config(disable=True)
+            self.in_force[controls] = apply_runtime(made, self.runtime, self.device)
             self._pipelines[controls] = made
         return self._pipelines[controls]
 
     def controlnet(self, control: str) -> Any:
-        """The `ControlNetModel` of one control type."""
-        if control not in self._common.controlnets:
-            place = self._locate(self.family.controlnet_ref(control))
-            with quiet_loading():
-                from diffusers import ControlNetModel
-
-                model = ControlNetModel.from_pretrained(
-                    place.name,
-                    use_safetensors=True,
-                    **dtype_keyword(self.dtype),
-                    **place.keywords,
-                )
-            self._common.controlnets[control] = _ready(model, self.device)
-        return self._common.controlnets[control]
+        """The ControlNet of that name; those of one union model share their weights."""
+        kept, unions = self._common.controlnets, self._common.unions
+        if control not in kept:
+            ref = self.family.controlnet_ref(control)
+            union = ref.union_mode is not None
+            if ref.title in unions:
+                kept[control] = own_view(unions[ref.title])
+            else:
+                place = self._fetched(ref)
+                net = load_controlnet(self.family, place, self.dtype, self._prepare, union=union)
+                if union:
+                    unions[ref.title] = net
+                kept[control] = own_view(net) if union else net
+        return kept[control]
 
     def hint_cache(self, control: str) -> LruCache[Any, torch.Tensor]:
         """Embedded control maps of one ControlNet, filled by the sampler."""
-        return self._common.hints.setdefault(control, LruCache(HINTS_KEPT))
+        return self._common.hints.setdefault(control, LruCache(HINTS_KEPT, HINT_BYTES))
 
     def clip(self) -> ClipJudge:
         """The family's CLIP, in float32."""
         if self._common.clip is None:
             from workbench.families.clip_judge import load_clip
 
-            place = self._locate(self.family.clip)
+            place = self._fetched(self.family.clip)
             with quiet_loading():
                 self._common.clip = load_clip(place, self.device)
         return self._common.clip
 
+    def safety_checker(self) -> SafetyChecker:
+        """The base model's own safety checker, fetched where the model was fetched without it.
+
+        FamilyError if the base model came without one.
+        """
+        if self._safety is None:
+            from workbench.families.safety import load_safety_checker
+
+            ref = self._base_ref
+            place = fetch_checker(ref, self._locate(ref), self.models_dir)
+            self._safety = load_safety_checker(place, ref.title, self.device)
+        return self._safety
+
     def networks(self) -> Mapping[str, Network]:
         """The networks that controls need, by name. A network is loaded when it is looked up.
 
-        Each takes uint8 N×H×W×3 and returns float32 N×H×W.
+        Each takes uint8 N×H×W×3; `workbench.controls.Networks` says what comes back.
         """
         return _LazyNetworks(self)
 
@@ -142,12 +183,13 @@ class ModelShelf:
         """Push pictures (uint8 H×W×3, one size) through the VAE and back, without sampling."""
         vae = self.pipeline(None).vae
         out: list[np.ndarray] = []
-        for start in range(0, len(images), _VAE_BATCH):
-            pixels = np.stack([np.asarray(image) for image in images[start : start + _VAE_BATCH]])
+        area = images[0].shape[0] * images[0].shape[1] if images else 1
+        count = max(1, min(_VAE_BATCH, _VAE_PIXELS // area))
+        for start in range(0, len(images), count):
+            pixels = np.stack([np.asarray(image) for image in images[start : start + count]])
             signal = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device, vae.dtype)
             with torch.inference_mode():
-                latents = vae.encode(signal / 127.5 - 1).latent_dist.mode()
-                decoded = vae.decode(latents, return_dict=False)[0]
+                decoded = decode(vae, encode(vae, signal / 127.5 - 1))
             scaled = (decoded.float().clamp(-1, 1) + 1) * 127.5
             out += list(scaled.round().byte().permute(0, 2, 3, 1).cpu().numpy())
         return out
@@ -160,23 +202,17 @@ class ModelShelf:
         return count_tokens(tokenizer, text, int(tokenizer.model_max_length))
 
     def weight_hashes(self) -> dict[str, str]:
-        """SHA-256 of every weight file used so far, as "model/file" -> hash.
-
-        A model on a hub is told by its pinned revision instead.
-        """
+        """What tells the weights used so far: SHA-256 of files, or commits (`fingerprints`)."""
         refs: list[ModelRef] = []
         if self._pipelines:
             refs.append(self._base_ref)
+            refs += [self.family.vae] if self.family.vae is not None else []
         refs += [self.family.controlnets[name] for name in sorted(self._common.controlnets)]
         refs += [self.family.clip] if self._common.clip is not None else []
-        refs += [ref for ref in self.family.networks.values() if ref.title in self._common.networks]
+        refs += [ref for ref in self.family.networks.values() if ref in self._common.networks]
         found: dict[str, str] = {}
         for ref in refs:
-            place = self._locate(ref)
-            if place.folder is None:
-                found[ref.title] = f"revision {ref.revision}"
-            else:
-                found.update(weight_hashes(place.folder, ref.title))
+            found |= fingerprints(ref, self._locate(ref))
         return found
 
     def network(self, name: str) -> Network:
@@ -187,9 +223,11 @@ class ModelShelf:
             raise FamilyError(
                 f'the family {self.family.name} has no network "{name}"; there is: {have}'
             )
-        if ref.title not in self._common.networks:
-            self._common.networks[ref.title] = _load_networks(self._locate(ref), self.device)
-        loaded = self._common.networks[ref.title]
+        if ref not in self._common.networks:
+            from workbench.families.annotators import load_networks
+
+            self._common.networks[ref] = load_networks(ref, self._fetched, self.device)
+        loaded = self._common.networks[ref]
         if name not in loaded:
             raise FamilyError(f'{ref.title} has no "{name}"; it has: {", ".join(loaded)}')
         return loaded[name]
@@ -201,34 +239,30 @@ class ModelShelf:
     def _locate(self, ref: ModelRef) -> Place:
         return locate(ref, self.models_dir)
 
-    def _load_base(self) -> Any:
-        place = self._locate(self._base_ref)
-        with quiet_loading():
-            from diffusers import StableDiffusionPipeline
+    def _fetched(self, ref: ModelRef) -> Place:
+        """A folder to load from, after a download where the model is not on this disk."""
+        return fetch(ref, self._locate(ref), self.models_dir)
 
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                place.name,
-                use_safetensors=True,
-                **dtype_keyword(self.dtype),
-                safety_checker=None,
-                requires_safety_checker=False,
-                **place.keywords,
-            )
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            _ready(part, self.device)
-        return pipeline
+    def _load_base(self) -> Any:
+        vae = self.family.vae
+        return load_base(
+            self.family,
+            self._fetched(self._base_ref),
+            None if vae is None else self._fetched(vae),
+            self.dtype,
+            self._prepare,
+        )
+
+    def _prepare(self, model: Any) -> Any:
+        return prepare(model, self.runtime, self.device)
 
     def _add_controls(self, controls: Sequence[str]) -> Any:
-        from diffusers import StableDiffusionControlNetPipeline
-
+        refs = [self.family.controlnet_ref(name) for name in controls]
+        if len(controls) > 1 and (problem := self.family.pair_problem(*controls[:2])):
+            raise FamilyError(problem)
         nets = [self.controlnet(control) for control in controls]
-        pipeline = StableDiffusionControlNetPipeline(
-            **self.pipeline(None).components,
-            controlnet=nets if len(nets) > 1 else nets[0],
-            requires_safety_checker=False,
-        )
-        pipeline.controlnet.eval()  # several are wrapped in a module of their own
-        return pipeline
+        union = refs[0].union_mode is not None
+        return add_controls(self.family, self.pipeline(None), nets, union=union)
 
 
 def load_pipeline(
@@ -259,25 +293,3 @@ class _LazyNetworks(Mapping[str, Network]):
 
     def __len__(self) -> int:
         return len(self._shelf.family.networks)
-
-
-def _load_networks(place: Place, device: str) -> Mapping[str, Network]:
-    from workbench.families.judge import load_judge
-
-    if place.folder is None:
-        raise FamilyError(f"{place.name}: a judge is loaded from a local folder only")
-    return load_judge(place.folder).to(device).networks()
-
-
-def dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
-    """The `from_pretrained` keyword for a dtype, which diffusers 0.42 renamed."""
-    import diffusers
-
-    major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
-    return {"dtype" if (major, minor) >= (0, 42) else "torch_dtype": DTYPES[dtype]}
-
-
-def _ready(model: Any, device: str) -> Any:
-    """Frozen, in evaluation mode, on the device, convolutions in channels-last order."""
-    model.eval().requires_grad_(False)
-    return model.to(device=device, memory_format=torch.channels_last)

@@ -1,29 +1,48 @@
-"""Where the models of a family lie: on this disk, or on a hub at a pinned revision."""
+"""Where the models of a family lie: on this disk, or on a hub at a revision."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.families.layout import network_folders, pick_variant, variants
+from workbench.families.pins import pins_file, read_pins
 from workbench.paths import data_dir
 
 if TYPE_CHECKING:
     from workbench.families.spec import ModelRef
 
-__all__ = ["MODELS_VARIABLE", "LocateError", "Place", "data_dir", "locate", "models_dir"]
+__all__ = [
+    "MODELS_VARIABLE",
+    "OFFLINE_VARIABLE",
+    "LocateError",
+    "Place",
+    "data_dir",
+    "is_offline",
+    "locate",
+    "models_dir",
+    "pins_path",
+]
 
 MODELS_VARIABLE = "WORKBENCH_MODELS"
 """Environment variable that names another folder for `models_dir`."""
+OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
+"""Environment variable that, set to 1, forbids the network; HF_HUB_OFFLINE does the same."""
 
 
 class LocateError(FileNotFoundError):
-    """A model is not where the catalogue says it is."""
+    """A model is not where the catalogue says it is, or cannot be used."""
+
+
+class NotDownloadedError(LocateError):
+    """A hub model is not on this disk, and the network is switched off."""
 
 
 def models_dir(chosen: str | Path | None = None) -> Path:
-    """The folder that relative paths of the catalogue start from.
+    """The folder that relative paths of the catalogue start from, and where hub models may lie.
 
     `chosen` comes first, then the environment variable WORKBENCH_MODELS, then `data_dir()/models`
     (in a checkout beside the package, in an installed wheel inside it). It need not exist.
@@ -34,40 +53,143 @@ def models_dir(chosen: str | Path | None = None) -> Path:
     return Path(named).expanduser() if named else data_dir() / "models"
 
 
+def pins_path(chosen: str | Path | None = None) -> Path:
+    """The file of pinned revisions that belongs to the models folder."""
+    root = models_dir(chosen)
+    return pins_file(root, is_default=root == data_dir() / "models")
+
+
+def is_offline() -> bool:
+    """Whether the network must not be touched."""
+    wanted = {os.environ.get(name, "").lower() for name in (OFFLINE_VARIABLE, "HF_HUB_OFFLINE")}
+    return bool(wanted & {"1", "true", "yes", "on"})
+
+
 @dataclass(frozen=True)
 class Place:
-    """What `from_pretrained` needs: a folder or a hub id, and the keywords that go with it."""
+    """What `from_pretrained` needs: a folder or a hub id, and the keywords that go with it.
+
+    `folder` is None for a model that must be fetched. `revision` is the commit, where it is known.
+    """
 
     name: str
     keywords: dict[str, Any]
     folder: Path | None
+    revision: str = ""
 
     @property
     def is_local(self) -> bool:
         """True for a folder on this disk, False for a model on a hub."""
         return self.folder is not None
 
+    @property
+    def plain_keywords(self) -> dict[str, Any]:
+        """The keywords for what has no variants: configurations, tokenizers, processors."""
+        return {key: value for key, value in self.keywords.items() if key != "variant"}
+
 
 def locate(ref: ModelRef, models: str | Path | None = None) -> Place:
-    """Find a model. Local folders are never looked up on a network.
+    """Find a model, without a network.
 
-    Raises LocateError, naming the folder, if a local model is missing.
+    A family that lies in the package is taken from there if the models folder has nothing of it;
+    models of two makings are never mixed.
+
+    A hub model is looked for in the models folder, as `owner/name`, `name`, or as a hub cache keeps
+    it (`models--owner--name/snapshots/<commit>`), and then in the hub's own cache. Where a
+    revision is pinned, only that one is taken from a cache; a plain folder has no revision, so its
+    weights are told by their hashes. A cache that lacks a file of the model does not count.
+
+    Raises LocateError, naming the folder, if a local model is missing, or a hub model while the
+    network must not be used.
     """
-    if ref.repo:
-        keywords: dict[str, Any] = {"revision": ref.revision}
-        if ref.subfolder:
-            keywords["subfolder"] = ref.subfolder
-        if ref.variant:
-            keywords["variant"] = ref.variant
-        return Place(ref.repo, keywords, None)
     root = models_dir(models)
-    folder = root / ref.path
-    if not folder.is_dir():
-        raise LocateError(
-            f'there is no model folder "{ref.path}" in {root}; '
-            f"set {MODELS_VARIABLE} if the models lie elsewhere"
+    if not ref.repo:
+        folder = _below(root, ref.path)
+        if not folder.is_dir():
+            raise LocateError(
+                f'there is no model folder "{ref.path}" in {root}; '
+                f"set {MODELS_VARIABLE} if the models lie elsewhere"
+            )
+        return local_place(ref, folder)
+    wanted = ref.revision or _pins(models).get(ref.repo, "")
+    owner, name = ref.repo.split("/")
+    for plain in (root / owner / name, root / name):
+        if plain.is_dir():
+            return local_place(ref, _inside(ref, plain))
+    for cache in (root, hub_cache()):
+        snapshot = find_snapshot(cache, ref.repo, wanted)
+        if snapshot is not None and _is_whole(ref, folder := snapshot / ref.subfolder):
+            return local_place(ref, folder, snapshot.name)
+    if is_offline():
+        commit = f" at revision {wanted}" if wanted else ""
+        raise NotDownloadedError(
+            f"{ref.repo}{commit} is neither in {root} (as {ref.repo}) nor in the hub's cache "
+            f"{hub_cache()}, and the network is switched off: run once without --offline, or copy "
+            "it there"
         )
-    keywords = {"local_files_only": True}
-    if ref.variant:
-        keywords["variant"] = ref.variant
-    return Place(str(folder), keywords, folder)
+    keywords = {"revision": wanted, "subfolder": ref.subfolder, "variant": ref.variant}
+    return Place(ref.repo, {key: value for key, value in keywords.items() if value}, None, wanted)
+
+
+def local_place(ref: ModelRef, folder: Path, revision: str = "") -> Place:
+    """The place of a model in a folder, with the variant that is there."""
+    keywords: dict[str, Any] = {"local_files_only": True}
+    if variant := pick_variant(folder, ref.variant):
+        keywords["variant"] = variant
+    return Place(str(folder), keywords, folder, revision)
+
+
+def hub_cache() -> Path:
+    """The folder in which the hub's library keeps what it downloads."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def find_snapshot(cache: Path, repo: str, revision: str) -> Path | None:
+    """The folder of a revision (commit or branch; "" for main) in a hub cache, or None."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    snapshots = folder / "snapshots"
+    names = [revision] if revision else []
+    with suppress(OSError):
+        names.append((folder / "refs" / (revision or "main")).read_text("utf-8").strip())
+    for name in names:
+        if name and (snapshots / name).is_dir():
+            return snapshots / name
+    if not revision and not names and snapshots.is_dir():
+        only = [path for path in snapshots.iterdir() if path.is_dir()]
+        return only[0] if len(only) == 1 else None
+    return None
+
+
+def _below(root: Path, path: str) -> Path:
+    """A folder below the models folder, or the package's if the whole family lies only there."""
+    own = data_dir() / "models"
+    family = Path(path).parts[0]
+    packaged = not (root / family).exists() and (own / path).is_dir()
+    return own / path if packaged else root / path
+
+
+def _inside(ref: ModelRef, folder: Path) -> Path:
+    inside = folder / ref.subfolder
+    if not inside.is_dir():
+        raise LocateError(f"the model folder {folder} has no {ref.subfolder}, which is needed")
+    return inside
+
+
+def _is_whole(ref: ModelRef, folder: Path) -> bool:
+    """Whether a cached model holds what is loaded of it; downloads may break off.
+
+    A cache has only what was asked for: one file of a repository that several models share, or
+    pickled weights which another program fetched.
+    """
+    if files := getattr(ref, "files", ()):
+        return all((folder / name).is_file() for name in files)
+    return all(variants(path) for path in network_folders(folder).values())
+
+
+def _pins(models: str | Path | None) -> dict[str, str]:
+    try:
+        return read_pins(pins_path(models))
+    except (OSError, ValueError) as error:
+        raise LocateError(str(error)) from error

@@ -1,9 +1,11 @@
-"""Loading models without the libraries' own progress bars and hints."""
+"""Loading models without the libraries' own progress bars, hints and tracebacks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from workbench.families.spec import FamilyError
 
 
 @contextmanager
@@ -30,3 +32,21 @@ def quiet_loading() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         for library in shown:
             library.enable_progress_bar()
+
+
+@contextmanager
+def told_plainly(name: str, what: str) -> Iterator[None]:
+    """Turn what the libraries raise for a folder or a file that is no `what` into one sentence.
+
+    Raises FamilyError. A missing package or too little memory goes through as it is.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (FamilyError, torch.OutOfMemoryError):
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise FamilyError(f"{name} cannot be loaded as {what}: {reason}") from error

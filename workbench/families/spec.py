@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, model_validator
+from pydantic import Field, StrictStr, ValidationError, model_validator
 
-SCHEDULERS: tuple[str, ...] = ("unipc", "ddim", "euler", "dpm++")
-"""Names of the samplers a study may ask for."""
+from workbench.controls import get_control
+from workbench.families.annotators import LOADERS
+from workbench.families.architecture import (
+    ARCHITECTURES,
+    SCHEDULERS,
+    Architecture,
+    ArchitectureName,
+)
+from workbench.families.locate import models_dir
+from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef, Value
+
+__all__ = [
+    "EXTRA_CATALOGUE",
+    "SCHEDULERS",
+    "ControlNetRef",
+    "Family",
+    "FamilyDefaults",
+    "FamilyError",
+    "ModelRef",
+    "NetworkRef",
+    "get_family",
+    "load_catalogue",
+]
+
+EXTRA_CATALOGUE = "families.yaml"
+"""A file of this name in the models folder adds families, or replaces those of the package."""
+
+SEGMENTATION = "segmentation"
+CLIP = "clip"
+"""What the judge of prompts is called where judges are chosen."""
 
 T = TypeVar("T")
 SchedulerName = Literal["unipc", "ddim", "euler", "dpm++"]
+DtypeName = Literal["float32", "float16", "bfloat16"]
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9_\-.]*$", max_length=60)]
 
 
@@ -23,84 +53,122 @@ class FamilyError(ValueError):
     """There is no such family, base model or control, or a catalogue cannot be read."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelRef(_Value):
-    """One model: a folder below the models folder (`path`), or a hub id at a pinned `revision`.
-
-    `variant` names the files' variant ("fp16"); "" means the plain files. `licence` overrides that
-    of the family.
-    """
-
-    path: str = ""
-    repo: str = ""
-    revision: str = ""
-    subfolder: str = ""
-    variant: str = ""
-    licence: str = ""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if bool(self.path) == bool(self.repo):
-            raise ValueError("give either path (a local folder) or repo (a hub id)")
-        if self.repo and not self.revision:
-            raise ValueError(f"{self.repo}: pin a revision")
-        if self.path and (self.revision or self.subfolder):
-            raise ValueError(f"{self.path}: revision and subfolder are for models on a hub")
-        if self.path and (Path(self.path).is_absolute() or ".." in Path(self.path).parts):
-            raise ValueError(f"{self.path}: must be a path below the models folder")
-        return self
-
-    @property
-    def title(self) -> str:
-        """A short name that tells two models apart: the path, or repo@revision/subfolder."""
-        if self.path:
-            return self.path
-        return f"{self.repo}@{self.revision}" + (f"/{self.subfolder}" if self.subfolder else "")
-
-
-class NetworkRef(ModelRef):
-    """A network that reads pictures for a control. `loader` names the code that loads it.
-
-    Several entries may point to one folder: it is loaded once.
-    """
-
-    loader: Literal["judge"] = "judge"
-
-
-class FamilyDefaults(_Value):
-    """What a study gets when it does not say: steps, guidance, sampler, negative prompt."""
+class FamilyDefaults(Value):
+    """What a study gets when it does not say: steps, guidance, sampler, dtype, negative prompt."""
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_scale: Annotated[float, Field(ge=1, le=30)] = 5.0
     scheduler: SchedulerName = "unipc"
     negative_prompt: str = ""
+    dtype: DtypeName = "float32"
 
 
-class Family(_Value):
+class Family(Value):
     """Models that belong together.
 
-    `resolution` is the side of the pictures in pixels, `latent_scale` how many pixels one latent
-    covers, `text_limit` the number of tokens the text encoder reads (start and end included).
-    `base` maps names of base models to complete pipeline folders, `controlnets` maps control types
-    to ControlNets, `networks` maps what a control needs ("depth") to the network that reads it.
-    `world` names the procedural world that the family draws, if any.
+    `architecture` decides which classes load them. `resolution` is the side of the pictures in
+    pixels, `latent_scale` how many pixels one latent covers, `text_limit` the number of tokens read
+    by the text encoder that reads the fewest (start and end included). `base` maps names of base
+    models to complete pipeline folders; `vae` replaces the VAE of all of them. `controlnets` maps
+    control types to ControlNets; "lineart.anime" is that of one method of a control type.
+    `networks` maps what a control needs ("depth") to the network that reads it, `judges` such a
+    name, or "clip", to what a study may choose instead, by name. `control_settings` are what a
+    control type gets where a study does not say, other than its own defaults. `memory` is a rough
+    need in GB of device memory for batches of one, by dtype. `world` names the procedural world
+    that the family draws, if any.
     """
 
     name: Name
     label: str
+    architecture: ArchitectureName = "stable-diffusion"
     resolution: Annotated[int, Field(ge=8, multiple_of=8)]
     latent_scale: Annotated[int, Field(ge=1)] = 8
     text_limit: Annotated[int, Field(ge=3)] = 77
     licence: str
+    memory: dict[DtypeName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     base: Annotated[dict[Name, ModelRef], Field(min_length=1)]
-    controlnets: dict[Name, ModelRef] = {}
+    vae: ModelRef | None = None
+    controlnets: dict[Name, ControlNetRef] = Field(default_factory=dict)
     clip: ModelRef
-    networks: dict[Name, NetworkRef] = {}
+    networks: dict[Name, NetworkRef] = Field(default_factory=dict)
+    judges: dict[Name, dict[Name, NetworkRef]] = Field(default_factory=dict)
     defaults: FamilyDefaults = FamilyDefaults()
+    control_settings: dict[Name, dict[StrictStr, Any]] = Field(default_factory=dict)
     world: Literal["", "paperdoll"] = ""
+
+    @model_validator(mode="after")
+    def _fits_architecture(self) -> Self:
+        if self.defaults.scheduler not in self.schedulers:
+            raise ValueError(
+                f"the architecture {self.architecture} has no scheduler {self.defaults.scheduler}; "
+                f"it has: {', '.join(self.schedulers)}"
+            )
+        if not self.parts_of.union:
+            wrong = [name for name, ref in self.controlnets.items() if ref.union_mode is not None]
+            if wrong:
+                raise ValueError(
+                    f"there are no union ControlNets for {self.architecture}: {', '.join(wrong)}"
+                )
+        return self
+
+    @property
+    def parts_of(self) -> Architecture:
+        """What the code knows about the family's architecture."""
+        return ARCHITECTURES[self.architecture]
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """The samplers that work on the family."""
+        return self.parts_of.schedulers
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The control types it has a ControlNet for, each once."""
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.controlnets))
+
+    @model_validator(mode="after")
+    def _settings_are_known(self) -> Self:
+        for control, settings in self.control_settings.items():
+            try:
+                get_control(control).settings(settings)
+            except ValueError as error:
+                first = str(error).replace("\n", " ")
+                raise ValueError(f"control_settings.{control}: {first}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _networks_can_be_read(self) -> Self:
+        offered = [(need, ref) for need, refs in self.judges.items() for ref in refs.values()]
+        for name, ref in [*self.networks.items(), *offered]:
+            gives = LOADERS[ref.loader].gives
+            if name != CLIP and name not in gives:
+                raise ValueError(f"{name}: the loader {ref.loader} gives {', '.join(gives)}")
+        return self
+
+    def with_judges(self, chosen: Mapping[str, str]) -> Family:
+        """The family as a study chose it: what is needed ("depth", "clip") -> name in `judges`.
+
+        FamilyError names what can be chosen.
+        """
+        networks, clip = dict(self.networks), self.clip
+        for need, name in chosen.items():
+            refs = _pick(self.judges, need, f"choice of judges in the family {self.name}")
+            ref = _pick(refs, name, f"{need} judge in the family {self.name}")
+            if need == CLIP:
+                clip = ModelRef.model_validate(ref.model_dump(include=set(ModelRef.model_fields)))
+            else:
+                networks[need] = ref
+        return self.model_copy(update={"networks": networks, "clip": clip})
+
+    def fixed_settings(self, control: str) -> dict[str, Any]:
+        """Settings of a control type which the family's network decides; "" where nobody says."""
+        ref = self.networks.get(SEGMENTATION) if control == SEGMENTATION else None
+        return {} if ref is None else {"classes": ref.classes}
+
+    def settings_for(self, control: str) -> dict[str, Any]:
+        """What a control type's extractor gets where a study, or a user, does not say."""
+        fixed = {key: value for key, value in self.fixed_settings(control).items() if value}
+        return {**self.control_settings.get(control, {}), **fixed}
 
     @property
     def default_base(self) -> str:
@@ -111,9 +179,32 @@ class Family(_Value):
         """The base model of that name; FamilyError names those that exist."""
         return _pick(self.base, base, f"base model in the family {self.name}")
 
-    def controlnet_ref(self, control: str) -> ModelRef:
-        """The ControlNet for that control type; FamilyError names those that exist."""
-        return _pick(self.controlnets, control, f"ControlNet in the family {self.name}")
+    def controlnet_ref(self, name: str) -> ControlNetRef:
+        """The ControlNet of that name; FamilyError names those that exist."""
+        return _pick(self.controlnets, name, f"ControlNet in the family {self.name}")
+
+    def controlnet_name(self, control: str, settings: str = "") -> str:
+        """The name of the ControlNet for a control type under its settings (JSON).
+
+        That of the method ("lineart.anime") comes before that of the type; FamilyError if there is
+        neither.
+        """
+        method = (json.loads(settings) if settings else {}).get("method", "")
+        special = f"{control}.{method}"
+        name = special if method and special in self.controlnets else control
+        self.controlnet_ref(name)
+        return name
+
+    def pair_problem(self, first: str, second: str) -> str:
+        """Why two ControlNets (by name) cannot steer together, in one sentence, else ""."""
+        unions = [self.controlnet_ref(name).union_mode is not None for name in (first, second)]
+        if unions[0] != unions[1]:
+            alone, union = (second, first) if unions[0] else (first, second)
+            return (
+                f"the ControlNet for {union} is a union model and that for {alone} is not, and "
+                "diffusers cannot run the two together: study them one at a time"
+            )
+        return ""
 
     def tag_groups(self) -> Mapping[str, tuple[str, ...]]:
         """Groups of tags that exclude each other; empty where the family has no world."""
@@ -127,10 +218,12 @@ class Family(_Value):
 def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
     """Read a catalogue (YAML); without a path, the one that comes with the package.
 
-    Raises FamilyError with every problem of the file, each with the family and field it is in.
+    The families of `families.yaml` in the models folder are added to it, or replace those of the
+    same name. Raises FamilyError with every problem of a file, each with the family and field.
     """
     if path is None:
-        return dict(_own_catalogue())
+        extra = models_dir() / EXTRA_CATALOGUE
+        return dict(_own_catalogue()) | (load_catalogue(extra) if extra.is_file() else {})
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -139,8 +232,8 @@ def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
 
 
 def get_family(name: str) -> Family:
-    """The family of that name in the package's own catalogue; FamilyError names what exists."""
-    return _pick(_own_catalogue(), name, "model family")
+    """The family of that name in the catalogue; FamilyError names what exists."""
+    return _pick(load_catalogue(), name, "model family")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,11 +14,13 @@ from workbench.study import Trial
 class BatchKey:
     """What all trials of a batch must have in common.
 
-    Prompt, negative prompt, source, scales and seed may differ within a batch.
+    Prompt, negative prompt, source, scales and seed may differ within a batch. `methods` are those
+    of the controls ("" where there is none): some families have a ControlNet for each.
     """
 
     base: str
     controls: tuple[str, ...]
+    methods: tuple[str, ...]
     steps: int
     guidance_scale: float
     scheduler: str
@@ -32,6 +35,7 @@ class BatchKey:
         return cls(
             base=trial.base,
             controls=controls,
+            methods=tuple(_method(use.control_settings) for use in trial.controls),
             steps=trial.steps,
             guidance_scale=trial.guidance_scale,
             scheduler=trial.scheduler,
@@ -39,6 +43,10 @@ class BatchKey:
             control_end=trial.control_end if controls else 1.0,
             size=trial.size,
         )
+
+
+def _method(settings: str) -> str:
+    return str(json.loads(settings).get("method", "")) if settings else ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -21,14 +22,17 @@ class ControlHook:
     * applies `scales[i]` to the residuals of sample i, in the conditional and the unconditional
       half alike (a stock pipeline knows one scale for the whole batch);
     * does not run the ControlNet where it cannot matter: outside start and end, or when every scale
-      is 0. The UNet then gets zeros that broadcast;
+      is 0. The denoiser then gets zeros that broadcast;
     * embeds each control map once, alone, and takes it from `cache` afterwards. Maps with the same
       key must have the same pixels. Embedding them one by one makes the result independent of which
-      maps share a batch.
+      maps share a batch. (ControlNets of transformers have no such embedding; see
+      `ControlLatents`.)
 
-    Several ControlNets at once (diffusers' `MultiControlNetModel`) take one hook each, around each
-    of its `nets`. diffusers adds the residuals of the second in place to those of the first, so the
-    first must not be skipped alone: let every net have a scale above 0 in the batch.
+    It works on `ControlNetModel`, on one control type of a `ControlNetUnionModel`, and on
+    `SD3ControlNetModel`. Several ControlNets at once (diffusers' `MultiControlNetModel`) take one
+    hook each, around each of its `nets`. diffusers adds the residuals of the second in place to
+    those of the first, so the first must not be skipped alone: let every net have a scale above 0
+    in the batch.
 
     On exit the ControlNet is as it was. `calls` and `skipped` count its forward passes.
     Guess mode weights every residual by its depth and is refused with ValueError.
@@ -56,39 +60,38 @@ class ControlHook:
         if self._restore:
             raise RuntimeError("this control hook is in use already")
         controlnet = self.controlnet
-        embedding = controlnet.get_submodule("controlnet_cond_embedding")
-        forward, embed = controlnet.forward, embedding.forward
+        forward = controlnet.forward
+        signature = inspect.signature(type(controlnet).forward)
 
-        def controlled(
-            sample: Tensor,
-            timestep: Any,
-            encoder_hidden_states: Tensor,
-            controlnet_cond: Tensor,
-            conditioning_scale: Any = 1.0,
-            *args: Any,
-            **keywords: Any,
-        ) -> Any:
-            if keywords.get("guess_mode"):
+        def controlled(*args: Any, **keywords: Any) -> Any:
+            given = signature.bind(controlnet, *args, **keywords).arguments
+            if given.get("guess_mode"):
                 raise ValueError("guess mode cannot be combined with a scale for each sample")
-            if not any(self._scales) or float(conditioning_scale) == 0.0:
+            outer = given.get("conditioning_scale", 1.0)
+            listed = isinstance(outer, list)
+            if listed and len(outer) != 1:
+                raise ValueError("several control types of a union model need a hook for each")
+            factor = outer[0] if listed else outer
+            rows = given["hidden_states" if "hidden_states" in given else "sample"]
+            if not any(self._scales) or float(factor) == 0.0:
                 self.skipped += 1
-                return self._nothing(sample, keywords.get("return_dict", True))
+                return self._nothing(rows, given.get("return_dict", True))
             self.calls += 1
-            scale = self._scale_tensor(sample) * conditioning_scale
-            return forward(
-                sample,
-                timestep,
-                encoder_hidden_states,
-                controlnet_cond,
-                scale,
-                *args,
-                **keywords,
-            )
+            scale = self._scale_tensor(rows) * factor
+            union = "control_type_idx" in signature.parameters
+            given["conditioning_scale"] = [scale] if union else scale
+            given.pop("self", None)
+            return forward(**given)
 
-        def embedded(conditioning: Tensor) -> Tensor:
-            return self._hint(conditioning, embed)
+        self._restore = [_replace(controlnet, controlled)]
+        embedding = getattr(controlnet, "controlnet_cond_embedding", None)
+        if embedding is not None:
+            embed = embedding.forward
 
-        self._restore = [_replace(controlnet, controlled), _replace(embedding, embedded)]
+            def embedded(conditioning: Tensor) -> Tensor:
+                return self._hint(conditioning, embed)
+
+            self._restore.append(_replace(embedding, embedded))
         return self
 
     def __exit__(
@@ -104,7 +107,7 @@ class ControlHook:
 
     def _scale_tensor(self, sample: Tensor) -> Tensor:
         scales = torch.tensor(self._scales, dtype=sample.dtype, device=sample.device)
-        return scales.repeat(self._halves(sample.shape[0])).view(-1, 1, 1, 1)
+        return scales.repeat(self._halves(sample.shape[0])).view(-1, *self._ones)
 
     def _halves(self, rows: int) -> int:
         """1 without classifier-free guidance, 2 with it."""
@@ -113,8 +116,21 @@ class ControlHook:
             raise ValueError(f"the ControlNet got {rows} rows for {len(self._keys)} samples")
         return halves
 
+    @property
+    def _ones(self) -> tuple[int, ...]:
+        """1 for each axis of a residual but the first: tokens of a transformer, pictures else."""
+        return (1, 1) if hasattr(self.controlnet, "controlnet_blocks") else (1, 1, 1)
+
     def _nothing(self, sample: Tensor, return_dict: bool) -> Any:
-        zero = sample.new_zeros((1, 1, 1, 1))
+        zero = sample.new_zeros((1, *self._ones))
+        blocks: Any = getattr(self.controlnet, "controlnet_blocks", None)
+        if blocks is not None:
+            nothing = [zero] * len(blocks)
+            if not return_dict:
+                return (nothing,)
+            from diffusers.models.controlnets.controlnet_sd3 import SD3ControlNetOutput
+
+            return SD3ControlNetOutput(controlnet_block_samples=tuple(nothing))
         down = [zero] * len(self.controlnet.get_submodule("controlnet_down_blocks"))  # type: ignore[arg-type]
         if not return_dict:
             return down, zero

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,23 +11,49 @@ from torch import Tensor
 
 from workbench.families.loading import ModelShelf
 
+_NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
-def prompt_embeddings(prompts: Sequence[str], shelf: ModelShelf) -> Tensor:
-    """Embeddings of prompts as the stock pipeline makes them: (len(prompts), tokens, width).
 
-    Each distinct prompt is encoded alone, so that its embedding does not depend on the company.
+def prompt_arguments(
+    prompts: Sequence[str], shelf: ModelShelf, *, negative: bool = False
+) -> dict[str, Tensor]:
+    """Embeddings of prompts as arguments of the family's pipelines, one row for each prompt.
+
+    Architectures with a pooled embedding get it too. Each distinct prompt is encoded alone, so
+    that its embedding does not depend on the company. An empty negative prompt is what the stock
+    pipeline makes where none is given: zeros on base models that ask for them (SDXL does).
     """
-    found: dict[str, Tensor] = {}
+    found: dict[str, tuple[Tensor, ...]] = {}
     for prompt in prompts:
         if prompt not in found:
-            found[prompt] = _embedding(prompt, shelf)
-    return torch.cat([found[prompt] for prompt in prompts])
+            found[prompt] = _embeddings(prompt, shelf, negative)
+    columns = zip(*(found[prompt] for prompt in prompts), strict=True)
+    head = "negative_" if negative else ""
+    return {head + name: torch.cat(rows) for name, rows in zip(_NAMES, columns, strict=False)}
 
 
-def _embedding(prompt: str, shelf: ModelShelf) -> Tensor:
-    kept = shelf.prompt_cache.get(prompt)
+def _embeddings(prompt: str, shelf: ModelShelf, negative: bool) -> tuple[Tensor, ...]:
+    pipeline: Any = shelf.pipeline(None)
+    zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
+    blank = negative and not prompt and bool(zeros)
+    kept = shelf.prompt_cache.get((prompt, blank))
     if kept is None:
-        pipeline: Any = shelf.pipeline(None)
-        kept, _ = pipeline.encode_prompt([prompt], torch.device(shelf.device), 1, False)
-        shelf.prompt_cache.put(prompt, kept)
+        kept = _encode(prompt, pipeline, torch.device(shelf.device))
+        if blank:
+            kept = tuple(torch.zeros_like(part) for part in kept)
+        shelf.prompt_cache.put((prompt, blank), kept)
     return kept
+
+
+def _encode(prompt: str, pipeline: Any, device: torch.device) -> tuple[Tensor, ...]:
+    known = inspect.signature(pipeline.encode_prompt).parameters
+    more = {name: None for name in ("prompt_2", "prompt_3") if name in known}
+    found = pipeline.encode_prompt(
+        prompt=[prompt],
+        device=device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=False,
+        **more,
+    )
+    # (prompt, negative) or (prompt, negative, pooled, negative pooled)
+    return tuple(part for part in found[::2] if part is not None)

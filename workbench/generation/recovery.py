@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,6 +20,7 @@ from workbench.generation.batching import Batch
 
 log = logging.getLogger(__name__)
 
+FULL = "out of memory"
 PATIENCE = 3
 """Pictures that may fail one after the other before the first one succeeds."""
 
@@ -67,9 +71,36 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in _FULL)
 
 
+@contextmanager
+def memory_errors(doing: str) -> Iterator[None]:
+    """Inside, memory that runs out is a GenerationError: a sentence with the ways out."""
+    try:
+        yield
+    except GenerationError:
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise GenerationError(full_message(doing, error)) from error
+
+
+def full_message(doing: str, error: BaseException) -> str:
+    """What to tell a user whose memory ran out."""
+    return (
+        f"memory ran out while {doing} ({first_line(error)}): close other programs, set "
+        "runtime.offload: model on a GPU, take half precision on it or another device, or a "
+        "smaller study"
+    )
+
+
+def is_full_record(made_by: Mapping[str, Any]) -> bool:
+    """Whether a sample's `made_by` says that memory did not suffice for its first batch."""
+    return str(made_by.get("fallback", "")).startswith(FULL)
+
+
 def reason_of(error: BaseException) -> str:
     """Why a batch failed, in a few words."""
-    return "out of memory" if is_full(error) else f"{type(error).__name__}: {first_line(error)}"
+    return FULL if is_full(error) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: BaseException) -> str:

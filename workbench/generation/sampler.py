@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from workbench.controls.base import ControlMap
+from workbench.families.applying import attention_kernel
 from workbench.families.loading import ModelShelf
-from workbench.generation.batching import Batch, fill_batch, plan_batches
+from workbench.families.vae import decode, unscaled
+from workbench.generation.batch_size import BatchSize, BatchSizer
+from workbench.generation.batching import Batch, fill_batch
 from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import NOT_A_NUMBER, check_sample
-from workbench.generation.control_hook import ControlHook
-from workbench.generation.encoding import prompt_embeddings
+from workbench.generation.encoding import prompt_arguments
 from workbench.generation.events import BatchCallback, BatchDone, SampleResult, Step, StepCallback
 from workbench.generation.recovery import (
     CallbackError,
@@ -28,8 +30,9 @@ from workbench.generation.recovery import (
     halves,
     reason_of,
 )
+from workbench.generation.safety import without_blocked
 from workbench.generation.schedulers import make_scheduler
-from workbench.images import sha256_image
+from workbench.generation.steering import controlnet_names, steer
 from workbench.study import Trial
 
 log = logging.getLogger(__name__)
@@ -43,11 +46,13 @@ def generate(
     maps: Mapping[MapKey, ControlMap],
     shelf: ModelShelf,
     *,
-    batch_size: int = 16,
+    batch_size: BatchSize = 16,
     fill: bool = False,
     on_step: StepCallback | None = None,
     on_batch: BatchCallback | None = None,
     cancel: CancelToken | None = None,
+    made_before: bool = False,
+    sizer: BatchSizer | None = None,
 ) -> Iterator[SampleResult]:
     """Make one sample for each trial, batch by batch, and yield them as batches are finished.
 
@@ -63,40 +68,49 @@ def generate(
     nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
 
     A batch that fails, for want of memory or by any other error, is tried in halves; `made_by` then
-    says so under "fallback". A trial that fails alone comes back with its reason and may be
-    tried again later (`made_by["retry"]`). If the first ones all fail, their error is raised.
+    says so under "fallback", and where memory was short the next batches are no larger than what
+    came out. With `batch_size="auto"` their size is found from the memory that the first ones take
+    (`BatchSizer`); the `sizer` of earlier calls, if given, replaces `batch_size` and goes on with
+    what it has learned. A trial that fails alone comes back with its reason and may be tried again
+    later (`made_by["retry"]`). If the first ones all fail, their error is raised, but for
+    `made_before`: earlier calls for the same study made some. Where the shelf checks
+    safety, a picture that its checker blocks is a failed trial, too.
 
     Raises GenerationError before the first batch if a control map is missing or has the wrong size,
     and when memory does not suffice for one picture; ValueError for a trial of another family or
     a batch size below 1.
     """
     _check(trials, maps, shelf)
-    batches = plan_batches(trials, batch_size)
-    size = batch_size if fill else 1
-    return _all_batches(batches, maps, shelf, size, on_step, on_batch, cancel or CancelToken())
+    sizer = sizer or BatchSizer(batch_size, shelf)
+    fortune = Fortune(len(trials), made=int(made_before))
+    cancel = cancel or CancelToken()
+    return _all_batches(trials, sizer, maps, shelf, fill, on_step, on_batch, cancel, fortune)
 
 
 def _all_batches(
-    batches: Sequence[Batch],
+    trials: Sequence[Trial],
+    sizer: BatchSizer,
     maps: Mapping[MapKey, ControlMap],
     shelf: ModelShelf,
-    size: int,
+    fill: bool,
     on_step: StepCallback | None,
     on_batch: BatchCallback | None,
     cancel: CancelToken,
+    fortune: Fortune,
 ) -> Iterator[SampleResult]:
-    done, total = 0, sum(len(batch.trials) for batch in batches)
-    fortune = Fortune(total)
-    for batch in batches:
+    done, total = 0, len(trials)
+    for batch in sizer.batches(trials):
         started = time.perf_counter()
         try:
-            filled, base = fill_batch(batch, size), shelf.for_base(batch.key.base)
-            results = _make(filled, maps, base, on_step, cancel, fortune)
+            filled = fill_batch(batch, sizer.size(batch.key)) if fill else batch
+            base = shelf.for_base(batch.key.base)
+            with sizer.learning(filled) as results:
+                results += _make(filled, maps, base, on_step, cancel, fortune)
         except _CancelledError:
             return
         except CallbackError as carried:
             raise carried.error from None
-        results = results[: len(batch.trials)]
+        results = without_blocked(results[: len(batch.trials)], base)
         done += len(results)
         seconds = time.perf_counter() - started
         if on_batch is not None:
@@ -163,7 +177,7 @@ def _make(
         made_by["fallback"] = fallback
     reason = ""
     try:
-        pixels = _run_pipeline(batch, maps, shelf, watch)
+        pixels, names = _run_pipeline(batch, maps, shelf, watch)
     except (_CancelledError, CallbackError):
         raise
     except Exception as error:
@@ -183,6 +197,7 @@ def _make(
         raise _CancelledError
     fortune.succeeded(size)
     finite = [True] * size if watch.finite is None else watch.finite.tolist()
+    made_by["runtime"] = shelf.in_force[names]
     made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
     return [
         _result(trial, picture, bool(sound), shelf, made_by)
@@ -192,33 +207,25 @@ def _make(
 
 def _run_pipeline(
     batch: Batch, maps: Mapping[MapKey, ControlMap], shelf: ModelShelf, watch: _Watch
-) -> np.ndarray:
-    """Call the stock pipeline for one batch -> float32 B×H×W×3, 1.0 is white, NaN stays NaN."""
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Call the stock pipeline for one batch.
+
+    Returns float32 B×H×W×3 (1.0 is white, NaN stays NaN) and the names of its ControlNets.
+    """
     key, trials = batch.key, batch.trials
-    pipeline = shelf.pipeline(*key.controls)
+    names = controlnet_names(trials[0], shelf.family)
+    pipeline = shelf.pipeline(*names)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        embeddings = prompt_embeddings([trial.prompt for trial in trials], shelf)
-        arguments: dict[str, Any] = {"prompt_embeds": embeddings}
+        stack.enter_context(attention_kernel(shelf.runtime))
+        arguments: dict[str, Any] = prompt_arguments([trial.prompt for trial in trials], shelf)
         if key.guidance_scale > 1:
             negative = [trial.negative_prompt for trial in trials]
-            arguments["negative_prompt_embeds"] = prompt_embeddings(negative, shelf)
-        if key.controls:
-            images = []
-            for place, control in enumerate(key.controls):
-                pictures = [maps[trial.map_keys[place]].picture for trial in trials]
-                hook = ControlHook(
-                    shelf.controlnet(control),
-                    [trial.controls[place].scale for trial in trials],
-                    [sha256_image(picture) for picture in pictures],
-                    shelf.hint_cache(control),
-                )
-                stack.enter_context(hook)
-                stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-                images.append(stacked.float() / 255)
+            arguments |= prompt_arguments(negative, shelf, negative=True)
+        if names:
+            pictures = [[maps[k].picture for k in trial.map_keys] for trial in trials]
+            arguments |= steer(trials, names, pictures, shelf, stack)
             arguments |= {
-                "image": images if len(images) > 1 else images[0],
-                "controlnet_conditioning_scale": 1.0,
                 "control_guidance_start": key.control_start,
                 "control_guidance_end": key.control_end,
             }
@@ -235,7 +242,7 @@ def _run_pipeline(
             return_dict=False,
             callback_on_step_end=watch,
         )[0]
-        return np.asarray(samples.float().permute(0, 2, 3, 1).cpu().numpy())
+        return np.asarray(samples.float().permute(0, 2, 3, 1).cpu().numpy()), names
 
 
 def _result(
@@ -250,11 +257,10 @@ def _result(
 
 def _preview(pipeline: Any, latents: Tensor, timestep: Any) -> np.ndarray:
     with torch.inference_mode():
-        # Some schedulers keep latents blown up by their noise level; this undoes it.
-        scaled = pipeline.scheduler.scale_model_input(latents, timestep)
-        decoded = pipeline.vae.decode(
-            scaled / pipeline.vae.config.scaling_factor, return_dict=False
-        )[0]
+        if hasattr(pipeline.scheduler, "scale_model_input"):
+            # Some schedulers keep latents blown up by their noise level; this undoes it.
+            latents = pipeline.scheduler.scale_model_input(latents, timestep)
+        decoded = decode(pipeline.vae, unscaled(pipeline.vae, latents))
         pixels = pipeline.image_processor.postprocess(decoded, output_type="np")[0]
     return np.rint(np.nan_to_num(pixels) * 255).astype(np.uint8)
 

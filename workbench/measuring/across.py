@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from workbench.controls import ControlMap, get_control
+from workbench.measuring.adherence import Reference
 from workbench.metrics.spec import Reading
 from workbench.study import Cell, Plan
 from workbench.study.canonical import short_hash
@@ -20,16 +21,24 @@ from workbench.study.canonical import short_hash
 LOOKS, STRUCTURE = "diversity_looks", "diversity_structure"
 ONE_SEED = "there is one seed: diversity needs two"
 FAILED = "the sample failed"
-NO_SCALE = "diversity has no chance and no ceiling"
+NO_SCALE = "a difference between pictures has no adherence"
 MapOf = Callable[[str, str, str], ControlMap]
+Refer = Callable[[Cell, str], Reference]
+"""Looks up chance and ceiling of a metric for a cell, see `apart`."""
 
 
 def seed_groups(plan: Plan) -> list[tuple[Cell, ...]]:
     """Cells that differ in nothing but the seed."""
+    return groups_but_for(plan, "seed")
+
+
+def groups_but_for(plan: Plan, free: Literal["seed", "base"]) -> list[tuple[Cell, ...]]:
+    """Cells that differ in nothing but the seed, or but the base model."""
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in plan.cells:
         variant = (cell.variant.setting, cell.variant.label, cell.variant.text, cell.full_prompt)
-        key = (cell.map_key, cell.base, variant, cell.scale, cell.partner)
+        fixed = cell.base if free == "seed" else cell.seed
+        key = (cell.map_key, fixed, variant, cell.scale, cell.partner)
         groups.setdefault(key, []).append(cell)
     return [tuple(cells) for cells in groups.values()]
 
@@ -54,42 +63,57 @@ class StructureDistances:
     """Distances of samples' control maps; pairs that several groups share are compared once.
 
     The distance is 1 - the control's primary metric (the metric itself where lower is better),
-    averaged over both directions of the comparison.
+    averaged over both directions of the comparison. Where one of the two maps holds nothing (no
+    person, no edge), only the direction from the other is known, and it alone counts: what one
+    picture has and the other lost is a whole distance (1 for F1 and PCK), not an unknown one. Two
+    maps that hold nothing have no distance.
     """
 
     def __init__(self, map_of: MapOf) -> None:
         self._map_of = map_of
         self._pairs: dict[tuple[str, str, str, str], Reading] = {}
 
-    def readings(self, cells: Sequence[Cell]) -> list[Reading]:
-        """Mean distance to the other cells' maps, one reading per cell."""
+    def readings(
+        self, cells: Sequence[Cell], by: tuple[str, str] | None = None, alone: str = ONE_SEED
+    ) -> list[Reading]:
+        """Mean distance to the other cells' maps, one reading per cell.
+
+        Args:
+            by: control and settings (JSON) to compare by; None takes each cell's own.
+            alone: the reason where there is no other cell.
+        """
         if len(cells) < 2:
-            return [Reading.nothing(ONE_SEED) for _ in cells]
-        return [self._mean([self._pair(a, b) for b in cells if b is not a]) for a in cells]
+            return [Reading.nothing(alone) for _ in cells]
+        return [self._mean([self._pair(a, b, by) for b in cells if b is not a]) for a in cells]
 
     def _mean(self, distances: Sequence[Reading]) -> Reading:
         known = [reading.value for reading in distances if not reading.is_nan]
         return Reading(float(np.mean(known))) if known else distances[0]
 
-    def _pair(self, a: Cell, b: Cell) -> Reading:
+    def _pair(self, a: Cell, b: Cell, by: tuple[str, str] | None) -> Reading:
         first, second = sorted((a.trial_id, b.trial_id))
-        key = (first, second, a.control, a.control_settings)
+        key = (first, second, *(by or (a.control, a.control_settings)))
         if key not in self._pairs:
             self._pairs[key] = self._distance(*key)
         return self._pairs[key]
 
     def _distance(self, first: str, second: str, name: str, settings_json: str) -> Reading:
-        control = get_control(name)
-        settings = control.settings_type.model_validate_json(settings_json)
-        maps = [self._map_of(trial, name, settings_json) for trial in (first, second)]
-        found = []
-        for wanted, got in (maps, maps[::-1]):
-            reading = control.compare(wanted, got, settings)[control.primary]
-            if reading.is_nan:
-                return reading
-            better = control.metric(control.primary).higher_is_better
-            found.append(1.0 - reading.value if better else reading.value)
-        return Reading(float(np.mean(found)))
+        a, b = (self._map_of(trial, name, settings_json) for trial in (first, second))
+        return map_distance(a, b, name, settings_json)
+
+
+def map_distance(a: ControlMap, b: ControlMap, name: str, settings_json: str) -> Reading:
+    """The distance of two control maps as `StructureDistances` defines it."""
+    control = get_control(name)
+    settings = control.settings_type.model_validate_json(settings_json)
+    both = [
+        control.compare(wanted, got, settings)[control.primary] for wanted, got in ((a, b), (b, a))
+    ]
+    known = [reading.value for reading in both if not reading.is_nan]
+    if not known:
+        return both[0]
+    better = control.metric(control.primary).higher_is_better
+    return Reading(float(np.mean([1.0 - value if better else value for value in known])))
 
 
 def diversity_rows(
@@ -98,6 +122,7 @@ def diversity_rows(
     made: Container[str],
     stored: Mapping[tuple[str, str], Mapping[str, Any]],
     distances: StructureDistances,
+    refer: Refer,
 ) -> list[dict[str, Any]]:
     """Both diversity rows of every cell of a group.
 
@@ -108,44 +133,56 @@ def diversity_rows(
         stored: (cell id, metric) -> row from an earlier start, kept if it was read off the same
             pictures.
         distances: compares the maps.
+        refer: chance and ceiling, also for values that are kept.
     """
     name = peers(group, made.__contains__)
     alive = [cell for cell in group if cell.trial_id in made]
     rows = [
-        diversity_row(cell, metric, Reading.nothing(FAILED), name)
+        reading_row(cell, metric, Reading.nothing(FAILED), name, refer)
         for cell in group
         if cell.trial_id not in made
         for metric in (LOOKS, STRUCTURE)
     ]
     for metric in (LOOKS, STRUCTURE):
-        old = [stored.get((cell.id, metric)) for cell in alive]
-        if all(is_current(row, name) for row in old):
-            rows += [dict(row) for row in old if row is not None]
-            continue
-        if metric == LOOKS:
+        readings = stored_readings(alive, metric, stored, name)
+        if readings is None and metric == LOOKS:
             readings = looks([embeddings[cell.trial_id] for cell in alive])
-        else:
+        elif readings is None:
             readings = distances.readings(alive)
         pairs = zip(alive, readings, strict=True)
-        rows += [diversity_row(cell, metric, reading, name) for cell, reading in pairs]
+        rows += [reading_row(cell, metric, reading, name, refer) for cell, reading in pairs]
     return rows
 
 
-def diversity_row(cell: Cell, metric: str, reading: Reading, group: str) -> dict[str, Any]:
-    """A diversity reading as a row of the long table; it has no chance, ceiling or adherence."""
+def reading_row(
+    cell: Cell, metric: str, reading: Reading, group: str, refer: Refer
+) -> dict[str, Any]:
+    """A reading off several pictures as a row of the table, without adherence."""
+    reference = refer(cell, metric)
     return {
         "cell": cell.id,
         "trial": cell.trial_id,
         "metric": metric,
         "value": reading.value,
-        "chance": math.nan,
-        "ceiling": math.nan,
+        "chance": reference.chance,
+        "ceiling": reference.ceiling,
         "adherence": math.nan,
         "reason": reading.reason or NO_SCALE,
         "peers": group,
     }
 
 
-def is_current(row: Mapping[str, Any] | None, group: str) -> bool:
-    """Whether a stored diversity row was read off these very pictures."""
-    return row is not None and row.get("peers") == group
+def stored_readings(
+    cells: Sequence[Cell],
+    metric: str,
+    stored: Mapping[tuple[str, str], Mapping[str, Any]],
+    group: str,
+) -> list[Reading] | None:
+    """The cells' stored readings if all were read off these very pictures, else None."""
+    rows = [stored.get((cell.id, metric), {}) for cell in cells]
+    if any(row.get("peers") != group for row in rows):
+        return None
+    return [
+        Reading(float(row["value"])) if row["value"] is not None else Reading.nothing(row["reason"])
+        for row in rows
+    ]

@@ -11,41 +11,66 @@ from typing import Any
 
 from workbench.measuring.adherence import Reference
 from workbench.study.canonical import canonical_hash
+from workbench.study.jsontext import parse_json
 
 SCHEMA = 1
+MAX_BYTES = 128 * 2**20
+MAX_VALUES = 4_000_000
 
 
 class ReferenceCache:
     """Chance and ceiling by the hash of everything that decides them.
 
-    `path` is the JSON file; None keeps them in memory only. A damaged or foreign file is ignored
-    and replaced at the next `save`: everything in it can be computed anew.
+    `path` is the JSON file; None keeps them in memory only. Other processes may add to it: what is
+    not known here is looked for in the file if that has changed. A damaged or foreign file is
+    ignored and replaced at the next `save`: everything in it can be computed anew.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._items: dict[str, dict[str, Reference]] = {}
         self._changed = False
-        if path is not None and path.is_file():
-            self._items = _read(path)
+        self._seen: tuple[int, ...] = ()
+        self._reread()
 
     def __len__(self) -> int:
         return len(self._items)
 
     def get(self, content: Any) -> dict[str, Reference] | None:
         """Metric name -> reference for this content, or None if it was never computed."""
-        return self._items.get(canonical_hash(content))
+        key = canonical_hash(content)
+        if key not in self._items:
+            self._reread()
+        return self._items.get(key)
 
     def put(self, content: Any, references: dict[str, Reference]) -> None:
         """Remember references for this content (JSON values)."""
         self._items[canonical_hash(content)] = references
         self._changed = True
 
+    def _reread(self) -> None:
+        """Add what the file holds, if it is another than it was."""
+        if self.path is None:
+            return
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return
+        now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if now != self._seen:
+            self._seen = now
+            self._items = {**_read(self.path), **self._items}
+
     def save(self) -> None:
-        """Write the file anew if anything was added: to a temporary name, then moved in place."""
+        """Write the file anew if anything was added: to a temporary name, then moved in place.
+
+        What another process added in the meantime is kept. OSError if the disk refuses.
+        """
         if self.path is None or not self._changed:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file():
+            self._items = {**_read(self.path), **self._items}
         items = {
             key: {
                 name: [_plain(ref.chance), _plain(ref.ceiling), ref.reason]
@@ -77,7 +102,9 @@ def _number(value: float | None) -> float:
 
 def _read(path: Path) -> dict[str, dict[str, Reference]]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return {}
+        raw = parse_json(path.read_bytes(), MAX_VALUES)
         if raw["schema"] != SCHEMA:
             return {}
         return {
@@ -87,5 +114,5 @@ def _read(path: Path) -> dict[str, dict[str, Reference]]:
             }
             for key, references in raw["items"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}

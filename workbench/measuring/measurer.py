@@ -14,6 +14,7 @@ import numpy as np
 from workbench.controls import ControlMap, get_control
 from workbench.measuring.across import MapOf, seed_groups
 from workbench.measuring.adherence import Reference, adherence
+from workbench.measuring.bases import pose_map, pose_needs
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.embedding import pack, unpack
 from workbench.measuring.judges import Judges, clip_score, logit_scale
@@ -203,6 +204,10 @@ class Measurer:
         return [group for group in found if all(cell.trial_id in trials for cell in group)]
 
     @cached_property
+    def _wants_pose(self) -> bool:
+        return bool(pose_needs(self.plan, self.judges))
+
+    @cached_property
     def _groups_of_seeds(self) -> list[tuple[Cell, ...]]:
         return seed_groups(self.plan)
 
@@ -219,6 +224,8 @@ class Measurer:
         for trial, image in samples:
             for cell in work[trial]:
                 kinds.setdefault((cell.control, cell.control_settings), {})[trial] = image
+            if self._wants_pose:  # for the comparison between bases, cheaper here than one by one
+                kinds.setdefault(pose_map(), {})[trial] = image
         found: dict[tuple[str, str, str], ControlMap] = {}
         for (name, settings), images in kinds.items():
             maps = self.extract(name, settings, list(images.values()))
@@ -257,6 +264,8 @@ class Measurer:
         return dict(zip(shas, embeds, strict=True))
 
     def _questions_of(self, cell: Cell) -> tuple[TagQuestion, ...]:
+        if cell.variant.is_caption:  # a sentence is not a list of tags
+            return ()
         key = (cell.full_prompt, cell.variant.tags)
         if key not in self._questions:
             self._questions[key] = questions(

@@ -13,6 +13,7 @@ import numpy as np
 from workbench.measuring.judges import Judges
 from workbench.study import SourceImage
 
+AGAIN = "again:"
 POOL_SEEDS = range(910_000, 910_016)
 """Unrelated scenes of the embedded world; training and audit use other seeds."""
 CEILING_SEEDS = range(920_000, 920_008)
@@ -30,6 +31,7 @@ class ReferencePictures:
         self._judges = judges
         self.rendered = judges.family.world == "paperdoll"
         self._scenes: dict[tuple[str, ...], list[np.ndarray]] = {}
+        self._twice: dict[str, np.ndarray] = {}
 
     def pool_name(self, source_sha256: str) -> list[str]:
         """What decides the pool, for a cache key; equal names mean equal pictures."""
@@ -44,12 +46,22 @@ class ReferencePictures:
         return self.pool_name(source_sha256)
 
     def picture(self, name: str) -> np.ndarray:
-        """An unrelated picture by its name, or a source by its hash."""
+        """An unrelated picture by its name, or a source by its hash, with `AGAIN` before it twice
+        round-tripped."""
+        if name.startswith(AGAIN):
+            return self.source_again(name.removeprefix(AGAIN))
         return self._world[name] if name.startswith("paperdoll:") else self._round_tripped[name]
 
     def source(self, source_sha256: str) -> np.ndarray:
         """A source pushed once through the VAE."""
         return self._round_tripped[source_sha256]
+
+    def source_again(self, source_sha256: str) -> np.ndarray:
+        """A source pushed twice through the VAE."""
+        if source_sha256 not in self._twice:
+            once = self._round_tripped[source_sha256]
+            self._twice[source_sha256] = self._judges.vae_roundtrip([once])[0]
+        return self._twice[source_sha256]
 
     def scenes_with(self, tags: Sequence[str]) -> list[np.ndarray]:
         """Scenes rendered to have these tags; words the world does not know are left out."""

@@ -1,23 +1,26 @@
 """Chance and ceiling of every metric; `specs.DEFINITIONS` says what they mean.
 
 Everything is computed when first asked for and cached by content: the weights that read, the
-source, the prompt and the names of the reference pictures.
+packages, the source, the prompt and the names of the reference pictures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from importlib import metadata
 
 import numpy as np
 
 from workbench.controls import ControlMap, get_control, network_needs
+from workbench.measuring.across import map_distance
 from workbench.measuring.adherence import Reference
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
 from workbench.measuring.per_tag import TagQuestion, tag_scores
-from workbench.measuring.pictures import CEILING_SEEDS, ReferencePictures
+from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
 from workbench.study import SourceImage
@@ -28,6 +31,11 @@ PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed")}
 NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
 VERSION = 1
+PACKAGES = (
+    *("controlnet-workbench", "numpy", "scipy", "opencv-python-headless"),
+    *("torch", "torchmetrics", "diffusers", "transformers"),
+)
+"""Another version of one of these may read another figure."""
 
 
 class References:
@@ -59,6 +67,17 @@ class References:
         needs = network_needs((control, text) for _, control, text in self._source_maps)
         return judge_hashes(self._judges, needs)
 
+    @cached_property
+    def _packages(self) -> dict[str, str]:
+        """Versions of the packages that compute the figures."""
+        found = {}
+        for name in PACKAGES:
+            with suppress(
+                metadata.PackageNotFoundError
+            ):  # another build of it goes by another name
+                found[name] = metadata.version(name)
+        return found
+
     def control(self, key: MapKey) -> dict[str, Reference]:
         """Chance and ceiling of each metric of a control, for one source."""
         return self._remembered("control", list(key), key[0], lambda: self._control(key))
@@ -75,6 +94,20 @@ class References:
         """Chance and ceiling of the CLIP similarity to a source."""
         found = self._remembered("similarity", [source], source, lambda: self._similarity(source))
         return found["clip_source"]
+
+    def apart(self, key: MapKey) -> Reference:
+        """How far apart the control maps of unrelated pictures are, and those of equal ones.
+
+        Both sides went through the VAE, as samples do: the source once, against the unrelated
+        pictures (chance) and against itself pushed through it once more (ceiling).
+        """
+        found = self._remembered("apart", list(key), key[0], lambda: self._apart(key))
+        return found["apart"]
+
+    def looks_apart(self, source: str) -> Reference:
+        """The same of CLIP embeddings: 1 - cosine."""
+        found = self._remembered("looks", [source], source, lambda: self._looks_apart(source))
+        return found["apart"]
 
     def learn_text_only(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Give the CLIP embeddings (N, D) of the study's own text-only pictures by prompt.
@@ -110,6 +143,7 @@ class References:
     def _content(self, kind: str, what: Sequence[str], pool: Sequence[str]) -> dict[str, object]:
         return {
             "version": VERSION,
+            "packages": self._packages,
             "kind": kind,
             "what": list(what),
             "pool": list(pool),
@@ -131,6 +165,19 @@ class References:
             spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
             for spec in control.metrics
         }
+
+    def _apart(self, key: MapKey) -> dict[str, Reference]:
+        source, name, settings_json = key
+        names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
+        own, *others = self._maps_of(names, name, settings_json)
+        ceiling, *chance = (map_distance(own, other, name, settings_json) for other in others)
+        return {"apart": _reference(ceiling, chance)}
+
+    def _looks_apart(self, source: str) -> dict[str, Reference]:
+        names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
+        own, *others = self._embed(names).astype(float)
+        ceiling, *chance = (Reading(max(0.0, 1.0 - float(own @ other))) for other in others)
+        return {"apart": _reference(ceiling, chance)}
 
     def _similarity(self, source: str) -> dict[str, Reference]:
         own = self._judges.clip().embed_images([self._images[source]])
@@ -176,8 +223,7 @@ class References:
 
     def _embed(self, names: Sequence[str]) -> np.ndarray:
         """Embeddings of round-tripped pictures by name, (N, D)."""
-        new = [name for name in names if name not in self._embeddings]
-        if new:
+        for new in _batches(name for name in names if name not in self._embeddings):
             pictures = [self.pictures.picture(name) for name in new]
             embeds = self._judges.clip().embed_images(pictures)
             self._embeddings.update(zip(new, embeds, strict=True))
@@ -185,15 +231,26 @@ class References:
 
     def _maps_of(self, names: Sequence[str], control: str, settings_json: str) -> list[ControlMap]:
         """Control maps of round-tripped pictures by name."""
-        new = [n for n in dict.fromkeys(names) if (n, control, settings_json) not in self._maps]
-        if new:
-            extractor = get_control(control)
-            settings = extractor.settings_type.model_validate_json(settings_json)
+        extractor = get_control(control)
+        settings = extractor.settings_type.model_validate_json(settings_json)
+        missing = (n for n in dict.fromkeys(names) if (n, control, settings_json) not in self._maps)
+        for new in _batches(missing):
             pictures = [self.pictures.picture(name) for name in new]
             maps = extractor.extract(pictures, settings, self._judges.networks())
             keys = [(name, control, settings_json) for name in new]
             self._maps.update(zip(keys, maps, strict=True))
         return [self._maps[name, control, settings_json] for name in names]
+
+
+def _batches(names: Iterable[str]) -> list[list[str]]:
+    """Rendered scenes together, every other picture by itself.
+
+    A network's figures depend on the size of a batch, by a rounding: so they are the same whatever
+    was asked for before.
+    """
+    names = list(names)
+    scenes = [name for name in names if name.startswith("paperdoll:")]
+    return [*([scenes] if scenes else []), *([name] for name in names if name not in scenes)]
 
 
 def _reference(ceiling: Reading, chance: Sequence[Reading]) -> Reference:

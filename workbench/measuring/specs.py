@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from workbench.metrics.spec import MetricSpec
 
+LOST = (
+    "what one of two maps holds and the other lost counts in full, and two maps that hold nothing "
+    "(no person, no edge) have no distance"
+)
 CLIP_USED = MetricSpec(
     name="clip_used",
     label="CLIP score against the prompt used",
@@ -63,7 +67,32 @@ DIVERSITY_STRUCTURE = MetricSpec(
     low=0.0,
     protocol=(
         "mean distance of the control map to the maps of the other seeds: 1 - the control's "
-        "primary metric, or the metric itself where lower is better"
+        "primary metric, or the metric itself where lower is better; "
+        f"{LOST}"
+    ),
+)
+BASES_STRUCTURE = MetricSpec(
+    name="bases_structure",
+    label="Structural difference between base models",
+    higher_is_better=False,
+    low=0.0,
+    protocol=(
+        "mean distance of the control map to the maps of the other base models' pictures of the "
+        "same source, prompt, scale and seed: 1 - the control's primary metric, or the metric "
+        "itself where lower is better; "
+        f"{LOST}"
+    ),
+)
+BASES_POSE = MetricSpec(
+    name="bases_pose",
+    label="Pose difference between base models",
+    higher_is_better=False,
+    low=0.0,
+    high=1.0,
+    protocol=(
+        "1 - PCK@0.2 of the figures in the pictures of two base models with the same source, "
+        "prompt, scale and seed: the share of joints farther apart than 0.2 torso lengths; "
+        f"{LOST}"
     ),
 )
 
@@ -77,6 +106,8 @@ COMMON: dict[str, MetricSpec] = {
         TAG_OBEYED,
         DIVERSITY_LOOKS,
         DIVERSITY_STRUCTURE,
+        BASES_STRUCTURE,
+        BASES_POSE,
     )
 }
 
@@ -99,6 +130,16 @@ DEFINITIONS: dict[str, str] = {
         "The embedded world: the mean score of 8 scenes rendered to have the prompt's tags and "
         "pushed once through the VAE. Other families: the mean score of the study's own text-only "
         "pictures (scale 0) of that prompt, from all its base models."
+    ),
+    "chance (difference)": (
+        "How far apart unrelated pictures are: the mean distance of the source, pushed once "
+        "through the VAE, from the unrelated pictures above, by control map, by CLIP embedding "
+        "(looks) or by joints (pose)."
+    ),
+    "ceiling (difference)": (
+        "How far apart equal pictures are: the same distance of the source pushed once through "
+        "the VAE from itself pushed through it twice. A difference has no adherence: no value of "
+        "it is the best."
     ),
 }
 """Term -> its definition, for reports."""

@@ -14,7 +14,8 @@ prediction, and the measures are not symmetric.
   COCO does not have, takes the σ of the shoulders.
 - PCK@0.2, percentage of correct keypoints (Yang and Ramanan 2013): the share of joints within 0.2
   torso lengths, from the neck to the middle of the hips (or to the one hip there is); where the
-  target lacks them, within 0.2 diagonals of the box around its joints.
+  target lacks them, within 0.2 of the longer side of the box around its joints, which is theirs
+  (α·max(h, w)).
 - Share found: the share of the target's joints which the matched person has, wherever they are.
 
 All are NaN where the target has no joint at all.
@@ -192,7 +193,7 @@ def _reach(person: NDArray[np.float64]) -> float:
         length = float(np.linalg.norm(person[NECK, :2] - hips.mean(axis=0)))
         if length > 0:
             return PCK_SHARE * length
-    return PCK_SHARE * float(np.linalg.norm(np.ptp(person[person[:, 2] > 0, :2], axis=0)))
+    return PCK_SHARE * float(np.ptp(person[person[:, 2] > 0, :2], axis=0).max())
 
 
 def _count(pred: NDArray[np.float64], target: NDArray[np.float64]) -> _Counts:

@@ -1,7 +1,11 @@
 """Figures: tables of the analysis in, `matplotlib.figure.Figure` out. Never pyplot."""
 
-from workbench.plots.curves import Panel, curves_figure, diversity_figure
+from workbench.plots.curves import Panel, curves_figure
+from workbench.plots.effects import EffectPanel, effects_figure
+from workbench.plots.gallery import gallery_figure
 from workbench.plots.heatmaps import length_heatmap, tag_heatmap
+from workbench.plots.learning import learning_figure
+from workbench.plots.overlay import map_overlay
 from workbench.plots.pairs import pair_heatmap
 from workbench.plots.ranking import ranking_figure
 from workbench.plots.sheet import SheetRow, contact_sheet_figure
@@ -12,13 +16,17 @@ from workbench.plots.tradeoff import tradeoff_figure
 __all__ = [
     "DARK",
     "LIGHT",
+    "EffectPanel",
     "Panel",
     "SheetRow",
     "Theme",
     "contact_sheet_figure",
     "curves_figure",
-    "diversity_figure",
+    "effects_figure",
+    "gallery_figure",
+    "learning_figure",
     "length_heatmap",
+    "map_overlay",
     "pair_heatmap",
     "ranking_figure",
     "tag_heatmap",

@@ -1,4 +1,4 @@
-"""Curves over the conditioning scale: one metric, or diversity across seeds."""
+"""Curves over the conditioning scale."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class Panel:
     chance_range, ceiling_range: lowest and highest of the sources, where they differ.
     title: above the panel.
     include: a value which the vertical axis must reach, such as 0 for a distance.
+    names: what the two reference lines are called.
     """
 
     table: pd.DataFrame
@@ -59,6 +60,7 @@ class Panel:
     chance_range: tuple[float, float] | None = None
     ceiling_range: tuple[float, float] | None = None
     include: float | None = None
+    names: tuple[str, str] = ("chance", "ceiling")
 
 
 def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int = 2) -> Figure:
@@ -89,32 +91,6 @@ def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int
         )
         style_legend(legend, theme)
     return figure
-
-
-def diversity_figure(
-    looks: pd.DataFrame,
-    structure: pd.DataFrame,
-    *,
-    theme: Theme = LIGHT,
-) -> Figure:
-    """Draw how much pictures that differ only in their seed differ, over the scale.
-
-    Args:
-        looks: columns length, scale, mean, low, high of the CLIP distance between seeds.
-        structure: the same of the distance between control maps.
-    """
-    apart = "Distance of control maps between seeds"
-    panels = [
-        Panel(
-            looks,
-            "CLIP distance between seeds",
-            "1 − cosine",
-            title="Diversity of looks",
-            include=0,
-        ),
-        Panel(structure, apart, title="Diversity of structure", include=0),
-    ]
-    return curves_figure([p for p in panels if len(p.table)] or panels[:1], theme=theme)
 
 
 def _draw_panel(
@@ -170,9 +146,9 @@ def _draw_references(axes: Axes, panel: Panel, theme: Theme) -> None:
     low, high = axes.get_ylim()
     pair = [v for v in (panel.chance, panel.ceiling) if v is not None and math.isfinite(v)]
     rising = panel.higher_is_better is not False if len(pair) < 2 else pair[1] > pair[0]
-    for value, name, span, upwards in (
-        (panel.chance, "chance", panel.chance_range, not rising),
-        (panel.ceiling, "ceiling", panel.ceiling_range, rising),
+    for value, name, words, span, upwards in (
+        (panel.chance, "chance", panel.names[0], panel.chance_range, not rising),
+        (panel.ceiling, "ceiling", panel.names[1], panel.ceiling_range, rising),
     ):
         if value is None or not math.isfinite(value):
             continue
@@ -183,7 +159,7 @@ def _draw_references(axes: Axes, panel: Panel, theme: Theme) -> None:
         axes.axhline(value, color=theme.muted, lw=0.9, ls=(0, (4, 3)), zorder=1.2, gid=name)
         nearer_top = value > (low + high) / 2
         axes.annotate(
-            name, (1, value), (-2, 3 if nearer_top else -3), textcoords="offset points",
+            words, (1, value), (-2, 3 if nearer_top else -3), textcoords="offset points",
             xycoords=("axes fraction", "data"), ha="right", va="bottom" if nearer_top else "top",
             color=theme.muted, fontsize=SMALL - 1, parse_math=False,
         )  # fmt: skip

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from workbench.plots.curves import SCALE_LABEL
 from workbench.plots.style import (
@@ -43,6 +45,8 @@ def length_heatmap(
     unit: str = "",
     higher_is_better: bool | None = None,
     limits: tuple[float, float] | None = None,
+    chance: float | None = None,
+    ceiling: float | None = None,
     title: str = "",
     theme: Theme = LIGHT,
 ) -> Figure:
@@ -51,6 +55,7 @@ def length_heatmap(
     Args:
         table: columns length, scale, mean (as `analysis.curve` returns for one control type).
         limits: ends of the colour scale, for figures to be compared; None takes the data's.
+        chance, ceiling: named beside the colours; cells beyond them are dotted.
     """
     data = table.dropna(subset=["mean"])
     lengths = sorted({int(n) for n in table["length"]}, reverse=True)
@@ -65,8 +70,9 @@ def length_heatmap(
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     norm = Normalize(low, high if high > low else low + 1e-9)
     draw_cells(
-        figure, axes, values, cell_texts(values), scales, [tags_label(n) for n in lengths],
-        colormaps["cividis"], norm, with_direction(label, higher_is_better, unit), theme,
+        figure, axes, values, cell_texts(values), [number(s) for s in scales],
+        [tags_label(n) for n in lengths], colormaps["cividis"], norm,
+        with_direction(label, higher_is_better, unit), theme, (chance, ceiling),
     )  # fmt: skip
     return figure
 
@@ -74,6 +80,7 @@ def length_heatmap(
 def tag_heatmap(
     table: pd.DataFrame,
     slopes: pd.DataFrame | None = None,
+    references: pd.DataFrame | None = None,
     *,
     label: str = "score of the tag",
     title: str = "",
@@ -89,31 +96,40 @@ def tag_heatmap(
         table: columns tag, scale, mean (as `analysis.per_tag` returns for one control type).
         slopes: columns tag, slope, direction (as `analysis.tag_slopes` returns); gives order and
             marks. Without it tags are ordered by their change from the first to the last scale.
+        references: columns tag, chance, ceiling (as `analysis.tag_references` returns); they get
+            columns of their own, coloured as if the score changed to them.
         limit: the largest number of tags shown.
     """
     data = table.dropna(subset=["mean"])
     scales = sorted({float(s) for s in data["scale"]})
     tags = _tag_order(data, slopes)[:limit]
-    figure = new_figure(2.9 + 0.8 * max(len(scales), 4), 1.5 + 0.42 * max(len(tags), 3), theme)
+    extra = [] if references is None or references.empty else ["chance", "ceiling"]
+    width = 2.9 + 0.8 * (max(len(scales), 4) + len(extra))
+    figure = new_figure(width, 1.5 + 0.42 * max(len(tags), 3), theme)
     axes = figure.add_subplot()
     _prepare(axes, theme, title=title, y="Tag (most overridden first)")
     if not tags:
         say_empty(axes, "No tag was scored.", theme)
         return figure
     values = _pivot(data, "tag", tags, scales, "mean")
+    reach = float(np.nanmax(np.abs(values - values[:, :1]), initial=0.05))
+    if references is not None and extra:
+        known = references.set_index("tag")[extra].reindex(tags)
+        values = np.concatenate([values, known.to_numpy(dtype=float)], axis=1)
     change = values - values[:, :1]
-    reach = float(np.nanmax(np.abs(change))) if np.isfinite(change).any() else 0.0
-    reach = max(reach, 0.05)
     marks = {}
     if slopes is not None and len(slopes):
         sign = {"falls": FELL, "rises": ROSE}
         marks = {str(r["tag"]): sign.get(str(r["direction"]), "") for _, r in slopes.iterrows()}
     names = [f"{clean_text(tag, 28)} {marks.get(tag, '') or '   '}" for tag in tags]
     words = f"Change since scale {number(scales[0])}\n({direction(True)})"
+    heads = [*(number(scale) for scale in scales), *extra]
     draw_cells(
-        figure, axes, change, cell_texts(values), scales, names, _diverging(theme),
+        figure, axes, change, cell_texts(values), heads, names, _diverging(theme),
         TwoSlopeNorm(0.0, -reach, reach), words, theme,
     )  # fmt: skip
+    if extra:
+        axes.axvline(len(scales) - 0.5, color=theme.paper, lw=8, gid="references")
     axes.set_xlabel(
         f"{SCALE_LABEL}\nnumbers: {clean_text(label)} at that scale;  "
         f"{FELL} clearly falls,  {ROSE} clearly rises",
@@ -172,14 +188,18 @@ def draw_cells(
     axes: Axes,
     values: np.ndarray,
     texts: Sequence[Sequence[str]],
-    scales: Sequence[float],
+    heads: Sequence[str],
     names: Sequence[str],
     colours: Colormap,
     norm: Normalize,
     bar_label: str,
     theme: Theme,
+    references: tuple[float | None, float | None] = (None, None),
 ) -> None:
-    """Cells with their figures in ink that contrasts, hatched where nothing was measured."""
+    """Cells with their figures in ink that contrasts, hatched where nothing was measured.
+
+    `heads` name the columns, `names` the rows; `references` are chance and ceiling, if known.
+    """
     axes.patch.set_hatch("////")
     axes.patch.set_edgecolor(theme.grid)
     image = axes.imshow(
@@ -192,10 +212,16 @@ def draw_cells(
             ink = theme.muted if text == "–" else "#111111" if bright > 0.22 else "#ffffff"
             axes.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=ink,
                       parse_math=False)  # fmt: skip
-    axes.set_xticks(range(len(scales)), [number(s) for s in scales])
+            beyond = _beyond(float(values[i, j]), references)
+            if beyond:
+                axes.add_patch(
+                    Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="..", ec=ink, lw=0,
+                              alpha=0.45, gid=f"beyond {beyond}")
+                )  # fmt: skip
+    axes.set_xticks(range(len(heads)), list(heads), parse_math=False)
     axes.set_yticks(range(len(names)), list(names), parse_math=False)
     axes.tick_params(length=0)
-    for edge in np.arange(0.5, len(scales) - 0.5):
+    for edge in np.arange(0.5, len(heads) - 0.5):
         axes.axvline(edge, color=theme.paper, lw=1.5)
     for edge in np.arange(0.5, len(names) - 0.5):
         axes.axhline(edge, color=theme.paper, lw=1.5)
@@ -205,3 +231,38 @@ def draw_cells(
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=SMALL, length=2)
     bar.set_label(bar_label, fontsize=SMALL, color=theme.ink, parse_math=False)
+    _name_references(bar, references, norm)
+
+
+def _beyond(value: float, references: tuple[float | None, float | None]) -> str:
+    """ "chance" for a value that is no better than it, "ceiling" for one no worse, else ""."""
+    chance, ceiling = (math.nan if r is None else r for r in references)
+    down = -1.0 if ceiling < chance else 1.0
+    if down * value <= down * chance:
+        return "chance"
+    return "ceiling" if down * value >= down * ceiling else ""
+
+
+def _name_references(
+    bar: Colorbar, references: tuple[float | None, float | None], norm: Normalize
+) -> None:
+    """Chance and ceiling by name among the ticks of the colours."""
+    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)
+    named = {
+        value: name
+        for value, name in zip(references, ("chance", "ceiling"), strict=True)
+        if value is not None and low <= value <= high
+    }
+    if not named:
+        return
+    near = 0.06 * (high - low)
+    plain = [
+        tick for tick in bar.get_ticks()
+        if low <= tick <= high and all(abs(tick - value) > near for value in named)
+    ]  # fmt: skip
+    ticks = sorted([*plain, *named])
+    bar.set_ticks(
+        ticks, labels=[f"{number(t)} {named[t]}" if t in named else number(t) for t in ticks]
+    )
+    for value in named:
+        bar.ax.axhline(value, color=bar.ax.yaxis.label.get_color(), lw=1.6)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LIMITS = (0.0, 1.0)
+"""Chance and ceiling."""
 
 
 def pair_heatmap(
@@ -45,7 +46,8 @@ def pair_heatmap(
         labels: control type -> what it is called (default: its name).
         title: above all panels, for example the prompt length.
 
-    The colours run from chance (0) to ceiling (1) in all panels, so that they can be compared.
+    The colours run from chance (0) to ceiling (1) in all panels, so that they can be compared;
+    cells beyond are dotted.
     """
     figure = new_figure(5.0, 3.0, theme)
     if points.empty:
@@ -77,7 +79,8 @@ def pair_heatmap(
         table = cells.unstack()
         values = table.reindex(index=down, columns=across).to_numpy(dtype=float)
         draw_cells(
-            figure, axes, values, cell_texts(values), across, [number(scale) for scale in down],
-            colormaps["cividis"], Normalize(*LIMITS), with_direction("adherence", True), theme,
+            figure, axes, values, cell_texts(values), [number(scale) for scale in across],
+            [number(scale) for scale in down], colormaps["cividis"], Normalize(*LIMITS),
+            with_direction("adherence", True), theme, LIMITS,
         )  # fmt: skip
     return figure

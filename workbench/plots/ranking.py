@@ -78,14 +78,13 @@ def ranking_figure(
 
 
 def _limits(known: pd.DataFrame) -> tuple[float, float]:
-    """Limits that hold all points; intervals far beyond them run off. Chance is always in view."""
+    """Limits that hold chance, ceiling and all points; intervals far beyond them run off."""
     means = known["mean"].to_numpy(dtype=float)
     if not len(means):
         return 0.0, 1.0
     ends = known[["low", "high"]].to_numpy(dtype=float).ravel()
     ends = np.clip(ends[np.isfinite(ends)], means.min() - 0.35, means.max() + 0.35)
-    near = [1.0] if max(*means, *ends) > 0.8 else []
-    return padded_limits([0.0, *near, *means, *ends]) or (0.0, 1.0)
+    return padded_limits([0.0, 1.0, *means, *ends]) or (0.0, 1.0)
 
 
 def _draw_panel(
@@ -116,7 +115,8 @@ def _draw_panel(
             textcoords="offset points", ha="center", va="bottom", fontsize=BODY, color=theme.ink,
             parse_math=False,
         )  # fmt: skip
-        axes.axvspan(start - 0.6, at - 0.4, color=theme.band, lw=0, zorder=0.5)
+        if start:
+            axes.axvline(start - 0.9, color=theme.grid, lw=0.9, zorder=0.8)
         at += 0.8
     axes.set_xlim(-0.9, at - 0.9)
     axes.set_xticks(places, names, rotation=90, fontsize=SMALL, parse_math=False)
@@ -125,11 +125,14 @@ def _draw_panel(
     for value, name in ((0.0, "chance"), (1.0, "ceiling")):
         if low <= value <= high:
             axes.axhline(value, color=theme.muted, lw=0.9, ls=(0, (4, 3)), zorder=1.2, gid=name)
+            inner, outer = (low, value) if name == "chance" else (value, high)
+            axes.axhspan(inner, outer, color=theme.band, lw=0, zorder=0.5, gid=f"{name}-band")
             axes.annotate(
                 name, (1, value), (3, 0), textcoords="offset points", va="center",
                 xycoords=("axes fraction", "data"), color=theme.muted, fontsize=SMALL - 1,
                 parse_math=False,
             )  # fmt: skip
+    axes.set_ylim(low, high)
 
 
 def _draw_legend(figure: Figure, known: pd.DataFrame, theme: Theme) -> None:

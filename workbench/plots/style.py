@@ -75,12 +75,16 @@ class SeriesStyle:
 
 
 def series_style(index: int, theme: Theme = LIGHT) -> SeriesStyle:
-    """Return the style of the ``index``-th curve (0, 1, …); styles repeat after seven."""
+    """Return the style of the ``index``-th curve (0, 1, …).
+
+    Colours repeat after seven, each time with the next marker and line: 49 styles in all.
+    """
     colours = (*OKABE_ITO, theme.neutral)
     colour = colours[index % len(colours)]
+    shape = index + index // len(colours)
     if theme.name == "dark":
         colour = _ON_DARK.get(colour, colour)
-    return SeriesStyle(colour, _MARKERS[index % len(_MARKERS)], _LINES[index % len(_LINES)])
+    return SeriesStyle(colour, _MARKERS[shape % len(_MARKERS)], _LINES[shape % len(_LINES)])
 
 
 def new_figure(width: float, height: float, theme: Theme = LIGHT) -> Figure:
@@ -225,9 +229,21 @@ def to_png(figure: Figure, dpi: float = 200) -> bytes:
     return buffer.getvalue()
 
 
+_CHANCE_ID = re.compile(rb'(\bid="|url\(#|href="#)(\w*[0-9a-f]{10})(?=["\)])')
+
+
 def to_svg(figure: Figure) -> bytes:
-    """Return ``figure`` as an SVG file whose text is drawn as outlines: it needs no font."""
+    """Return ``figure`` as an SVG file whose text is drawn as outlines: it needs no font.
+
+    The same figure gives the same bytes.
+    """
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None}
     figure.savefig(buffer, format="svg", facecolor=figure.get_facecolor(), metadata=metadata)
-    return buffer.getvalue()
+    # Matplotlib draws its ids by chance, unless a global setting is changed: number them instead.
+    numbers: dict[bytes, int] = {}
+
+    def numbered(found: re.Match[bytes]) -> bytes:
+        return found[1] + b"i%d" % numbers.setdefault(found[2], len(numbers))
+
+    return _CHANCE_ID.sub(numbered, buffer.getvalue())

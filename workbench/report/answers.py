@@ -32,7 +32,12 @@ KINDS = {
     "sweet spot": "Sweet spot",
     "pair": "Two controls",
     "ranking": "Ranking",
+    "effects": "Type by type",
+    "bases": "Between base models",
 }
+BETWEEN_BASES = "between base models"
+LAST_UP_TO = 2
+"""With more control types than these, what is said of all of them comes first."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,18 @@ def answers(frame: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Answer, ...
     """All findings, grouped by what they speak of, in the order of the labels.
 
     Args:
-        labels: control type or pair -> what it is called. Others follow: the comparison of all.
+        labels: control type or pair -> what it is called. What is said of all of them follows, or
+            comes first where there are many.
     """
     found: dict[str, list[Statement]] = {control: [] for control in labels}
     for finding in analysis.findings(frame):
         text = finding.text
         head, colon, tail = text.partition(": ")
-        if colon and head.lower() == finding.control.lower():
+        # Statements between bases belong to no base, so they stand together and keep their names.
+        about = BETWEEN_BASES if finding.kind == "bases" else finding.control
+        if colon and head.lower() == about.lower():
             text = tail[:1].upper() + tail[1:]
-        found.setdefault(finding.control, []).append(
+        found.setdefault(about, []).append(
             Statement(
                 KINDS.get(finding.kind, finding.kind.capitalize()),
                 MARKS.get(finding.direction, "·"),
@@ -78,10 +86,11 @@ def answers(frame: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Answer, ...
                 *_in_three(text),
             )
         )
-    names = {analysis.ALL_CONTROLS: "All control types"} | dict(labels)
-    return tuple(
-        Answer(names.get(control, control), tuple(items)) for control, items in found.items()
-    )
+    heads = {analysis.ALL_CONTROLS: "All control types", BETWEEN_BASES: "Between base models"}
+    names = heads | dict(labels)
+    order = [*(name for name in heads if name in found and len(labels) > LAST_UP_TO)]
+    order += [name for name in found if name not in order]
+    return tuple(Answer(names.get(name, name), tuple(found[name])) for name in order)
 
 
 def _in_three(text: str) -> tuple[str, str, str]:

@@ -13,16 +13,19 @@ from workbench.measuring.specs import DEFINITIONS, metric_spec
 from workbench.plots.style import number
 from workbench.report import tables
 from workbench.report.answers import Answer, answers
+from workbench.report.effects import EffectFigures, draw_effects
 from workbench.report.embed import Download, download
 from workbench.report.figures import ControlFigures, draw_control, draw_sheets
 from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.ranking import RankingFigures, draw_ranking
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
+from workbench.report.usable import usable
 from workbench.store import RunFolder, StoreError
 from workbench.study import StudyError, pin_sources
 from workbench.study.yamlfile import parse_yaml
 from workbench.verify import state_sentence
+from workbench.verify.digest import run_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +39,9 @@ SHEET_BYTES = 2_200_000
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the template shows; text is not yet escaped."""
+    """Everything the template shows; text is not yet escaped. `digest` is the run's."""
 
+    digest: str
     title: str
     facts: tuple[tuple[str, str], ...]
     prompt: str
@@ -46,6 +50,7 @@ class Content:
     caveat: str
     glance: Table
     ranking: RankingFigures | None
+    effects: EffectFigures | None
     controls: tuple[ControlFigures, ...]
     pairs: tuple[PairFigures, ...]
     spots: Table
@@ -62,12 +67,13 @@ class Content:
 
 def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
-    whole = run.read_index()
+    whole = usable(run.read_index())  # may write the table, and so comes before the digest
+    digest = run_digest(run)
     frame = analysis.distinct_controls(whole)
-    text = run.study_path.read_text(encoding="utf-8", errors="replace")
+    text = _study_text(run)
     study = _study_values(text)
     manifest = _manifest(run)
-    text = pin_sources(text, manifest.get("sources") or {})
+    text = pin_sources(text, run.source_hashes() if manifest else {})
     failed = Counter(record.failed for record in run.records() if record.failed)
     labels = {name: control_label(name) for name in analysis.controls_in(frame)}
     points = analysis.tradeoff(frame)
@@ -79,13 +85,15 @@ def collect(run: RunFolder) -> Content:
     both = len(labels) <= BOTH_THEMES_UP_TO
     sources = source_pictures(run)
     pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES, both)
-    maps = control_maps(frame, sources, str(study.get("family", "")))
+    family, judges = str(study.get("family", "")), study.get("judges") or {}
+    maps = control_maps(run, frame, sources, family, judges)
     pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES, both)
     drawn = tuple(
         draw_control(frame, control, labels[control], points, spots, summary, pages, both)
         for control in labels
     )
     return Content(
+        digest=digest,
         title=name,
         facts=_facts(whole, study, manifest),
         prompt=_prompt(whole),
@@ -94,6 +102,7 @@ def collect(run: RunFolder) -> Content:
         caveat=analysis.CAVEAT,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
         ranking=draw_ranking(whole, control_label, both),
+        effects=draw_effects(whole, control_label, both),
         controls=drawn,
         pairs=pairs,
         spots=tables.spot_table(spots, labels),
@@ -107,7 +116,7 @@ def collect(run: RunFolder) -> Content:
         ),
         settings=tables.pairs_table(study, ("Setting", "Value")),
         study_yaml=text,
-        verification=state_sentence(run),
+        verification=state_sentence(run, digest),
         manifest=_manifest_tables(manifest),
         definitions=tuple(DEFINITIONS.items()),
         metrics=_metric_table(whole),
@@ -123,18 +132,29 @@ def control_label(name: str) -> str:
         return name
 
 
+def _study_text(run: RunFolder) -> str:
+    """The study file as it is; nothing, with a warning in the log, if it is no text of the run."""
+    try:
+        return run.study_text()
+    except (StoreError, StudyError) as error:
+        log.warning("%s", error)
+        return ""
+
+
 def _study_values(text: str) -> dict[str, Any]:
     """The settings as written, even where this program would no longer accept them."""
     try:
-        return parse_yaml(text)
+        values = parse_yaml(text)
     except StudyError as error:
         log.warning("the study in the run folder cannot be read: %s", error)
         return {}
+    parts = {"sources": list, "judges": dict}
+    return {k: v for k, v in values.items() if isinstance(v, parts.get(k, object))}
 
 
 def _manifest(run: RunFolder) -> dict[str, Any]:
     try:
-        return run.read_json("manifest.json") or {}
+        return run.read_manifest() or {}
     except StoreError as error:
         log.warning("%s", error)
         return {}
@@ -206,6 +226,8 @@ def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:
         "earlier": "Earlier conditions of this run",
     }
     rest = {key: value for key, value in manifest.items() if key not in parts}
+    manifest = manifest | {"runtime": _flat(rest.pop("runtime", None) or {})}
+    parts = {"runtime": "Memory and speed", **parts}
     found = [tables.pairs_table(rest, ("What", "Value"), "The run")] if rest else []
     found += [
         tables.pairs_table(manifest[key], ("What", "Value"), caption)
@@ -213,6 +235,13 @@ def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:
         if manifest.get(key)
     ]
     return tuple(found)
+
+
+def _flat(runtime: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, and what was in force on each pipeline, in one table."""
+    asked = {f"asked for: {name}": value for name, value in (runtime.get("asked") or {}).items()}
+    in_force = runtime.get("in_force") or {}
+    return asked | {f"in force: {name}": value for name, value in in_force.items()}
 
 
 def _metric_table(frame: pd.DataFrame) -> Table:

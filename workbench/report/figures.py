@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from workbench import analysis
 from workbench.controls import ControlError, get_control
+from workbench.controls.base import LegendEntry
 from workbench.measuring.specs import metric_spec
 from workbench.metrics.spec import MetricSpec
 from workbench.plots import (
@@ -19,7 +20,6 @@ from workbench.plots import (
     Theme,
     contact_sheet_figure,
     curves_figure,
-    diversity_figure,
     length_heatmap,
     tag_heatmap,
     tradeoff_figure,
@@ -33,15 +33,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ADHERENCE_LIMITS = (0.0, 1.0)
+DIVERSITY = (
+    ("diversity_looks", "Diversity of looks", "CLIP distance between seeds", "1 − cosine"),
+    ("diversity_structure", "Diversity of structure", "Distance of control maps between seeds", ""),
+)
+"""Metric, title, and what stands on the axis with its unit."""
+APART = ("unrelated pictures", "the same picture")
+"""What chance and ceiling of a difference are."""
 
 
 @dataclass(frozen=True)
 class SheetPicture:
-    """A contact sheet in the page, and what it leaves out in one sentence (or "")."""
+    """A contact sheet in the page, what it leaves out (a sentence or ""), its maps' colours."""
 
     control: str
     picture: Picture
     caption: str
+    legend: tuple[LegendEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def draw_sheets(
             caption = f"{page.left_out} more rows of the study are not shown."
         alt = f"Contact sheet for {title}: rows are sources and prompt lengths, columns scales."
         picture = photograph(partial(_sheet, page, title), alt, limit=limit, both=both)
-        drawn.append(SheetPicture(page.control, picture, caption))
+        drawn.append(SheetPicture(page.control, picture, caption, page.legend))
     return drawn
 
 
@@ -197,29 +205,36 @@ def _heatmaps(rows: pd.DataFrame, primary: str, label: str, both: bool) -> tuple
 
 def _heatmap(table: pd.DataFrame, what: str, title: str, theme: Theme) -> Figure:
     return length_heatmap(
-        table, label=what, higher_is_better=True, limits=ADHERENCE_LIMITS, title=title, theme=theme
-    )
+        table, label=what, higher_is_better=True, limits=ADHERENCE_LIMITS, chance=0.0, ceiling=1.0,
+        title=title, theme=theme,
+    )  # fmt: skip
 
 
 def _tags(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
     table = analysis.per_tag(rows)
     if table.empty or table["scale"].nunique() < 2:
         return None
-    slopes = analysis.tag_slopes(rows)
+    slopes, references = analysis.tag_slopes(rows), analysis.tag_references(rows)
     return drawing(
-        lambda theme: tag_heatmap(table, slopes, title=label, theme=theme),
+        lambda theme: tag_heatmap(table, slopes, references, title=label, theme=theme),
         f"Heat map of tag scores for {label}: rows are tags, columns scales.",
         both=both,
     )
 
 
 def _diversity(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
-    looks = analysis.curve(rows, "diversity_looks", column="value")
-    structure = analysis.curve(rows, "diversity_structure", column="value")
-    if looks.empty and structure.empty:
+    panels = [
+        replace(
+            _value_panel(rows, metric, title),
+            label=axis, unit=unit, higher_is_better=None, include=0.0, names=APART,
+        )
+        for metric, title, axis, unit in DIVERSITY
+    ]  # fmt: skip
+    panels = [panel for panel in panels if len(panel.table)]
+    if not panels:
         return None
     return drawing(
-        lambda theme: diversity_figure(looks, structure, theme=theme),
+        lambda theme: curves_figure(panels, theme=theme),
         f"Diversity across seeds over the conditioning scale for {label}.",
         both=both,
     )

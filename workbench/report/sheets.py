@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.analysis import control_type
 from workbench.controls import ControlError, Networks, get_control
+from workbench.controls.base import LegendEntry
 from workbench.images import ImageError, fit_image_to
 from workbench.plots import SheetRow
 from workbench.plots.style import tags_label
@@ -35,7 +36,7 @@ MapKey = tuple[str, str, str]
 class Sheet:
     """One contact sheet: one control (its label, see `analysis.distinct_controls`), one seed.
 
-    left_out: how many rows of the study did not fit.
+    left_out: how many rows of the study did not fit. legend: the colours of its control maps.
     """
 
     control: str
@@ -43,6 +44,15 @@ class Sheet:
     rows: tuple[SheetRow, ...]
     scales: tuple[float, ...]
     left_out: int
+    legend: tuple[LegendEntry, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ShownMap:
+    """A control map as large as it is shown, and what its colours mean."""
+
+    picture: np.ndarray
+    legend: tuple[LegendEntry, ...] = ()
 
 
 def source_pictures(run: RunFolder) -> dict[str, SourceImage]:
@@ -55,43 +65,82 @@ def source_pictures(run: RunFolder) -> dict[str, SourceImage]:
 
 
 def control_maps(
-    frame: pd.DataFrame, sources: Mapping[str, SourceImage], family: str
-) -> dict[MapKey, np.ndarray]:
-    """Control maps of the sources, extracted anew; a control that cannot be is left out.
+    run: RunFolder,
+    frame: pd.DataFrame,
+    sources: Mapping[str, SourceImage],
+    family: str,
+    judges: Mapping[str, str] | None = None,
+) -> dict[MapKey, ShownMap]:
+    """Control maps of the sources as the run keeps them; no model is loaded for these.
 
-    Loads the networks a control needs from the model family, and nothing for those without.
+    What a run of an earlier version did not keep is extracted anew, with networks of the model
+    family where a control needs them; a control that cannot be is left out.
     """
-    maps: dict[MapKey, np.ndarray] = {}
+    maps: dict[MapKey, ShownMap] = {}
     settings_of = frame.get("control_settings")
-    if settings_of is None or not sources:
+    if settings_of is None:
         return maps
     kinds = frame["control"].map(control_type)
     for name, text in dict.fromkeys(zip(kinds, settings_of, strict=True)):
+        missing = {}
+        for label, source in sources.items():
+            kept = _kept_map(run, (source.sha256, str(name), str(text)))
+            if kept is None:
+                missing[label] = source.image
+            else:
+                maps[label, str(name), str(text)] = _shown(str(name), str(text), kept)
+        if not missing:
+            continue
         try:
-            control = get_control(name)
-            settings = control.settings(json.loads(text or "{}"))
-            networks: Networks = {}
-            needs = control.needs_for(settings)
-            if needs:
-                from workbench.families.loading import ModelShelf
-
-                lent = ModelShelf(family).networks()
-                networks = {need: lent[need] for need in needs}
-            pictures = [source.image for source in sources.values()]
-            made = control.extract(pictures, settings, networks)
+            made = _extracted(str(name), str(text), list(missing.values()), family, judges or {})
         except (ControlError, OSError, ValueError, KeyError, ImportError) as error:
             log.warning("the report shows no %s maps: %s", name, error)
             continue
-        for label, found in zip(sources, made, strict=True):
-            maps[label, str(name), str(text)] = small(found.picture)
+        for label, picture in zip(missing, made, strict=True):
+            maps[label, str(name), str(text)] = _shown(str(name), str(text), picture)
     return maps
+
+
+def _shown(name: str, text: str, picture: np.ndarray) -> ShownMap:
+    """A map's picture as it is shown, with what its colours mean."""
+    control = get_control(name)
+    if not control.has_legend:
+        return ShownMap(small(picture))
+    settings = control.settings(json.loads(text or "{}"))
+    found = control.from_picture_for(picture, settings)
+    return ShownMap(small(picture), tuple(control.legend(found, settings)))
+
+
+def _kept_map(run: RunFolder, key: MapKey) -> np.ndarray | None:
+    try:
+        return run.read_map(key)
+    except (StoreError, ImageError) as error:
+        log.warning("a kept %s map cannot be read, so it is made anew: %s", key[1], error)
+        return None
+
+
+def _extracted(
+    name: str, text: str, pictures: list[np.ndarray], family: str, judges: Mapping[str, str]
+) -> list[np.ndarray]:
+    """Pictures of control maps made now."""
+    control = get_control(name)
+    settings = control.settings(json.loads(text or "{}"))
+    networks: Networks = {}
+    needs = control.needs_for(settings)
+    if needs:
+        from workbench.families import get_family
+        from workbench.families.loading import ModelShelf
+
+        lent = ModelShelf(get_family(family).with_judges(judges)).networks()
+        networks = {need: lent[need] for need in needs}
+    return [found.picture for found in control.extract(pictures, settings, networks)]
 
 
 def sheets(
     run: RunFolder,
     frame: pd.DataFrame,
     sources: Mapping[str, SourceImage],
-    maps: Mapping[MapKey, np.ndarray],
+    maps: Mapping[MapKey, ShownMap],
 ) -> list[Sheet]:
     """Contact sheets of a run, one for each label of its labelled frame, with the first seed."""
     cells = frame[frame["setting"] == "length"].drop_duplicates("cell")
@@ -101,16 +150,21 @@ def sheets(
         seed = int(group["seed"].min())
         one = group[group["seed"] == seed]
         scales = sorted({float(scale) for scale in one["scale"]})
-        rows = []
+        rows: list[SheetRow] = []
+        named: dict[str, LegendEntry] = {}
         for name, mine in one.groupby("source", sort=False):
             source = str(name)
             settings = str(mine["control_settings"].iloc[0]) if "control_settings" in mine else ""
             control_map = maps.get((source, control_type(str(control)), settings))
+            map_picture = None
+            if control_map is not None:
+                map_picture = control_map.picture
+                named |= {entry.name: entry for entry in control_map.legend}
             for label, line in _lines(mine):
                 trials = dict(zip(line["scale"], line["trial"], strict=True))
                 samples = [sample_of(run, trials.get(scale)) for scale in scales]
                 rows.append(
-                    SheetRow(short_label(source), label, shown.get(source), control_map, samples)
+                    SheetRow(short_label(source), label, shown.get(source), map_picture, samples)
                 )
                 if len(rows) == MAX_ROWS:
                     break
@@ -118,7 +172,8 @@ def sheets(
                 break
         total = sum(len(_lines(mine)) for _, mine in one.groupby("source"))
         left_out = total - len(rows)
-        found.append(Sheet(str(control), seed, tuple(rows), tuple(scales), left_out))
+        legend = tuple(named.values())
+        found.append(Sheet(str(control), seed, tuple(rows), tuple(scales), left_out, legend))
     return found
 
 

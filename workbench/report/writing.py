@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.report.content import Content, collect
 from workbench.store import RunFolder
 from workbench.store.atomic import write_atomic
+from workbench.verify.page import seal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,7 +39,7 @@ def write_report(run: RunFolder, path: str | Path) -> Path:
 
 def render_report(run: RunFolder) -> str:
     """Return the HTML text of the report of a run."""
-    return fill(collect(run))
+    return seal(fill(collect(run)))
 
 
 def fill(content: Content) -> str:

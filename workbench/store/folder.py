@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,16 @@ import numpy as np
 from workbench.images import encode_png, read_image, sha256_image
 from workbench.store.atomic import remove_stale
 from workbench.store.errors import SchemaError, StoreError, disk_errors
-from workbench.store.files import contents, damaged
-from workbench.store.manifest import merge_manifests
+from workbench.store.files import damaged
+from workbench.store.manifest import merge_manifests, start_id
 from workbench.store.pngtext import CHUNKS, png_text
 from workbench.store.records import Record, Row, decode_record, encode_record, plain
 from workbench.store.table import RunTable
-from workbench.study import Cell, Choices, Plan, Study, Trial
+from workbench.study import Cell, Study, Trial
 
 log = logging.getLogger(__name__)
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
-
-
-@dataclass(frozen=True)
-class Pending:
-    """What a plan still asks of a run folder.
-
-    `trials` have no sample yet. `cells` have their sample, but no readings (a study to which a
-    source was added reuses the pictures made without control).
-    """
-
-    trials: tuple[Trial, ...]
-    cells: tuple[Cell, ...]
 
 
 class RunFolder(RunTable):
@@ -51,6 +38,7 @@ class RunFolder(RunTable):
     def __init__(self, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> None:
         super().__init__(path)
         self.chunks = tuple(chunks)
+        self._start: str | None = None
 
     @classmethod
     def create(
@@ -91,10 +79,6 @@ class RunFolder(RunTable):
         run._check_schema()
         return run
 
-    def study(self, choices: Choices | None = None) -> Study:
-        """Read the study back; StudyError if it no longer fits what is installed."""
-        return Study.from_yaml(self.study_path, choices=choices)
-
     def trial_folder(self, trial_id: str) -> Path:
         """Where one trial's files are; StoreError for a text that is no trial id."""
         if not _TRIAL_ID.fullmatch(trial_id):
@@ -120,11 +104,13 @@ class RunFolder(RunTable):
 
         `image` is uint8 H×W×3, or None for a failed trial, which must give its reason in `failed`.
         `cells` are the cells that `rows` measure; their facts go into the record so that the
-        table can be rebuilt from records alone.
+        table can be rebuilt from records alone. `made_by` also gets the "start" whose manifest is
+        in force.
         """
         if (image is None) != bool(failed):
             raise StoreError(f"trial {trial.id}: needs either an image or the reason it failed")
         cells = tuple(cells)
+        made_by = {**made_by, **self._started()}
         text = png_text(trial, self.chunks, cell=next(iter(cells), None), made_by=made_by)
         png = None if image is None else encode_png(image, text)
         record = Record(
@@ -149,10 +135,15 @@ class RunFolder(RunTable):
         *,
         cells: Iterable[Cell] = (),
         extra: Mapping[str, Any] | None = None,
+        only: bool = False,
     ) -> Record:
-        """Add readings to a trial that is there; the same metric of a cell is replaced."""
+        """Add readings to a trial that is there; the same metric of a cell is replaced.
+
+        With `only` they are all that these cells have afterwards. StoreError if the trial is not
+        there or cannot be written, or a reading has no cell or metric or is of another trial.
+        """
         with self._locked():
-            record = self.read_record(trial_id).with_rows(rows, cells, extra)
+            record = self.read_record(trial_id).with_rows(rows, cells, extra, only=only)
             self._write(self.trial_folder(trial_id) / "record.json", encode_record(record))
         return record
 
@@ -191,31 +182,26 @@ class RunFolder(RunTable):
             if record is not None:
                 yield record
 
-    def pending(self, plan: Plan) -> Pending:
-        """What is left to do for a plan. Failed trials are done, unless they may be retried."""
-        trials: list[Trial] = []
-        cells: list[Cell] = []
-        for trial in plan.trials:
-            record = self._find(trial.id)
-            if record is None or record.retry:
-                trials.append(trial)
-            elif not record.failed:
-                mine = plan.cells_by_trial[trial.id]
-                cells += [cell for cell in mine if cell.id not in record.cells]
-        return Pending(tuple(trials), tuple(cells))
-
     def write_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write `manifest.json`, keeping earlier ones that differ.
 
         StoreError if samples are there that were made with other weights or another dtype.
         """
         with self._locked():
-            old = self.read_json("manifest.json") if self.trial_ids() else None
-            if old is not None and not (isinstance(old, dict) and "dtype" in old):
+            old = self.read_manifest() if self.trial_ids() else None
+            if old is not None and "dtype" not in old:
                 raise damaged(self.path / "manifest.json", "it does not say how pictures were made")
             merged = merge_manifests(old, manifest)
             self.write_json("manifest.json", merged)
+        self._start = None
         return merged
+
+    def _started(self) -> dict[str, str]:
+        """The start that is at work, by name; read once, as each start opens the folder anew."""
+        if self._start is None:
+            manifest = self.read_json("manifest.json")
+            self._start = start_id(manifest) if isinstance(manifest, dict) else ""
+        return {"start": self._start} if self._start else {}
 
     def _is_run(self) -> bool:
         return self.study_path.is_file() or (self.path / "trials").is_dir()
@@ -231,7 +217,7 @@ class RunFolder(RunTable):
         folder = self.trial_folder(trial_id)
         if not folder.is_dir():
             return None, ""
-        data = contents(folder / "record.json")
+        data = self.contents(folder / "record.json")
         if data is None:
             return None, "its record was not written"
         try:
@@ -245,7 +231,7 @@ class RunFolder(RunTable):
             return None, "its record belongs to another trial"
         if record.failed:
             return record, ""
-        png = contents(self.sample_path(trial_id))
+        png = self.contents(self.sample_path(trial_id))
         if png is None:
             return None, "its sample is missing"
         same = hashlib.sha256(png).hexdigest() == record.file_sha256

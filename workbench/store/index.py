@@ -7,35 +7,19 @@ import math
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+from workbench.store.columns import ALONE, COLUMNS
 from workbench.store.errors import StoreError
 from workbench.store.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEXT = ("cell", "trial", "source", "control", "control_settings", "base", "setting", "label")
-COLUMNS: dict[str, str] = {
-    **dict.fromkeys(_TEXT, "string"),
-    "length": "int64",
-    "dropped": "string",
-    "prompt": "string",
-    "full_prompt": "string",
-    "scale": "float64",
-    "seed": "int64",
-    "metric": "string",
-    "value": "float64",
-    "chance": "float64",
-    "ceiling": "float64",
-    "adherence": "float64",
-    "reason": "string",
-    "tokens": "int64",
-    "truncated": "bool",
-    # In a pair of controls the other one; without one "" and NaN.
-    "partner": "string",
-    "partner_settings": "string",
-    "partner_scale": "float64",
-}
-_ALONE = {"partner": "", "partner_settings": "", "partner_scale": math.nan}
+OTHER_COLUMNS = "the table of measurements has other columns than this program writes"
+MAX_ROWS = 4_000_000
+MAX_TABLE_BYTES = 256 * 2**20
+MAX_TEXT_BYTES = 512 * 2**20
+ROW_TEXT_BYTES = 600
+"""Texts of a table: so much in all, or so much a row in a table of the largest studies."""
 _ORDER = (
     "partner", "partner_settings", "base", "control", "control_settings", "source", "setting",
     "length", "label", "scale", "partner_scale", "seed", "cell", "metric",
@@ -56,7 +40,7 @@ def build_table(records: Iterable[Record], cells: Collection[str] | None = None)
             if cells is not None and row["cell"] not in cells:
                 continue
             facts = record.cells.get(row["cell"], {})
-            rows.append({"reason": "", **_ALONE, **made, **facts, **row, "trial": record.trial.id})
+            rows.append({"reason": "", **ALONE, **made, **facts, **row, "trial": record.trial.id})
     return _frame(rows).sort_values(list(_ORDER), ignore_index=True)
 
 
@@ -81,17 +65,56 @@ def decode_table(data: bytes) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
-        if not set(_ALONE) & set(table.column_names):
-            for name, value in _ALONE.items():
-                filled = pa.array([value] * len(table), _schema().field(name).type)
-                table = table.append_column(name, filled)
-        frame: pd.DataFrame = table.to_pandas()
+        names = pq.read_schema(io.BytesIO(data)).names
+        if names not in (list(COLUMNS), [name for name in COLUMNS if name not in ALONE]):
+            raise StoreError(OTHER_COLUMNS)
+        # Texts are read once each: a small file can say a long one in any number of rows.
+        texts = [name for name in names if COLUMNS[name] == "string"]
+        file = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+        _refuse_large(file.metadata)
+        if not _fits(file.schema_arrow):
+            raise StoreError(OTHER_COLUMNS)
+        table = file.read()
+        for name in [name for name in COLUMNS if name not in names]:
+            filled = pa.array([ALONE[name]] * len(table), _schema().field(name).type)
+            table = table.append_column(name, filled)
+        if _text_bytes(table) > max(MAX_TEXT_BYTES, len(table) * ROW_TEXT_BYTES):
+            raise StoreError("the table of measurements is too large: its texts are too long")
+        frame: pd.DataFrame = table.cast(_schema()).to_pandas()
+        numbers = frame.select_dtypes("float")
+        if numbers.isin([math.inf, -math.inf]).any(axis=None):
+            raise StoreError("the table of measurements holds an infinite number")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"the table of measurements is damaged ({error})") from error
-    if list(frame.columns) != list(COLUMNS):
-        raise StoreError("the table of measurements has other columns than this program writes")
     return frame
+
+
+def _refuse_large(metadata: Any) -> None:
+    """StoreError for a table that no study fills: a small file can hold any number of rows."""
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if metadata.num_rows > MAX_ROWS or size > MAX_TABLE_BYTES:
+        raise StoreError(f"the table of measurements is too large ({metadata.num_rows:,} rows)")
+
+
+def _fits(schema: Any) -> bool:
+    """Whether the columns have their types, texts as themselves or as places in a list of them."""
+    import pyarrow as pa
+
+    kinds = [getattr(kind, "value_type", kind) for kind in schema.types]
+    return bool(kinds == [pa.type_for_alias(COLUMNS[name]) for name in schema.names])
+
+
+def _text_bytes(table: Any) -> int:
+    """How long all texts are when each row has its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
+            total += pc.sum(lengths.cast(pa.int64())).as_py() or 0
+    return total
 
 
 def _schema() -> Any:

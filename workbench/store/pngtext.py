@@ -35,7 +35,11 @@ def png_text(
         text[WORKBENCH] = json.dumps(trial.to_dict(), sort_keys=True)
     if STUDY in chunks and cell is not None and {"dtype", "batch_size"} <= made.keys():
         text[STUDY] = single_study(
-            trial, cell, dtype=str(made["dtype"]), batch_size=int(made["batch_size"])
+            trial,
+            cell,
+            dtype=str(made["dtype"]),
+            batch_size=int(made["batch_size"]),
+            runtime=made.get("runtime"),
         )
     if PARAMETERS in chunks:
         text[PARAMETERS] = parameters(trial)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.prompts import join_tags
+from workbench.store.columns import MADE_BY, wrong_type
 from workbench.store.errors import SchemaError, StoreError
 from workbench.study import Cell, ControlUse, Trial
+from workbench.study.jsontext import parse_json
 
 SCHEMA = 1
+MAX_VALUES = 2_000_000
+"""Values and keys in one record: a picture without control may fill a cell of every source."""
 Row = Mapping[str, Any]
 
 
@@ -40,13 +45,26 @@ class Record:
         return bool(self.failed) and bool(self.made_by.get("retry"))
 
     def with_rows(
-        self, rows: Iterable[Row], cells: Iterable[Cell], extra: Mapping[str, Any] | None = None
+        self,
+        rows: Iterable[Row],
+        cells: Iterable[Cell],
+        extra: Mapping[str, Any] | None = None,
+        *,
+        only: bool = False,
     ) -> Record:
-        """The record with more readings; a metric read anew for a cell replaces the old one."""
+        """The record with more readings; a metric read anew for a cell replaces the old one.
+
+        With `only`, the cells lose all readings that are not among `rows`. StoreError for a reading
+        without cell or metric, or of another trial.
+        """
         rows = checked_rows(self.trial.id, rows)
         facts = {cell.id: cell_facts(cell) for cell in cells}
         renewed = {(row["cell"], row["metric"]) for row in rows}
-        kept = tuple(row for row in self.rows if (row["cell"], row["metric"]) not in renewed)
+        kept = tuple(
+            row
+            for row in self.rows
+            if (row["cell"], row["metric"]) not in renewed and not (only and row["cell"] in facts)
+        )
         return replace(
             self,
             rows=(*kept, *rows),
@@ -84,15 +102,31 @@ def _partner_facts(partner: ControlUse) -> dict[str, Any]:
 
 
 def checked_rows(trial_id: str, rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows as plain JSON; StoreError for one without cell or metric, or of another trial."""
-    checked = []
+    """Rows as plain JSON; StoreError for one without cell or metric, or of another trial.
+
+    So for one with a value of the wrong type, and for two readings of one metric of one cell.
+    """
+    checked: list[Row] = []
     for row in rows:
         if not row.get("cell") or not row.get("metric"):
             raise StoreError(f"trial {trial_id}: a reading must name its cell and its metric")
         if row.get("trial", trial_id) != trial_id:
             raise StoreError(f"trial {trial_id}: a reading belongs to trial {row['trial']}")
-        checked.append({name: value for name, value in plain(row).items() if name != "trial"})
+        values = {name: value for name, value in plain(row).items() if name != "trial"}
+        if odd := wrong_type(values):
+            raise StoreError(f"trial {trial_id}: {odd} of a reading is of the wrong type")
+        checked.append(values)
+    if twice := _read_twice(checked):
+        raise StoreError(f"trial {trial_id}: {twice}")
     return tuple(checked)
+
+
+def _read_twice(rows: Iterable[Row]) -> str:
+    """What to say of two readings of one metric of one cell, of which one must be false; "" if
+    there are none."""
+    counts = Counter((str(row["cell"]), str(row["metric"])) for row in rows)
+    twice = next((key for key, count in counts.items() if count > 1), None)
+    return "" if twice is None else f"it has {twice[1]} of cell {twice[0]} twice"
 
 
 def encode_record(record: Record) -> bytes:
@@ -117,7 +151,7 @@ def decode_record(data: bytes) -> Record:
     SchemaError for a record of another version of this program.
     """
     try:
-        raw = json.loads(data)
+        raw = parse_json(data, MAX_VALUES)
         if raw["schema"] != SCHEMA:
             raise SchemaError("its record", raw["schema"], SCHEMA)
         record = Record(
@@ -130,9 +164,17 @@ def decode_record(data: bytes) -> Record:
             rows=tuple(dict(row) for row in raw["rows"]),
             extra=dict(raw["extra"]),
         )
-        if any(not {"cell", "metric"} <= row.keys() for row in record.rows):
+        record.trial.id  # noqa: B018 - cannot be told where a number is none
+        if any(not (row.get("cell") and row.get("metric")) for row in record.rows):
             raise StoreError("its record has a reading without cell or metric")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        for values in (*record.rows, *record.cells.values()):
+            if odd := wrong_type(values):
+                raise StoreError(f"its record is damaged ({odd} is of the wrong type)")
+        if twice := _read_twice(record.rows):
+            raise StoreError(f"its record is damaged ({twice})")
+        if odd := wrong_type(record.made_by, MADE_BY):
+            raise StoreError(f"its record is damaged ({odd} of its making is of the wrong type)")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise StoreError(f"its record is damaged ({type(error).__name__}: {error})") from error
     return record
 

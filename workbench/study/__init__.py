@@ -1,6 +1,6 @@
 """The study: its typed spec, its sources, and its expansion into cells and trials."""
 
-from workbench.study.checks import Choices, FamilyChoice, installed_choices
+from workbench.study.choices import Choices, FamilyChoice, choices_among, installed_choices
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
 from workbench.study.plan import active_steps, make_plan, prompt_variants
@@ -33,6 +33,7 @@ __all__ = [
     "StudyError",
     "Trial",
     "active_steps",
+    "choices_among",
     "installed_choices",
     "load_source",
     "load_sources",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DECIMALS = 6
+_LATER = {"captions", "fill_batches", "judges", "protocol", "runtime", "safety_checker"}
 
 
 def tidy_float(value: float) -> float:
@@ -36,9 +37,7 @@ def settings_hash(values: Mapping[str, Any]) -> str:
     """The hash of a study by its settings as plain values, as `Study.to_yaml` writes them.
 
     It can be told without knowing what the settings mean, so a study file keeps its hash in later
-    versions. Pinned hashes of sources do not count, and `fill_batches` only where it is on.
+    versions. Pinned hashes of sources do not count, and what came later only where it is set.
     """
-    kept = {k: v for k, v in values.items() if k != "source_sha256"}
-    if not kept.get("fill_batches"):
-        kept.pop("fill_batches", None)
+    kept = {k: v for k, v in values.items() if k != "source_sha256" and (v or k not in _LATER)}
     return canonical_hash(kept)

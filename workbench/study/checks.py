@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,44 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from workbench.study.canonical import canonical_json
+from workbench.study.choices import Choices, FamilyChoice
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
+from workbench.study.protocols import resolution_problems
 
 if TYPE_CHECKING:
-    from workbench.controls import ControlSettings
     from workbench.study.spec import Study
 
 MAX_CELLS = 100_000
 SCENE_SOURCE = re.compile(r"paperdoll:(\d{1,10})")
 SOURCES_ALLOWED = "paths of image files (relative to the study file) or paperdoll:<seed>"
-
-
-@dataclass(frozen=True)
-class FamilyChoice:
-    """What one model family offers: names of base models and of controls."""
-
-    base: tuple[str, ...]
-    controls: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What exists on this machine: families, and the settings type of every control."""
-
-    families: Mapping[str, FamilyChoice]
-    settings_type: Callable[[str], type[ControlSettings]]
-
-
-def installed_choices() -> Choices:
-    """The families of the catalogue and the controls that this package knows."""
-    from workbench.controls import get_control
-    from workbench.families import load_catalogue
-
-    families = {
-        name: FamilyChoice(tuple(family.base), tuple(family.controlnets))
-        for name, family in load_catalogue().items()
-    }
-    return Choices(families, lambda control: get_control(control).settings_type)
 
 
 @dataclass(frozen=True)
@@ -59,9 +32,14 @@ class ControlKey:
     map_settings: str
 
 
-def control_key(control: str, settings: Mapping[str, Any], choices: Choices) -> ControlKey:
-    """Fill in defaults and write the settings canonically, so equal settings are equal text."""
-    values = choices.settings_type(control).model_validate(dict(settings))
+def control_key(study: Study, choice: ControlChoice, choices: Choices) -> ControlKey:
+    """Fill in defaults and write the settings canonically, so equal settings are equal text.
+
+    What the study does not say is the family's, and what that does not say the control type's.
+    """
+    family = choices.families[study.family]
+    settings = {**family.settings_for(choice.type, study.judges), **choice.settings}
+    values = choices.settings_type(choice.type).model_validate(settings)
     return ControlKey(values.canonical(), values.map_canonical())
 
 
@@ -81,6 +59,8 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
             for i, n in enumerate(study.lengths)
             if n > count
         ]
+    if not {"prompt", "shortening"} & set(skip):
+        lines += _shortening_problems(study)
     if "extra_prompts" not in skip:
         for setting, tags in study.extra_prompts.items():
             field = f"extra_prompts.{setting}"
@@ -89,6 +69,8 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
                 lines.append(problem(field, "has tags", "nothing (empty: [])"))
             elif setting != "empty" and not tags:
                 lines.append(problem(field, "has no tags", "a list of tags"))
+    if not {"sources", "captions"} & set(skip) and study.captions:
+        lines += _caption_problems(study)
     if not {"sources", "source_sha256"} & set(skip):
         lines += [
             problem(f"source_sha256.{label}", "is not among the sources", ", ".join(study.sources))
@@ -101,6 +83,18 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
     return lines
 
 
+def _shortening_problems(study: Study) -> list[str]:
+    keep, method = study.shortening.keep, study.shortening.method
+    lines = _repeated("shortening.keep", keep)
+    if keep and method != "prefix":
+        lines.append(problem("shortening.keep", f"has no meaning with {method}", "method prefix"))
+    for i, tag in enumerate(keep):
+        if tag not in study.prompt:
+            what = f'"{tag[:60]}" is not in the prompt{did_you_mean(tag, study.prompt)}'
+            lines.append(problem(f"shortening.keep[{i}]", what, ", ".join(study.prompt)))
+    return lines
+
+
 def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) -> list[str]:
     """Families, base models, controls and control settings that do not exist."""
     if "family" in skip:
@@ -109,6 +103,8 @@ def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) ->
     if family is None:
         return [unknown("family", study.family, sorted(choices.families), "family")]
     lines: list[str] = []
+    if "judges" not in skip:
+        lines += _judge_problems(study, family)
     if "base" not in skip:
         noun = f"base model in the family {study.family}"
         lines += [
@@ -120,9 +116,62 @@ def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) ->
         for field, choice in named_controls(study):
             if choice.type in family.controls:
                 lines += _settings_problems(field, choice.type, choice.settings, choices)
+                lines += _fixed_problems(study, field, choice, family)
             else:
                 noun = f"control in the family {study.family}"
                 lines.append(unknown(f"{field}.type", choice.type, family.controls, noun))
+        if not lines:
+            lines += _net_problems(study, family, choices)
+    if "scheduler" not in skip and study.scheduler not in family.schedulers:
+        what = f"{study.scheduler} does not work with the family {study.family}"
+        lines.append(problem("scheduler", what, ", ".join(family.schedulers)))
+    return lines
+
+
+def _net_problems(study: Study, family: FamilyChoice, choices: Choices) -> list[str]:
+    """Controls without a ControlNet for their method, and pairs that cannot run together."""
+    lines = []
+    for i, entry in enumerate(study.controls):
+        members = entry.pair if isinstance(entry, PairChoice) else (entry,)
+        uses = [
+            (choice.type, control_key(study, choice, choices).map_settings) for choice in members
+        ]
+        what = family.net_problem(uses)
+        if what:
+            lines.append(problem(f"controls[{i}]", what))
+    return lines
+
+
+def _judge_problems(study: Study, family: FamilyChoice) -> list[str]:
+    where = f"in the family {study.family}"
+    lines = []
+    for need, name in study.judges.items():
+        if need not in family.judges:
+            lines.append(
+                unknown("judges", need, sorted(family.judges), f"choice of judges {where}")
+            )
+        elif name not in family.judges[need]:
+            noun = f"{need} judge {where}"
+            lines.append(unknown(f"judges.{need}", name, family.judges[need], noun))
+    return lines + resolution_problems(study.protocol, study.family, family.resolution)
+
+
+def _caption_problems(study: Study) -> list[str]:
+    lines = [
+        problem(f"captions.{label}", "is not among the sources", ", ".join(study.sources))
+        for label in study.captions
+        if label not in study.sources
+    ]
+    missing = [label for label in study.sources if label not in study.captions]
+    if missing:
+        lines.append(problem("captions", f"{', '.join(missing)[:200]} has none", "one a source"))
+    lines += [
+        problem(field, "cannot be varied where sources have captions", "nothing")
+        for field in ("lengths", "extra_prompts")
+        if getattr(study, field)
+    ]
+    if study.shortening.method != "prefix":
+        lines.append(problem("shortening", "does not go together with captions", "prefix"))
     return lines
 
 
@@ -190,6 +239,22 @@ def _settings_problems(
         keys = {"": list(settings_type.model_fields)}
         return structure_problems(error, keys=keys, allowed={}, prefix=f"{field}.settings")
     return []
+
+
+def _fixed_problems(
+    study: Study, field: str, choice: ControlChoice, family: FamilyChoice
+) -> list[str]:
+    """Settings that contradict the family's network, or that nobody says."""
+    lines = []
+    for key, known in family.fixed_settings(choice.type, study.judges).items():
+        where, said = f"{field}.settings.{key}", choice.settings.get(key)
+        network = f"the {choice.type} network of the family {study.family}"
+        if known and said not in (None, known):
+            lines.append(problem(where, f"{short(said)}, but {network} has {known}", known))
+        elif not known and said is None:
+            what = f"is missing, and {network} does not say its {key}"
+            lines.append(problem(where, what, f"{key} here or in the family's catalogue entry"))
+    return lines
 
 
 def _text(value: Any) -> str:

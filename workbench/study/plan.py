@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.prompts import PromptVariant, join_tags, leave_one_out, shortened_variant
-from workbench.study.canonical import short_hash
-from workbench.study.checks import (
-    Choices,
-    ControlKey,
-    control_key,
-    installed_choices,
-    name_problems,
+from workbench.controls import network_needs
+from workbench.families import CLIP
+from workbench.prompts import (
+    PromptVariant,
+    caption_variant,
+    join_tags,
+    leave_one_out,
+    shortened_variant,
 )
+from workbench.study.canonical import short_hash
+from workbench.study.checks import ControlKey, control_key, name_problems
+from workbench.study.choices import Choices, installed_choices
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
 from workbench.study.sources import load_sources
@@ -29,17 +32,20 @@ def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
     return tuple(i for i in range(steps) if i / steps >= start and (i + 1) / steps <= end)
 
 
-def prompt_variants(study: Study) -> tuple[PromptVariant, ...]:
+def prompt_variants(study: Study, source: str = "") -> tuple[PromptVariant, ...]:
     """All forms of the study's prompt, in the order of the study file.
 
     Leave-one-out gives the full prompt and one variant for each tag, whatever the lengths are.
+    Where sources have captions, that of `source` (its label) is the only form.
     """
+    if source in study.captions:
+        return (caption_variant(study.captions[source]),)
     tags, method = study.prompt, study.shortening.method
     if method == "leave-one-out":
         variants = [shortened_variant(tags, len(tags)), *leave_one_out(tags)]
     else:
         variants = [
-            shortened_variant(tags, length, method, study.shortening.seed)
+            shortened_variant(tags, length, method, study.shortening.seed, study.shortening.keep)
             for length in study.lengths or (len(tags),)
         ]
     for setting, extra in study.extra_prompts.items():
@@ -84,9 +90,8 @@ def make_plan(
     cells: dict[str, Cell] = {}
     grid = (
         _Point(base, source, uses, variant, seed)
-        for base, source, ways, variant in product(
-            study.base, sources.values(), steerings, prompt_variants(study)
-        )
+        for base, source, ways in product(study.base, sources.values(), steerings)
+        for variant in prompt_variants(study, source.label)
         for uses, seed in product(ways, study.seeds)
     )
     for point in grid:
@@ -123,7 +128,7 @@ def _steerings(
         members, axes = entry.pair, entry.axes(study.scales)
     else:
         members, axes = (entry,), (study.scales,)
-    keys = [control_key(choice.type, choice.settings, choices) for choice in members]
+    keys = [control_key(study, choice, choices) for choice in members]
     return [
         tuple(
             _Use(choice.type, key, scale)
@@ -160,7 +165,16 @@ def _trial(study: Study, point: _Point, size: int) -> Trial:
         control_end=study.control_end if first else 1.0,
         size=size,
         also=tuple(acting[1:]),
+        networks=_chosen(study, acting),
     )
+
+
+def _chosen(study: Study, uses: Iterable[ControlUse], *others: str) -> tuple[tuple[str, str], ...]:
+    """The study's choices for the networks that these controls need, and for `others`."""
+    if not study.judges:
+        return ()
+    needs = {*network_needs((use.control, use.control_settings) for use in uses), *others}
+    return tuple((need, study.judges[need]) for need in sorted(needs) if need in study.judges)
 
 
 def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
@@ -172,6 +186,10 @@ def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
 
 def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: str) -> Cell:
     variant, full_prompt = point.variant, join_tags(study.prompt)
+    if variant.is_caption:
+        full_prompt = variant.text
+    uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]
+    judges = _chosen(study, uses, CLIP)
     partner = ControlUse(other.control, other.key.settings, other.scale) if other else None
     identity = {
         "trial": trial_id,
@@ -186,6 +204,8 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
     }
     if partner is not None:  # a cell of one control keeps the id it always had
         identity["partner"] = asdict(partner)
+    if judges:
+        identity["judges"] = [list(pair) for pair in judges]
     return Cell(
         id=short_hash(identity),
         trial_id=trial_id,
@@ -199,4 +219,5 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
         seed=point.seed,
         base=point.base,
         partner=partner,
+        judges=judges,
     )

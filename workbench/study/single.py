@@ -10,11 +10,21 @@ from typing import Any
 from workbench.prompts import parse_tags, shortened_variant
 from workbench.study.checks import SCENE_SOURCE
 from workbench.study.errors import StudyError
+from workbench.study.runtime import Runtime
 from workbench.study.trials import Cell, Trial
 from workbench.study.yamlfile import dump_yaml, parse_yaml
 
+_QUIET = {"fill_batches", "judges", "runtime"}
 
-def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> str:
+
+def single_study(
+    trial: Trial,
+    cell: Cell,
+    *,
+    dtype: str,
+    batch_size: int,
+    runtime: Mapping[str, Any] | None = None,
+) -> str:
     """YAML of the study that makes one picture again: the same trial id, and the same bytes where
     machine and environment are the same.
 
@@ -26,6 +36,7 @@ def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> st
         trial: what was made.
         cell: one of the cells it fills; it knows the source, the control and the full prompt.
         dtype, batch_size: how it was made.
+        runtime: what was in force then, as the trial's record has it.
     """
     label = cell.source if SCENE_SOURCE.fullmatch(cell.source) else PurePath(cell.source).name
     full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
@@ -54,9 +65,11 @@ def single_study(trial: Trial, cell: Cell, *, dtype: str, batch_size: int) -> st
         "batch_size": batch_size,
         "fill_batches": batch_size > 1,
         "dtype": dtype,
+        "runtime": Runtime.of_pixels(runtime or {}).model_dump(),
+        "judges": dict(cell.judges),
         "source_sha256": {label: cell.source_sha256},
     }
-    return dump_yaml({k: v for k, v in values.items() if k != "fill_batches" or v})
+    return dump_yaml({k: v for k, v in values.items() if v or k not in _QUIET})
 
 
 def _controls(trial: Trial, cell: Cell) -> tuple[list[Any], list[float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from workbench.images import ImageError, fit_image, read_image, sha256_image
 from workbench.study.checks import SCENE_SOURCE, SOURCES_ALLOWED
 from workbench.study.errors import StudyError, problem
+from workbench.study.jsontext import parse_json
 from workbench.study.trials import SourceImage
 
 SOURCES_INDEX = "sources.json"
@@ -28,9 +28,9 @@ def source_file(label: str, folder: Path) -> Path:
         return path
     index = folder / SOURCES_INDEX
     try:
-        if index.stat().st_size > _MAX_INDEX_BYTES:
+        if not index.is_file() or index.stat().st_size > _MAX_INDEX_BYTES:
             return path
-        entry = json.loads(index.read_text(encoding="utf-8"))[label]
+        entry = parse_json(index.read_bytes())[label]
         kept = folder / "sources" / Path(entry["file"]).name
     except (OSError, ValueError, KeyError, TypeError):
         return path

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -19,17 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from workbench.prompts import parse_tags
 from workbench.study.canonical import settings_hash
-from workbench.study.checks import (
-    SCENE_SOURCE,
-    SOURCES_ALLOWED,
-    Choices,
-    cross_problems,
-    installed_choices,
-    name_problems,
-    source_problems,
-)
+from workbench.study.checks import SOURCES_ALLOWED, cross_problems, name_problems, source_problems
+from workbench.study.choices import Choices, installed_choices
 from workbench.study.entries import (
     PAIR,
     ControlChoice,
@@ -41,6 +31,10 @@ from workbench.study.entries import (
     as_mapping,
 )
 from workbench.study.errors import StudyError, structure_problems
+from workbench.study.protocols import follow
+from workbench.study.runtime import MAX_BATCH, RUNTIME_ALLOWED, BatchSize, Runtime
+from workbench.study.shortening import MAX_SEED, Seed, Shortening
+from workbench.study.texts import FEW, MANY, Source, Tags, plain_text
 from workbench.study.trials import Cell, ControlCount, Plan, PlanSummary, SourceImage, Trial
 from workbench.study.yamlfile import dump_yaml, parse_yaml, read_text
 
@@ -58,54 +52,11 @@ __all__ = [
     "Trial",
 ]
 
-MAX_TAG_LENGTH = 200
-MANY, FEW = 10_000, 1_000
-"""How many entries a list may have: sources and seeds, and all others."""
-MAX_SEED = 2**32 - 1
 TAGS_ALLOWED = 'a list of tags, or one text of tags with commas ("a girl, long hair")'
 
 
-def _plain_text(text: str) -> str:
-    text = text.strip()
-    if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c == "\ufeff" for c in text):
-        raise ValueError("has a control character or a line break in it")
-    return text
-
-
-def _one_tag(text: str) -> str:
-    text = " ".join(_plain_text(text).split())
-    if not text:
-        raise ValueError("is an empty tag")
-    if parse_tags(text) != (text,):
-        raise ValueError(f'"{text[:60]}" has a comma in it: make it two tags')
-    if len(text) > MAX_TAG_LENGTH:
-        raise ValueError(f"is a tag of more than {MAX_TAG_LENGTH} characters")
-    return text
-
-
-def _split_tags(value: Any) -> Any:
-    if value is None:
-        return ()
-    return parse_tags(value) if isinstance(value, str) else value
-
-
-def _one_source(text: str) -> str:
-    text = _plain_text(text)
-    if not text:
-        raise ValueError("is empty")
-    if text.startswith("paperdoll:"):
-        if not SCENE_SOURCE.fullmatch(text):
-            raise ValueError(f'"{text[:60]}" has no seed: write paperdoll:<whole number>')
-        return f"paperdoll:{int(text.partition(':')[2])}"
-    return text
-
-
-Tag = Annotated[StrictStr, AfterValidator(_one_tag)]
-Tags = Annotated[tuple[Tag, ...], Field(max_length=FEW), BeforeValidator(_split_tags)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=80, pattern=r"^\w[\w .\-]*$")]
-Source = Annotated[StrictStr, AfterValidator(_one_source)]
 Length = Annotated[int, Field(strict=True, ge=0)]
-Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Setting = Literal["empty", "insufficient", "conflicting", "full"]
 Digest = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -119,7 +70,8 @@ ALLOWED = {
     "{pair: [name, name], scales: {name: [numbers]}}",
     "prompt": TAGS_ALLOWED,
     "lengths": "a list of whole numbers from 0 to the number of tags in the prompt",
-    "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0}",
+    "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0, "
+    "keep: tags that are kept before all others}",
     "extra_prompts": "empty, insufficient, conflicting, full, each with a list of tags",
     "scales": "a list of numbers from 0 to 10",
     "seeds": f"a list of whole numbers from 0 to {MAX_SEED}",
@@ -129,12 +81,22 @@ ALLOWED = {
     "negative_prompt": "text of up to 2000 characters on one line",
     "control_start": "a number from 0 to 1 (share of the steps)",
     "control_end": "a number from 0 to 1 (share of the steps)",
-    "batch_size": "a whole number from 1 to 1024",
+    "batch_size": f"a whole number from 1 to {MAX_BATCH}, or auto",
     "fill_batches": "true or false",
     "dtype": "float32, float16, bfloat16",
+    "runtime": RUNTIME_ALLOWED,
+    "safety_checker": "true or false",
+    "captions": "for each source its own prompt, a text or a list of tags",
+    "judges": "what is needed (clip, depth, ...) and the name of a judge that the family offers",
+    "protocol": "controlnet-plus-plus",
     "source_sha256": "for each source, the 64 hexadecimal digits of its fitted pixels' SHA-256",
 }
-QUIET = frozenset({"fill_batches", "source_sha256"})
+QUIET = frozenset(
+    {
+        *("captions", "fill_batches", "judges", "protocol", "runtime", "safety_checker"),
+        "source_sha256",
+    }
+)
 """Fields that a study file does not mention where they are empty or off."""
 # Stand in for a missing or wrong required field while the other fields are checked.
 _FILLERS: dict[str, Any] = {
@@ -143,13 +105,6 @@ _FILLERS: dict[str, Any] = {
     "controls": ["canny"],
     "prompt": ["tag"],
 }
-
-
-class Shortening(Value):
-    """How a prompt is cut to a length. `seed` matters for `random` only."""
-
-    method: Literal["prefix", "random", "leave-one-out"] = "prefix"
-    seed: Seed = 0
 
 
 class Study(Value):
@@ -163,9 +118,11 @@ class Study(Value):
 
     `fill_batches` makes a batch that is too small full with copies, which are thrown away: pixels
     depend on the size of the batch by a rounding, so this is how a single picture of a larger run
-    is made again to the byte. `source_sha256` pins sources to their pixels, after fitting: a study
-    that was taken out of a report or a picture refuses any other source. It says what was, not
-    what to do, so it is no part of the `hash`.
+    is made again to the byte. `captions` give every source a prompt of its own, which is used
+    whole; `prompt` may then be left out. `judges` chooses among the extractors and judges of the
+    family, `protocol` a published evaluation (see `workbench.study.protocols`). `source_sha256`
+    pins sources to their pixels, after fitting: a study that was taken out of a report or a picture
+    refuses any other source. It says what was, not what to do, so it is no part of the `hash`.
     """
 
     name: Name
@@ -182,12 +139,17 @@ class Study(Value):
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
     guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
     scheduler: Literal["unipc", "ddim", "euler", "dpm++"] = "unipc"
-    negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(_plain_text)] = ""
+    negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(plain_text)] = ""
     control_start: Fraction = 0.0
     control_end: Fraction = 1.0
-    batch_size: int = Field(default=16, strict=True, ge=1, le=1024)
+    batch_size: BatchSize = 16
     fill_batches: bool = Field(default=False, strict=True)
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    runtime: Runtime = Runtime()
+    safety_checker: bool = Field(default=False, strict=True)
+    captions: dict[Source, Annotated[Tags, Field(min_length=1)]] = Field(default_factory=dict)
+    judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    protocol: Literal["", "controlnet-plus-plus"] = ""
     source_sha256: dict[Source, Digest] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -198,6 +160,7 @@ class Study(Value):
         cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
         context = info.context or {}
+        data, broken = follow(data)
         lines: list[str] = []
         skip: set[str] = set()
         try:
@@ -208,6 +171,7 @@ class Study(Value):
                 "controls": list(ControlChoice.model_fields),
                 PAIR: list(PairChoice.model_fields),
                 "shortening": list(Shortening.model_fields),
+                "runtime": list(Runtime.model_fields),
             }
             lines = structure_problems(error, keys=keys, allowed=ALLOWED)
             if not isinstance(data, Mapping):
@@ -215,7 +179,7 @@ class Study(Value):
             skip = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
             good = {k: v for k, v in data.items() if k in cls.model_fields and k not in skip}
             study = handler({**_FILLERS, **good})
-        lines += cross_problems(study, skip)
+        lines += broken + cross_problems(study, skip)
         if "choices" in context:
             lines += name_problems(study, context["choices"], skip)
         if "folder" in context:
@@ -230,12 +194,19 @@ class Study(Value):
     ) -> Study:
         """Check plain data against what exists (`choices`, else what is installed).
 
-        With a `folder`, source paths are relative to it and must exist.
+        Settings which the data does not name are the family's defaults. With a `folder`, source
+        paths are relative to it and must exist.
         """
-        context: dict[str, Any] = {"choices": choices or installed_choices()}
+        choices = choices or installed_choices()
+        context: dict[str, Any] = {"choices": choices}
         if folder is not None:
             context["folder"] = folder
-        study = cls.model_validate(dict(data), context=context)
+        filled, _ = follow(data)
+        family = filled.get("family", cls.model_fields["family"].default)
+        offered = choices.families.get(family) if isinstance(family, str) else None
+        defaults = offered.defaults if offered else {}
+        silent = {k: v for k, v in defaults.items() if k not in filled}  # protocols come first
+        study = cls.model_validate({**silent, **data}, context=context)
         study._folder = folder or Path()
         return study
 

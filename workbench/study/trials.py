@@ -38,6 +38,9 @@ class Trial:
     `scale` are those of the first, `also` holds the other, types in alphabetical order and no
     scale 0. So a pair in which one control has scale 0 is the trial of the other control alone, and
     trials of one control are written down (and have the ids) as if there were no pairs.
+
+    `networks` are the networks that the study chose to draw the control maps with, as pairs of
+    what is needed ("depth") and the name of the choice; empty where it left that to the family.
     """
 
     family: str
@@ -56,6 +59,7 @@ class Trial:
     control_end: float
     size: int
     also: tuple[ControlUse, ...] = ()
+    networks: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("guidance_scale", "scale", "control_start", "control_end"):
@@ -65,6 +69,7 @@ class Trial:
         if (self.control is None) != (self.source_sha256 is None):
             raise ValueError("a trial has a control and a source, or neither")
         object.__setattr__(self, "also", tuple(self.also))
+        object.__setattr__(self, "networks", tuple((need, name) for need, name in self.networks))
         if self.also:
             types = [use.control for use in self.controls]
             scales = [self.scale, *(use.scale for use in self.also)]
@@ -100,15 +105,16 @@ class Trial:
         return tuple((source, use.control, use.control_settings) for use in self.controls)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values; `also` only where there is more than one control."""
+        """All fields as plain JSON values; `also` and `networks` only where there are any."""
         values = asdict(self)
-        more = values.pop("also")
-        return {**values, "also": list(more)} if more else values
+        more = {"also": list(values.pop("also"))}
+        more["networks"] = [list(pair) for pair in values.pop("networks")]
+        return {**values, **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trial:
         """The inverse of `to_dict`. Missing or unknown keys raise ValueError."""
-        values = {"also": (), **data}
+        values = {"also": (), "networks": (), **data}
         wanted = {f.name for f in fields(cls)}
         if set(values) != wanted:
             odd = ", ".join(sorted(wanted ^ set(values)))
@@ -122,7 +128,8 @@ class Cell:
 
     `control_settings` is canonical JSON of all settings, those of the comparison included. A point
     of a pair's grid is two cells, one for each control, which measures the picture by its own map;
-    `partner` is the other control there.
+    `partner` is the other control there. `judges` are those of the study's choices that can change
+    its readings: the CLIP and the networks of its controls.
     """
 
     id: str
@@ -137,6 +144,7 @@ class Cell:
     seed: int
     base: str
     partner: ControlUse | None = None
+    judges: tuple[tuple[str, str], ...] = ()
 
     @property
     def leads(self) -> bool:

@@ -14,6 +14,7 @@ from workbench.study.errors import StudyError, short
 MAX_BYTES = 256 * 1024
 MAX_NODES = 30_000
 """Keys, values and lists in one file."""
+TOO_DEEP = "is nested too deeply"
 MAX_DEPTH = 20
 MAX_DIGITS = 40
 
@@ -63,6 +64,11 @@ def read_text(path: Path) -> str:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StudyError([f"{path}: cannot be read ({reason})"]) from error
+    return decode_text(data, path)
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """What `read_text` makes of a file's bytes."""
     if len(data) > MAX_BYTES:
         raise StudyError([f"{path}: is too large for a study; allowed: up to 256 KiB"])
     try:
@@ -81,7 +87,9 @@ def parse_yaml(text: str, *, name: str = "study") -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
-        raise StudyError([f"{where}: {error.problem}"]) from error
+        # From 6.0.4 on PyYAML's scanner has a limit of its own, which it meets before ours.
+        deep = "nesting depth" in str(error.problem)
+        raise StudyError([f"{where}: {TOO_DEEP if deep else error.problem}"]) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise StudyError([f"{name}: is not valid YAML ({str(error)[:200]})"]) from error
     if not isinstance(data, dict):
@@ -108,7 +116,7 @@ def _check_events(text: str) -> None:
                 problem = f"has more than {MAX_NODES:,} values, too many for a study"
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            problem = problem or ("is nested too deeply" if depth > MAX_DEPTH else "")
+            problem = problem or (TOO_DEEP if depth > MAX_DEPTH else "")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if problem:

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from workbench.families import get_family
 from workbench.store import RunFolder
 from workbench.study import Plan, Study, Trial, make_plan
+from workbench.sweep.devices import own_device
+from workbench.sweep.fitting import check_fit
 from workbench.sweep.progress import cost
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def dry_run(
     shelf: ModelShelf | None = None,
     calibrate: bool = True,
     batch_size: int | None = None,
+    device: str | None = None,
 ) -> DryRun:
     """Plan a study and estimate its time, writing nothing.
 
@@ -60,9 +63,19 @@ def dry_run(
         shelf: models for the calibration; None loads them.
         calibrate: whether models may be loaded to time a few steps when no speed is stored.
         batch_size: pictures at once; None takes the study's own.
+        device: where the few steps are timed; None takes the one of `run_study`.
+
+    Raises:
+        LocateError: models are missing. FamilyError: the device or the family cannot do it.
+        GenerationError: there is not enough memory.
     """
-    family = get_family(study.family) if shelf is None else shelf.family
+    chosen = study.judges
+    family = get_family(study.family).with_judges(chosen) if shelf is None else shelf.family
     plan = make_plan(study, resolution=family.resolution)
+    if shelf is None and calibrate:
+        from workbench.sweep.require import require_plan
+
+        calibrate = not require_plan(study, plan, family)  # nothing is downloaded for an estimate
     summary = plan.describe()
     stored = _stored(Path(folder), plan)
     missing = [trial for trial in plan.trials if trial.id not in stored]
@@ -72,7 +85,8 @@ def dry_run(
         pace = _stored_pace(list(stored.values()))
         origin = "stored" if pace else ""
         if pace is None and calibrate:
-            pace = _calibrated_pace(study, plan, missing, shelf, batch_size or study.batch_size)
+            size = batch_size or study.batch_size
+            pace = _calibrated_pace(study, plan, missing, shelf, size, device)
             origin = "calibration"
         seconds = None
         if pace is not None:
@@ -114,24 +128,31 @@ def _calibrated_pace(
     plan: Plan,
     missing: Sequence[Trial],
     shelf: ModelShelf | None,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
+    device: str | None,
 ) -> float:
     """Seconds per unit of work, from one batch of a few steps after a step to warm up."""
     from workbench.generation import generate
+    from workbench.generation.batch_size import first_size
+    from workbench.generation.recovery import memory_errors
     from workbench.measuring import Measurer
     from workbench.sweep.runner import load_shelf
 
-    shelf = shelf or load_shelf(study)
+    if shelf is None:
+        shelf = load_shelf(study, device or own_device())
+        check_fit(study, plan, shelf)
     kinds = [tuple(use.control for use in trial.controls) for trial in missing]
     common = Counter(kinds).most_common(1)[0][0]
     batch = [trial for trial, kind in zip(missing, kinds, strict=True) if kind == common]
-    batch = batch[:batch_size]
-    maps = Measurer(plan, shelf).source_maps
+    size = first_size(batch_size, shelf)
+    batch = batch[:size]
+    with memory_errors("models were loaded to time a few steps"):
+        maps = Measurer(plan, shelf).source_maps
     for steps in (1, CALIBRATION_STEPS):
         trials = [replace(trial, steps=steps) for trial in batch]
         trials = list({trial.id: trial for trial in trials}.values())
         started = time.perf_counter()
-        for _ in generate(trials, maps, shelf, batch_size=batch_size):
+        for _ in generate(trials, maps, shelf, batch_size=size):
             pass
         seconds = time.perf_counter() - started
     return seconds / sum(cost(trial) for trial in trials)

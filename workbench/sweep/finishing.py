@@ -1,8 +1,12 @@
-"""What can only be said once all samples of a plan are there: diversity, and late references."""
+"""What can only be said once all samples of a plan are there.
+
+Diversity across seeds, differences between base models, and late references.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +20,25 @@ from workbench.measuring.across import (
     diversity_rows,
     seed_groups,
 )
+from workbench.measuring.apart import apart_reference
+from workbench.measuring.bases import (
+    BASES_POSE,
+    BASES_STRUCTURE,
+    base_groups,
+    base_rows,
+    pose_needs,
+)
 from workbench.store import Record, RunFolder, disk_errors
-from workbench.store.records import plain
+from workbench.store.records import cell_facts, plain
 from workbench.study import Cell
 
 Row = dict[str, Any]
+ACROSS = (LOOKS, STRUCTURE, BASES_STRUCTURE, BASES_POSE)
+"""Metrics that are read off several pictures at once."""
 
 
 def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None) -> int:
-    """Bring every stored row of the plan up to date and add the diversity across seeds.
+    """Bring every stored row of the plan up to date and add what is read across pictures.
 
     Values that were read off the same pictures before are kept; chance, ceiling and adherence are
     looked up anew. Only records in which something changed are written.
@@ -43,13 +57,18 @@ def finish(run: RunFolder, measurer: Measurer, cancel: CancelToken | None = None
             made.add(trial.id)
             embeddings[trial.id] = embedding
         for row in record.rows:
-            if row["metric"] in (LOOKS, STRUCTURE):
+            if row["metric"] in ACROSS:
                 stored[row["cell"], row["metric"]] = row
     learn_text_only(measurer, embeddings)
     distances = StructureDistances(measurer.maps_of(run.read_sample))
+    refer = partial(apart_reference, measurer.references)
     across: dict[str, list[Row]] = {}
     for group in seed_groups(plan):
-        for row in diversity_rows(group, embeddings, made, stored, distances):
+        for row in diversity_rows(group, embeddings, made, stored, distances, refer):
+            across.setdefault(row["cell"], []).append(row)
+    pose = bool(pose_needs(plan, measurer.judges))
+    for group in base_groups(plan):
+        for row in base_rows(group, made, stored, distances, refer, pose=pose):
             across.setdefault(row["cell"], []).append(row)
     written = 0
     for trial in plan.trials:
@@ -81,7 +100,11 @@ def _update(
     cells: tuple[Cell, ...],
     across: Mapping[str, list[Row]],
 ) -> bool:
-    """Write one record's rows anew if they changed."""
+    """Write one record's rows anew if they, or the facts of their cells, changed.
+
+    Readings that the plan does not ask for go, such as those between base models of which one is
+    left.
+    """
     mine = {cell.id: cell for cell in cells}
     old = [dict(row) for row in record.rows if row["cell"] in mine]
     new: list[Row] = []
@@ -90,9 +113,10 @@ def _update(
         own = [row for row in old if row["cell"] == cell.id and row["metric"] in wanted]
         new += [row if record.failed else measurer.refreshed(cell, row) for row in own]
         new += across.get(cell.id, [])
-    if _same(old, new):
+    told = all(record.cells.get(cell.id) == plain(cell_facts(cell)) for cell in cells)
+    if told and _same(old, new):
         return False
-    run.add_rows(record.trial.id, new, cells=cells)
+    run.add_rows(record.trial.id, new, cells=cells, only=True)
     return True
 
 

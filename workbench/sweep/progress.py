@@ -55,6 +55,11 @@ class ProgressMeter:
         self._started: float | None = None
         self._last_report = float("-inf")
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody wants the reports."""
+        return self._callback is not None
+
     def phase(self, name: str) -> None:
         """Enter another phase."""
         self._phase = name

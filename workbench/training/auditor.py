@@ -18,7 +18,7 @@ from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
 
 if TYPE_CHECKING:
-    from workbench.training.stages import Workshop
+    from workbench.training.workshop import Workshop
 
 RECIPE = Recipe(steps=800, rate=2e-3, warm_up=100, decay=0.05, average=0.99, seed=41)
 SEEDS = range(500_000, 505_000)

@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from workbench.controls import get_control
 from workbench.training.captions import random_caption
+from workbench.training.curves import save_curve
 from workbench.training.data import WorldData
-from workbench.training.heads import judge_heads, stored_networks
+from workbench.training.heads import fingerprint, judge_heads, map_settings, stored_networks
 from workbench.training.loop import Recipe, StepDraws, Watch
 from workbench.training.unet import Embed, Noising, plain_attention, weighted_error
-from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson, save_curve
+from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-    from workbench.training.stages import Workshop
+    from workbench.training.workshop import Workshop
 
 RECIPE = Recipe(steps=1_800, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
 SCENES = 8_000
@@ -59,18 +60,19 @@ def control_maps(
 ) -> np.ndarray:
     """Control maps of the first scenes by the family's own extractor, uint8 (N, 128, 128, C).
 
-    C is 1 where the three channels agree. Kept on disk, memory-mapped.
+    C is 1 where the three channels agree. Kept on disk, memory-mapped, and made anew for other
+    scenes or settings, and for another judge where the control asks one.
     """
     from workbench.families.judge import load_judge
 
-    path = work_dir / f"maps-{control}.npy"
+    kind = get_control(control)
+    settings = map_settings(control)
+    scenes = data.rgb[:count]
+    judge = load_judge(models_dir / "judge") if kind.needs_for(settings) else None
+    mark = fingerprint(judge, scenes, settings.map_canonical())
+    path = work_dir / f"maps-{control}-{mark}.npy"
     if not path.exists():
-        kind = get_control(control)
-        settings = kind.settings_type()
-        scenes = data.rgb[:count]
-        read = {}
-        if kind.needs_for(settings):
-            read = judge_heads(work_dir, load_judge(models_dir / "judge"), scenes)
+        read = {} if judge is None else judge_heads(work_dir, judge, scenes)
         parts = []
         for start in range(0, len(scenes), 100):
             networks = stored_networks(read, start)
@@ -147,9 +149,8 @@ def train_controlnet(shop: Workshop, control: str) -> bool:
     embed = text_embedder(shop.models_dir)
     unet = plain_attention(load_unet(shop.models_dir).eval().requires_grad_(False))
     stage = f"controlnet:{control}"
-    made = (
-        load_controlnet(control, shop.models_dir) if shop.goes_on(stage) else new_controlnet(unet)
-    )
+    first = control if shop.goes_on(stage) else shop.start_from
+    made = load_controlnet(first, shop.models_dir) if first else new_controlnet(unet)
     lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
     few = {"scenes": 2} if shop.scenes else {}
     noising, watch = Noising(), AdherenceWatch(shop.models_dir, control, **few)
@@ -160,6 +161,7 @@ def train_controlnet(shop: Workshop, control: str) -> bool:
         RECIPE,
         Watch(WATCH_STEPS, lambda module: measure_lesson(watch, module)),
     )
-    save_curve(result.history, _BATCH, control, shop.models_dir)
+    seed = shop.seed_of(stage, RECIPE)
+    save_curve(result.history, _BATCH, control, shop.models_dir, seed=seed, start=first)
     save_controlnet(result.module.controlnet, control, shop.models_dir)  # type: ignore[arg-type]
     return result.finished

@@ -90,15 +90,19 @@ _SHAPES: dict[str, tuple[tuple[int, ...], type]] = {
 def world_data(folder: Path, seeds: Sequence[int] = TRAIN_SEEDS, *, workers: int = 2) -> WorldData:
     """The rendered scenes of ``seeds``, made in ``folder`` if they are not there yet.
 
-    A half-made set is made anew: the marker file is written last.
+    Where there are more scenes from the same seed on, the first of them are taken. A half-made set
+    is made anew: the marker file is written last.
     """
     marker = folder / "complete.json"
     wanted = {"format": _FORMAT, "first": seeds[0], "count": len(seeds)}
-    if not marker.exists() or json.loads(marker.read_text()) != wanted:
+    have = json.loads(marker.read_text()) if marker.exists() else {}
+    if have | {"count": wanted["count"]} != wanted or have.get("count", 0) < wanted["count"]:
         folder.mkdir(parents=True, exist_ok=True)
+        marker.unlink(missing_ok=True)
         _render_all(folder, seeds, workers)
         marker.write_text(json.dumps(wanted))
-    return WorldData(**{k: np.load(folder / f"{k}.npy", mmap_mode="r") for k in _SHAPES})
+    rows = {k: np.load(folder / f"{k}.npy", mmap_mode="r")[: len(seeds)] for k in _SHAPES}
+    return WorldData(**rows)
 
 
 def render_arrays(seeds: Sequence[int]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from workbench.controls import ControlSettings
     from workbench.families.judge import Judge
 
 _CHUNK = 96
@@ -26,7 +27,7 @@ def judge_heads(work_dir: Path, judge: Judge, rgb: np.ndarray) -> dict[str, np.n
 
     Made once per picture set and judge; half-made files are made anew.
     """
-    folder = work_dir / f"heads-{_fingerprint(judge, rgb)}"
+    folder = work_dir / f"heads-{fingerprint(judge, rgb)}"
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         stores: dict[str, np.memmap[Any, Any]] = {}
@@ -47,6 +48,17 @@ def judge_heads(work_dir: Path, judge: Judge, rgb: np.ndarray) -> dict[str, np.n
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _TYPES}
 
 
+def map_settings(control: str) -> ControlSettings:
+    """The extractor's settings for the maps of the embedded family: those its studies get."""
+    from workbench.controls import get_control
+    from workbench.families import get_family
+
+    found: ControlSettings = get_control(control).settings(
+        get_family("paperdoll").settings_for(control)
+    )
+    return found
+
+
 def stored_networks(
     heads: Mapping[str, np.ndarray], start: int
 ) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
@@ -62,11 +74,12 @@ def stored_networks(
     return {name: lookup(name) for name in heads}
 
 
-def _fingerprint(judge: Judge, rgb: np.ndarray) -> str:
+def fingerprint(judge: Judge | None, rgb: np.ndarray, settings: str = "") -> str:
+    """Names what is read in pictures: who reads (None: no network), by which settings, in which."""
     import hashlib
 
-    digest = hashlib.sha256(f"{rgb.shape}".encode())
+    digest = hashlib.sha256(f"{rgb.shape}{settings}".encode())
     digest.update(np.ascontiguousarray(rgb[:2]).tobytes())
-    for tensor in judge.state_dict().values():
+    for tensor in judge.state_dict().values() if judge is not None else ():
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -17,7 +17,7 @@ from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
 
 if TYPE_CHECKING:
-    from workbench.training.stages import Workshop
+    from workbench.training.workshop import Workshop
 
 RECIPE = Recipe(steps=700, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
 SCENES = 9_000

@@ -33,13 +33,17 @@ def encoder_mark(vae: AutoencoderKL) -> str:
 def latents_of(
     work_dir: Path, vae: AutoencoderKL, data: WorldData, style: str = "render"
 ) -> torch.Tensor:
-    """Means of all scenes' latents, float16 (N, 4, 16, 16); kept until the encoder changes."""
+    """Means of all scenes' latents, float16 (N, 4, 16, 16).
+
+    Kept until the encoder changes or more scenes are asked for; of more, the first are taken.
+    """
     name = "latents" if style == "render" else f"latents-{style}"
     path, mark = work_dir / f"{name}.safetensors", encoder_mark(vae)
     if path.exists():
         with safe_open(path, framework="pt") as file:
-            if file.metadata().get("encoder") == mark:
-                return file.get_tensor("latents")
+            kept = file.get_slice("latents")
+            if file.metadata().get("encoder") == mark and kept.get_shape()[0] >= len(data):
+                return kept[: len(data)]
     parts = [
         encode(vae.eval(), data.pictures(slice(start, start + _CHUNK), style))
         for start in range(0, len(data), _CHUNK)

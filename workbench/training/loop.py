@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ class Watch:
     """A look at what the weights can do, taken at chosen steps.
 
     Attributes:
-        steps: when to look; 0 is before the first step.
+        steps: when to look, besides after the last step; 0 is before the first.
         measure: takes the (averaged) module, gives named figures.
     """
 
@@ -131,6 +131,8 @@ def fit(
         step, notes = load_checkpoint(checkpoint, module, optimiser, average)
         history = list(notes["history"])  # type: ignore[call-overload]
         log(f"resumed at step {step} of {recipe.steps}")
+    if watch is not None:
+        watch = replace(watch, steps=watch.steps | {recipe.steps})
     pairs = _pairs(average, module) if average is not None else ([], [])
     started = last_save = time.monotonic()
     recent: dict[str, list[float]] = {}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from workbench.controls import CONTROL_NAMES
-from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
-from workbench.training.loop import Fit, Recipe, Watch, fit
+from workbench.training.workshop import Workshop
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
@@ -33,80 +30,6 @@ class StageError(ValueError):
     """A stage cannot run; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """Where a stage works.
-
-    Attributes:
-        work_dir: rendered scenes, checkpoints and logs (large, not kept in the repository).
-        models_dir: the finished weights, as half-precision safetensors.
-        minutes: stop each stage after this long, to be resumed.
-        steps: overrides the recipe's steps.
-        threads: processor threads to use.
-        scenes: learn from only so many scenes (to try a stage out).
-        improve: where there is no checkpoint, start from the finished weights in ``models_dir``
-            at half the recipe's rate, not from nothing.
-    """
-
-    work_dir: Path
-    models_dir: Path
-    minutes: float | None = None
-    steps: int | None = None
-    threads: int = 2
-    scenes: int | None = None
-    improve: bool = False
-
-    def goes_on(self, stage: str) -> bool:
-        """Whether a stage starts from its finished weights."""
-        name, _, control = stage.partition(":")
-        folders = {
-            "unet": "base/unet",
-            "controlnet": f"controlnet/{control}",
-            "judge": "judge",
-            "auditor": "auditor",
-        }
-        return self.improve and name in folders and (self.models_dir / folders[name]).is_dir()
-
-    def data(self) -> WorldData:
-        """The training scenes, rendered on first use."""
-        return world_data(self.work_dir / "world", TRAIN_SEEDS[: self.scenes])
-
-    def log(self, stage: str) -> Callable[[str], None]:
-        """A function that prints a line and appends it to the stage's log file."""
-        path = self.work_dir / f"{stage.replace(':', '-')}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-        def write(line: str) -> None:
-            text = f"{time.strftime('%H:%M:%S')} {stage}: {line}"
-            print(text, flush=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-
-        return write
-
-    def fit(
-        self,
-        stage: str,
-        module: torch.nn.Module,
-        loss_of: Callable[..., object],
-        recipe: Recipe,
-        watch: Watch | None = None,
-    ) -> Fit:
-        """Run the shared loop under this workshop's limits."""
-        plan = replace(recipe, steps=self.steps) if self.steps else recipe
-        if self.goes_on(stage):
-            plan = replace(plan, rate=plan.rate / 2)
-        return fit(
-            module,
-            loss_of,  # type: ignore[arg-type]
-            plan,
-            self.work_dir / f"{stage.replace(':', '-')}.safetensors",
-            self.log(stage),
-            minutes=self.minutes,
-            watch=watch,
-        )
-
-
 def stage_names() -> tuple[str, ...]:
     """All stages in the order in which they depend on each other."""
     return (*_STAGES, *_STYLED, *(f"controlnet:{name}" for name in CONTROL_NAMES))
@@ -122,6 +45,8 @@ def run_stage(
     threads: int = 2,
     scenes: int | None = None,
     improve: bool = False,
+    start_from: str = "",
+    seed: int | None = None,
 ) -> bool:
     """Run or resume one stage and, when it is finished, export its weights.
 
@@ -129,12 +54,17 @@ def run_stage(
         Whether the stage has run all its steps.
 
     Raises:
-        StageError: if no stage has this name, or a stage it builds on has not been run.
+        StageError: if no stage has this name, a stage it builds on has not been run, or
+            `start_from` names what is no other finished ControlNet.
     """
-    shop = Workshop(work_dir, models_dir, minutes, steps, threads, scenes, improve)
+    shop = Workshop(
+        work_dir, models_dir, minutes, steps, threads, scenes, improve, start_from, seed
+    )
     name, _, detail = stage.partition(":")
     if stage not in stage_names():
         raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
+    if start_from:
+        _check_start(stage, start_from, models_dir, improve)
     for earlier, folder in _NEEDS.get(stage, _NEEDS.get(name, ())):
         if not (models_dir / folder).is_dir():
             raise StageError(
@@ -153,6 +83,16 @@ def run_stage(
     if stage == "vae-decoder:ink":
         return _vae_decoder(shop, detail)
     return _STAGES[name](shop)
+
+
+def _check_start(stage: str, start_from: str, models_dir: Path, improve: bool) -> None:
+    name, _, control = stage.partition(":")
+    if name != "controlnet":
+        raise StageError(f"only ControlNets start from another one; {stage} is none")
+    if improve:
+        raise StageError("start either from the stage's own weights or from another ControlNet")
+    if start_from == control or not (models_dir / "controlnet" / start_from).is_dir():
+        raise StageError(f"{stage} cannot start from {start_from!r}: that is no finished other one")
 
 
 def _clip(shop: Workshop) -> bool:

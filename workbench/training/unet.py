@@ -18,7 +18,7 @@ from workbench.training.loop import Recipe, StepDraws
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-    from workbench.training.stages import Workshop
+    from workbench.training.workshop import Workshop
 
 RECIPE = Recipe(steps=3_800, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
 

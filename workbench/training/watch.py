@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from torch import nn
 from workbench.controls import ControlMap, get_control
 from workbench.training.captions import caption
 from workbench.training.data import render_arrays, words_of
+from workbench.training.heads import map_settings
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -22,7 +22,8 @@ WATCH_SEEDS = range(700_300, 700_316)
 """Scenes that are looked at; no stage learns from them, and the audit uses others."""
 WATCH_STEPS = frozenset({0, 25, 50, 100, 150, 200, 300, 400, 600, 800, 1000, 1200, 1500, 1800})
 _SAMPLING_STEPS = 10
-_GUIDANCE = 5.0
+WATCH_GUIDANCE = 2.0
+"""Guidance scale of the samples that are looked at."""
 
 
 class AdherenceWatch:
@@ -40,7 +41,7 @@ class AdherenceWatch:
 
         self._models_dir = models_dir
         self._kind = get_control(control)
-        self._settings = self._kind.settings_type()
+        self._settings = map_settings(control)
         needs = self._kind.needs_for(self._settings)
         self._networks = load_judge(models_dir / "judge").networks() if needs else {}
         held = render_arrays(WATCH_SEEDS[:scenes])
@@ -89,7 +90,7 @@ class AdherenceWatch:
             self._prompts,
             image=[Image.fromarray(m.picture) for m in self._wanted],
             num_inference_steps=_SAMPLING_STEPS,
-            guidance_scale=_GUIDANCE,
+            guidance_scale=WATCH_GUIDANCE,
             generator=[torch.Generator().manual_seed(k) for k in range(len(self._prompts))],
             output_type="np",
         ).images
@@ -100,16 +101,3 @@ class AdherenceWatch:
 def measure_lesson(watch: AdherenceWatch, lesson: nn.Module) -> Mapping[str, float]:
     """The watch's figures for a training module that holds a ControlNet."""
     return watch(lesson.controlnet)  # type: ignore[arg-type]
-
-
-def save_curve(
-    history: Sequence[Mapping[str, float]], batch: int, control: str, models_dir: Path
-) -> None:
-    """Write ``curves/<control>.json``: losses and adherence over the steps of the training."""
-    folder = models_dir / "curves"
-    folder.mkdir(parents=True, exist_ok=True)
-    rounded = [
-        {k: round(v, 5) if k != "step" else int(v) for k, v in row.items()} for row in history
-    ]
-    text = json.dumps({"control": control, "batch": batch, "history": rounded}, indent=1)
-    (folder / f"{control}.json").write_text(text + "\n", encoding="utf-8")

@@ -23,6 +23,8 @@ _PIXELS = (
     "opencv-python-headless",
     "pillow",
     "controlnet-aux",
+    "onnxruntime",
+    "onnxruntime-gpu",
     "torchmetrics",
     "scipy",
 )

@@ -1,36 +1,38 @@
-"""Checks that need no model: study, weights, sources, pictures and table against their hashes."""
+"""Checks that need no model: study, sources, pictures and table against their hashes."""
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.families import Family
-from workbench.families.locate import models_dir
-from workbench.images import ImageError, read_image, sha256_image
+from workbench.images import ImageError, read_png, sha256_image
 from workbench.store import Record, RunFolder, StoreError
 from workbench.store.index import build_table, decode_table
 from workbench.study import SourceImage, Study, StudyError, load_source
 from workbench.study.canonical import settings_hash
 from workbench.study.sources import SOURCES_INDEX
-from workbench.study.yamlfile import parse_yaml, read_text
+from workbench.study.yamlfile import parse_yaml
 from workbench.verify.result import DIFFERENT, IDENTICAL, UNCHECKED, Group, Item
 
 if TYPE_CHECKING:
     import pandas as pd
 
+READING = ["cell", "metric"]
 AGAIN = '"workbench run" makes it anew'
 
 
 @dataclass(frozen=True)
 class Found:
-    """Records of a run by trial id. `whole` hold together, of `damaged` it is said why not."""
+    """Records of a run by trial id. `whole` hold together, of `damaged` it is said why not.
+
+    `texts` are the text chunks in the PNG files of those that hold together.
+    """
 
     whole: Mapping[str, Record] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def check_study(run: RunFolder, manifest: Mapping[str, Any]) -> tuple[Study | None, Group]:
@@ -39,7 +41,7 @@ def check_study(run: RunFolder, manifest: Mapping[str, Any]) -> tuple[Study | No
     wanted = manifest.get("study_hash")
     item = Item("study.yaml", IDENTICAL)
     try:
-        values = parse_yaml(read_text(run.study_path), name="study.yaml")
+        values = parse_yaml(run.study_text(), name="study.yaml")
         hashes = {settings_hash(values)}
         study = run.study()
         hashes.add(study.hash)
@@ -51,34 +53,10 @@ def check_study(run: RunFolder, manifest: Mapping[str, Any]) -> tuple[Study | No
                 f"wanted {str(wanted)[:12]}…): it was edited after the run"
             )
             item = Item("study.yaml", DIFFERENT, detail=detail)
-    except (StudyError, ValueError) as error:
+    except (StoreError, StudyError, ValueError) as error:
         detail = f"it cannot be read as a study: {' '.join(str(error).split())}"
         item = Item("study.yaml", DIFFERENT, detail=detail)
     return study, Group("study", "study file", (item,))
-
-
-def check_weights(
-    family: Family, manifest: Mapping[str, Any], models: str | Path | None = None
-) -> Group:
-    """Weight files on this disk, and pinned revisions, against the manifest."""
-    root = models_dir(models)
-    refs = [*family.base.values(), *family.controlnets.values(), family.clip]
-    pinned = {ref.title: f"revision {ref.revision}" for ref in refs if ref.repo}
-    items = []
-    for name, wanted in (manifest.get("weight_hashes") or {}).items():
-        if str(wanted).startswith("revision "):
-            found = pinned.get(name, "")
-            missing = f"the family {family.name} no longer has it"
-        else:
-            found, missing = _hash(root / name), f"there is no such file in {root}"
-        if found == wanted:
-            items.append(Item(name, IDENTICAL))
-        elif not found:
-            items.append(Item(name, UNCHECKED, detail=missing))
-        else:
-            detail = f"other weights than the run was made with ({found[:20]}…)"
-            items.append(Item(name, DIFFERENT, detail=detail))
-    return Group("weights", "weight files", tuple(items) or (_no_manifest("weights"),))
 
 
 def check_sources(
@@ -99,7 +77,7 @@ def check_sources(
         wanted, problems = hashes.get(label), []
         try:
             entry = kept[label]
-            image = read_image(run.path / "sources" / Path(entry["file"]).name)
+            image = run.read_source(str(entry["file"]))
             image.flags.writeable = False
             found = sha256_image(image)
             if wanted is not None and found != wanted:
@@ -109,7 +87,7 @@ def check_sources(
                 good[label] = SourceImage(label, found, image, tuple(entry["tags"]))
         except KeyError:
             problems.append("the run folder does not list it")
-        except (ImageError, TypeError) as error:
+        except (ImageError, StoreError, TypeError) as error:
             problems.append(f"the kept picture cannot be read: {error}")
         if label.startswith("paperdoll:"):
             drawn = load_source(label, run.path, resolution)
@@ -126,31 +104,42 @@ def read_trials(run: RunFolder) -> Found:
     """Every record and picture, each checked against the hashes in its record."""
     whole: dict[str, Record] = {}
     damaged: dict[str, str] = {}
+    texts: dict[str, Mapping[str, str]] = {}
     for trial_id in run.trial_ids():
-        record, reason = run.inspect(trial_id)
+        try:
+            record, reason = run.inspect(trial_id)
+        except StoreError as error:  # of another version, or not to be read
+            record, reason = None, str(error)
         if record is None:
             damaged[trial_id] = f"{reason or 'its folder is empty'}; {AGAIN}"
         elif not record.failed:
             try:
-                image = read_image(run.sample_path(trial_id))
+                image, text = read_png(run.sample_path(trial_id))
             except ImageError as error:
                 damaged[trial_id] = f"its picture cannot be read ({error}); {AGAIN}"
                 continue
             if sha256_image(image) == record.sample_sha256:
-                whole[trial_id] = record
+                whole[trial_id], texts[trial_id] = record, text
             else:
                 damaged[trial_id] = f"its pixels have another hash than its record says; {AGAIN}"
         else:
             whole[trial_id] = record
-    return Found(whole, damaged)
+    return Found(whole, damaged, texts)
 
 
-def check_pictures(found: Found, wanted: Collection[str]) -> Group:
+def check_pictures(
+    found: Found, wanted: Collection[str], edited: Mapping[str, str] | None = None
+) -> Group:
     """Every trial folder as found, and the trials of the plan that are not there.
 
-    Folders of trials which the study no longer asks for are checked as well.
+    Folders of trials which the study no longer asks for are checked as well. `edited` says what is
+    wrong with the text in a picture, by trial.
     """
-    items = [Item(f"trial {name}", IDENTICAL) for name in found.whole]
+    odd = edited or {}
+    items = [
+        Item(f"trial {name}", DIFFERENT if name in odd else IDENTICAL, detail=odd.get(name, ""))
+        for name in found.whole
+    ]
     items += [Item(f"trial {name}", DIFFERENT, detail=why) for name, why in found.damaged.items()]
     absent = [name for name in wanted if name not in found.whole and name not in found.damaged]
     missing = "it is not in the run folder: never made, or removed"
@@ -160,33 +149,50 @@ def check_pictures(found: Found, wanted: Collection[str]) -> Group:
     return Group("pictures", "pictures and records", tuple(items), note=note)
 
 
-def check_table(run: RunFolder, found: Found, cells: Collection[str]) -> Group:
-    """`measurements.parquet` against the table built anew from the records."""
+def check_table(
+    run: RunFolder, found: Found, cells: Collection[str], earlier: bool = False
+) -> Group:
+    """`measurements.parquet` against the table of the plan's cells, built anew from the records.
+
+    With `earlier` the run's history has another form of the study, whose cells may be in the table
+    of a run that was not finished; nothing can be said of them.
+    """
     name, what = "table", "readings in the table"
     try:
-        stored = decode_table((run.path / "measurements.parquet").read_bytes())
-    except FileNotFoundError:
-        return Group(name, what, (Item("measurements.parquet", UNCHECKED, detail="is missing"),))
+        data = run.contents(run.index_path)
+        if data is None:
+            missing = Item("measurements.parquet", UNCHECKED, detail="is missing")
+            return Group(name, what, (missing,))
+        stored = decode_table(data)
     except StoreError as error:
         return Group(name, what, (Item("measurements.parquet", DIFFERENT, detail=str(error)),))
-    records = list(found.whole.values())
-    best: list[Item] | None = None
-    for kept in (frozenset(cells), None):
-        items = _compare_tables(stored, build_table(records, kept), found.damaged)
-        wrong = sum(item.outcome != IDENTICAL for item in items)
-        if best is None or wrong < sum(item.outcome != IDENTICAL for item in best):
-            best = items
-    return Group(name, what, tuple(best or ()))
+    mine = stored["cell"].isin(list(cells))
+    rebuilt = build_table(found.whole.values(), frozenset(cells))
+    items = _compare_tables(stored[mine], rebuilt, found.damaged)
+    outcome, detail = DIFFERENT, "the study has no such cell"
+    if earlier:
+        outcome = UNCHECKED
+        detail += ': it may belong to an earlier form; "workbench run" makes the table anew'
+    odd = stored[~mine].drop_duplicates(READING)
+    items += [
+        Item(f"{metric} of cell {cell}", outcome, detail=detail)
+        for metric, cell in zip(odd["metric"], odd["cell"], strict=True)
+    ]
+    return Group(name, what, tuple(items))
 
 
 def _compare_tables(
     stored: pd.DataFrame, rebuilt: pd.DataFrame, damaged: Collection[str]
 ) -> list[Item]:
-    old, new = _by_reading(stored), _by_reading(rebuilt)
+    # Of readings said a million times one is enough beside their count, and quick.
+    old, new = (_by_reading(table.drop_duplicates(READING)) for table in (stored, rebuilt))
     items = []
+    twice = {**_doubled(rebuilt, "the records have it"), **_doubled(stored, "the table has it")}
     for key in dict.fromkeys([*new, *old]):
         name = f"{key[1]} of cell {key[0]}"
-        if key not in new and old[key]["trial"] in damaged:
+        if key in twice:
+            items.append(Item(name, DIFFERENT, detail=twice[key]))
+        elif key not in new and old[key]["trial"] in damaged:
             items.append(Item(name, UNCHECKED, detail="its picture or record is damaged"))
         elif key not in new:
             items.append(Item(name, DIFFERENT, detail="the table has it, no whole record has"))
@@ -215,13 +221,11 @@ def _by_reading(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["cell"], row["metric"]): row for row in rows}
 
 
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
-def _no_manifest(what: str) -> Item:
-    return Item(what, UNCHECKED, detail="the run has no manifest that names them")
+def _doubled(frame: pd.DataFrame, where: str) -> dict[tuple[str, str], str]:
+    """(cell, metric) -> what is wrong, for all readings that are there more than once."""
+    counts = Counter(zip(frame["cell"], frame["metric"], strict=True))
+    return {
+        key: f"{where} {count} times: of two readings of one metric one is false"
+        for key, count in counts.items()
+        if count > 1
+    }

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.controls import ControlMap
-from workbench.generation import CancelToken, Step, generate
+from workbench.generation import CancelToken, SampleResult, Step, generate
 from workbench.images import read_image
 from workbench.store import Record, RunFolder
-from workbench.verify.result import DIFFERENT, IDENTICAL, PIXEL_TOLERANCE, WITHIN, Group, Item
+from workbench.study.runtime import MAX_BATCH
+from workbench.verify.result import (
+    DIFFERENT,
+    IDENTICAL,
+    PIXEL_TOLERANCE,
+    UNCHECKED,
+    WITHIN,
+    Group,
+    Item,
+)
 
 if TYPE_CHECKING:
     from workbench.families.loading import ModelShelf
 
 UNIT = "of 255"
+_NUMBER = re.compile(r"\d+")
 REPLACED = "picture and record were replaced, or this machine does not repeat itself"
 
 
@@ -27,6 +38,11 @@ def choose(records: Sequence[Record], count: int, seed: int) -> list[Record]:
     draw = random.Random(seed)
     keys = {r.trial.id: draw.random() for r in sorted(records, key=lambda r: r.trial.id)}
     return sorted(records, key=lambda r: keys[r.trial.id])[:count]
+
+
+def recorded_size(record: Record) -> int:
+    """The size of the batch in which a picture was made; no larger than a study may ask for."""
+    return min(max(1, int(record.made_by.get("batch_size") or 1)), MAX_BATCH)
 
 
 def check_trials(
@@ -40,6 +56,8 @@ def check_trials(
 ) -> Group:
     """Generate the chosen trials and compare with the stored pictures.
 
+    A trial on record as failed must fail again, for the same reason.
+
     Pixels depend on the size of a batch, by a rounding, but not on what else is in it: batches are
     filled up to the recorded size with copies.
 
@@ -50,7 +68,7 @@ def check_trials(
     """
     sizes: dict[int, list[Record]] = {}
     for record in chosen:
-        sizes.setdefault(max(1, int(record.made_by.get("batch_size") or 1)), []).append(record)
+        sizes.setdefault(recorded_size(record), []).append(record)
     items = []
     for size, records in sizes.items():
         of = {record.trial.id: record for record in records}
@@ -62,14 +80,34 @@ def check_trials(
             fill=True,
             on_step=on_step,
             cancel=cancel,
+            made_before=True,
         )
         for result in results:
             record = of[result.trial.id]
+            if record.failed:
+                items.append(_compare_failed(record, result))
+                continue
             stored = read_image(run.sample_path(record.trial.id))
             made = {"batch_size": result.made_by["batch_size"]}
             why = explain(record, REPLACED)
             items.append(_compare(record, stored, result.image, made, why))
-    return Group("trials", "trials made again", tuple(items), unit=UNIT)
+    failed = sum(bool(record.failed) for record in chosen)
+    note = f"{failed} failed by the record" if failed else ""
+    return Group("trials", "trials made again", tuple(items), unit=UNIT, note=note)
+
+
+def _compare_failed(record: Record, result: SampleResult) -> Item:
+    name = f"trial {record.trial.id}"
+    if result.image is not None:
+        return Item(name, DIFFERENT, detail="it was recorded as failed, but can be made")
+    why = result.failed_reason
+    if result.made_by.get("retry"):
+        detail = f"it failed, and can be neither made nor judged here: {why}"
+        return Item(name, UNCHECKED, detail=detail)
+    if _NUMBER.sub("", why) == _NUMBER.sub("", record.failed):  # colours differ by a rounding
+        return Item(name, IDENTICAL)
+    detail = f"it fails again, but not for the recorded reason: {why}"
+    return Item(name, DIFFERENT, detail=detail)
 
 
 def _compare(

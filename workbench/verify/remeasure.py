@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.generation import BatchKey, CancelToken
 from workbench.images import read_image
 from workbench.measuring import Measurer, embedding_of, metric_spec
-from workbench.measuring.across import (
-    LOOKS,
-    STRUCTURE,
-    StructureDistances,
-    diversity_rows,
-    seed_groups,
-)
+from workbench.measuring.across import StructureDistances, diversity_rows, seed_groups
+from workbench.measuring.adherence import Reference, adherence
+from workbench.measuring.apart import apart_reference
+from workbench.measuring.bases import base_groups, base_rows, pose_needs
 from workbench.metrics.spec import MetricSpec
 from workbench.store import Record, RunFolder
 from workbench.store.records import plain
-from workbench.sweep.finishing import learn_text_only
+from workbench.study import Cell
+from workbench.sweep.finishing import ACROSS, learn_text_only
+from workbench.verify.facts import token_problem
 from workbench.verify.files import Found
+from workbench.verify.remake import recorded_size
 from workbench.verify.result import (
     DIFFERENT,
     IDENTICAL,
@@ -34,8 +35,11 @@ from workbench.verify.result import (
     Item,
 )
 
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+
 Rows = dict[tuple[str, str], Mapping[str, Any]]
-FIGURES = ("value", "chance", "ceiling", "adherence")
+FIGURES = ("value", "chance", "ceiling")
 UNIT = "of the metric's range"
 EDITED = "the record was edited"
 
@@ -44,6 +48,7 @@ def check_readings(
     run: RunFolder,
     found: Found,
     measurer: Measurer,
+    shelf: ModelShelf,
     explain: Callable[[Record, str], str],
     cancel: CancelToken,
     on_done: Callable[[int], None],
@@ -51,10 +56,11 @@ def check_readings(
     """Measure all whole pictures of the plan and compare with the rows in their records.
 
     Pictures are read in batches of the size they were made in. Chance, ceiling and adherence are
-    computed from nothing; the run's own cache is not looked at.
+    computed from nothing; the run's own cache is not looked at. Prompts are counted in tokens anew.
 
     Args:
         measurer: of the run's plan, without a cache.
+        shelf: the models; its tokenizers count.
         explain: what may be why a record's readings differ, as a clause; its second argument is
             what it must be if nothing is known to have changed.
         on_done: told the number of pictures after each batch.
@@ -82,10 +88,14 @@ def check_readings(
         for rows in fresh.values():
             _refresh(measurer, rows)
     complete = all(trial.id in found.whole for trial in plan.trials)
-    _add_diversity(run, measurer, found, fresh, embeddings)
+    _add_across(run, measurer, found, fresh, embeddings)
     items = []
     for record in mine:
         item = _compare(record, fresh[record.trial.id], measurer, complete)
+        miscounted = token_problem(record, shelf)
+        if miscounted:
+            detail = f"{miscounted}; {item.detail}" if item.detail else miscounted
+            item = replace(item, outcome=DIFFERENT, detail=detail)
         if item.outcome == DIFFERENT:
             detail = f"{item.detail}; {explain(record, EDITED)}"
             item = replace(item, detail=detail)
@@ -104,7 +114,7 @@ def _batches(records: Sequence[Record]) -> Iterator[tuple[list[Record], int]]:
     """
     kinds: dict[tuple[BatchKey, int], list[Record]] = {}
     for record in records:
-        size = max(1, int(record.made_by.get("batch_size") or 1))
+        size = recorded_size(record)
         kinds.setdefault((BatchKey.of(record.trial), size), []).append(record)
     for (_, size), members in kinds.items():
         for start in range(0, len(members), size):
@@ -117,23 +127,32 @@ def _refresh(measurer: Measurer, rows: Rows) -> None:
         rows[key] = measurer.refreshed(cells[key[0]], plain(row))
 
 
-def _add_diversity(
+def _add_across(
     run: RunFolder,
     measurer: Measurer,
     found: Found,
     fresh: dict[str, Rows],
     embeddings: Mapping[str, np.ndarray],
 ) -> None:
-    """Diversity of all cells whose seeds are all whole; the others cannot be told."""
+    """Diversity, and differences between bases, of groups that are all whole; others cannot be."""
     made = {name for name, record in found.whole.items() if not record.failed}
     distances = StructureDistances(
         measurer.maps_of(lambda trial_id: read_image(run.sample_path(trial_id)))
     )
-    for group in seed_groups(measurer.plan):
-        if any(cell.trial_id not in found.whole for cell in group):
-            continue
-        for row in diversity_rows(group, embeddings, made, {}, distances):
-            fresh[row["trial"]][row["cell"], row["metric"]] = row
+
+    def whole(groups: list[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+        return [group for group in groups if all(c.trial_id in found.whole for c in group)]
+
+    plan = measurer.plan
+    refer = partial(apart_reference, measurer.references)
+    rows: list[dict[str, Any]] = []
+    for group in whole(seed_groups(plan)):
+        rows += diversity_rows(group, embeddings, made, {}, distances, refer)
+    pose = bool(pose_needs(plan, measurer.judges))
+    for group in whole(base_groups(plan)):
+        rows += base_rows(group, made, {}, distances, refer, pose=pose)
+    for row in rows:
+        fresh[row["trial"]][row["cell"], row["metric"]] = row
 
 
 def _compare(record: Record, fresh: Rows, measurer: Measurer, complete: bool) -> Item:
@@ -141,28 +160,63 @@ def _compare(record: Record, fresh: Rows, measurer: Measurer, complete: bool) ->
     name = f"trial {record.trial.id}"
     cells = {cell.id for cell in measurer.plan.cells_by_trial[record.trial.id]}
     stored = {key: row for key, row in _by_reading(record.rows).items() if key[0] in cells}
-    across = (LOOKS, STRUCTURE)
-    lacking = [k for k in fresh if k not in stored and (complete or k[1] not in across)]
-    extra = [k for k in stored if k not in fresh and k[1] not in across]
+    lacking = [k for k in fresh if k not in stored and (complete or k[1] not in ACROSS)]
+    extra = [k for k in stored if k not in fresh and (complete or k[1] not in ACROSS)]
     if lacking or extra:
         metrics = ", ".join(dict.fromkeys(metric for _, metric in [*lacking, *extra]))
         what = "lacks" if lacking else "has readings nobody asked for:"
         return Item(name, DIFFERENT, detail=f"its record {what} {metrics}")
-    worst, where = 0.0, ""
-    for key in fresh.keys() & stored.keys():
+    worst, where, false = 0.0, "", ""
+    for key in (key for key in fresh if key in stored):
+        spec = metric_spec(key[1])
         for figure in FIGURES:
             old, new = _number(stored[key].get(figure)), _number(fresh[key].get(figure))
-            share = _share(figure, old, new, fresh[key], metric_spec(key[1]))
+            share = _share(old, new, fresh[key], spec)
             if share > worst:
                 worst, where = share, f"{figure} of {key[1]} is {old:.6g}, measured again {new:.6g}"
-    if worst == 0:
-        return Item(name, IDENTICAL, 0.0)
-    outcome = WITHIN if worst <= METRIC_TOLERANCE else DIFFERENT
+        false = false or _false_conclusion(key[1], stored[key], fresh[key], spec)
     finite = worst if math.isfinite(worst) else None
-    return Item(name, outcome, finite, where)
+    if worst > METRIC_TOLERANCE:
+        return Item(name, DIFFERENT, finite, where)
+    if false:
+        return Item(name, DIFFERENT, finite, false)
+    return Item(name, WITHIN if worst else IDENTICAL, finite, where)
 
 
-def _share(figure: str, old: float, new: float, row: Mapping[str, Any], spec: MetricSpec) -> float:
+def _false_conclusion(
+    metric: str, row: Mapping[str, Any], fresh: Mapping[str, Any], spec: MetricSpec
+) -> str:
+    """What is wrong with the adherence and the reason of a stored row; "" if nothing.
+
+    Both follow from the row's own value, chance and ceiling, so they are not given the tolerance of
+    a reading; the fresh row only tells why a figure is not to be had.
+    """
+    reason = str(fresh.get("reason") or "")
+    value = _number(row.get("value"))
+    own = math.nan
+    if metric not in ACROSS and not math.isnan(value):
+        reference = Reference(_number(row.get("chance")), _number(row.get("ceiling")), reason)
+        own, reason = adherence(value, reference, spec)
+    said = _number(row.get("adherence"))
+    both_unknown = math.isnan(said) and math.isnan(own)
+    if not both_unknown and not math.isclose(said, own, rel_tol=1e-9, abs_tol=1e-9):
+        return (
+            f"adherence of {metric} is {said:.6g}, but its value, chance and ceiling give {own:.6g}"
+        )
+    if str(row.get("reason") or "") != reason:
+        told = f"“{_cut(row.get('reason'))}”" if row.get("reason") else "missing"
+        return f"the reason of {metric} is {told}, " + (
+            f"and should be “{_cut(reason)}”" if reason else "and there should be none"
+        )
+    return ""
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _share(old: float, new: float, row: Mapping[str, Any], spec: MetricSpec) -> float:
     """A difference as a share of the metric's range; infinite where one of them is nothing."""
     if math.isnan(old) or math.isnan(new):
         return 0.0 if math.isnan(old) and math.isnan(new) else math.inf
@@ -174,9 +228,6 @@ def _share(figure: str, old: float, new: float, row: Mapping[str, Any], spec: Me
         chance, ceiling = _number(row.get("chance")), _number(row.get("ceiling"))
         known = [abs(v) for v in (chance, ceiling, old, new) if not math.isnan(v)]
         width = max(known)
-    if figure == "adherence":
-        span = abs(_number(row.get("ceiling")) - _number(row.get("chance")))
-        return abs(old - new) * span / width if span > 0 and width > 0 else math.inf
     return abs(old - new) / width if width > 0 else math.inf
 
 

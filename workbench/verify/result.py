@@ -38,9 +38,10 @@ class Item:
 class Group:
     """Checks of one kind.
 
-    name: "study", "weights", "sources", "pictures", "table", "readings" or "trials". what: what the
-    items are, in the plural. unit: of `Item.difference`. note: one sentence on the group as a
-    whole, or "".
+    name: "study", "weights", "sources", "pictures", "cells", "table", "maps", "readings", "trials"
+    or "report".
+    what: what the items are, in the plural. unit: of `Item.difference`. note: one sentence on the
+    group as a whole, or "".
     """
 
     name: str

@@ -51,8 +51,11 @@ def read_state(run: RunFolder) -> dict[str, Any] | None:
     return state
 
 
-def state_sentence(run: RunFolder) -> str:
-    """The verification state of a run in one or two sentences, for its report."""
+def state_sentence(run: RunFolder, digest: str = "") -> str:
+    """The verification state of a run in one or two sentences, for its report.
+
+    `digest` is that of the run, where it is known already.
+    """
     how = f"run “workbench verify {run.path.name}” to check it"
     state = read_state(run)
     if state is None:
@@ -61,7 +64,7 @@ def state_sentence(run: RunFolder) -> str:
         day = str(state["when"]).replace("T", " ")[:16] + " UTC"
         groups = {str(group["name"]): group for group in state["groups"]}
         found = _figures(groups)
-        if state["digest"] != run_digest(run):
+        if state["digest"] != (digest or run_digest(run)):
             return f"Verified on {day}, but the run has changed since: {how} again."
         if state["result"] == "different":
             odd = sum(int(group["different"]) for group in groups.values())

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from workbench.images import ImageError, read_png_text
+from workbench.images import ImageError, read_png
 from workbench.store import RunFolder, StoreError
 from workbench.store.pngtext import STUDY
 from workbench.study import Study, StudyError, pin_sources
 from workbench.study.checks import SCENE_SOURCE
 from workbench.study.sources import SOURCES_INDEX
-from workbench.study.yamlfile import dump_yaml, parse_yaml
+from workbench.study.yamlfile import MAX_BYTES, dump_yaml, parse_yaml
 
 MAX_REPORT_BYTES = 128 * 2**20
-YAML_URI = "data:application/yaml;base64,"
+LINK = re.compile(
+    rb"""<a\s(?:[^<>]*?\s)?href\s*=\s*["']data:application/yaml;base64,([^<>"']*)["']""",
+    re.IGNORECASE,
+)
+"""The study among the files which a report offers for download."""
 
 
 class TakeError(ValueError):
@@ -70,19 +75,14 @@ def take_study(path: str | Path, folder: str | Path = ".") -> Taken:
 def _of_run(path: Path) -> str:
     try:
         run = RunFolder.open(path)
-        manifest = run.read_json("manifest.json") or {}
-        text = run.study_path.read_text(encoding="utf-8")
-    except StoreError as error:
+        return pin_sources(run.study_text(), run.source_hashes())
+    except (StoreError, StudyError) as error:
         raise TakeError(str(error)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise TakeError(f"{path}: its study cannot be read ({error})") from error
-    hashes = manifest.get("sources") if isinstance(manifest, dict) else None
-    return pin_sources(text, hashes or {})
 
 
 def _of_picture(path: Path) -> str:
     try:
-        chunks = read_png_text(path)
+        chunks = read_png(path)[1]
     except ImageError as error:
         raise TakeError(str(error)) from error
     if STUDY not in chunks:
@@ -95,34 +95,28 @@ def _of_picture(path: Path) -> str:
 
 def _of_report(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_REPORT_BYTES:
-            raise TakeError(f"{path} is too large for a report")
-        page = _Links()
-        page.feed(path.read_text(encoding="utf-8"))
-        if page.study is not None:
-            return base64.b64decode(page.study, validate=True).decode("utf-8")
+        with path.open("rb") as file:
+            page = file.read(MAX_REPORT_BYTES + 1)
     except OSError as error:
         raise TakeError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, binascii.Error):
-        pass
-    raise TakeError(f"{path} is neither a report nor a picture of the workbench, nor a run folder")
-
-
-class _Links(HTMLParser):
-    """Finds the study among the files which a report offers for download."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.study: str | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        target = dict(attrs).get("href") or ""
-        if tag == "a" and self.study is None and target.startswith(YAML_URI):
-            self.study = target.removeprefix(YAML_URI)
+    if len(page) > MAX_REPORT_BYTES:
+        raise TakeError(f"{path} is too large for a report")
+    link = LINK.search(page)
+    if link is None:
+        raise TakeError(
+            f"{path} is neither a report nor a picture of the workbench, nor a run folder"
+        )
+    try:
+        code = html.unescape(link[1][: 2 * MAX_BYTES].decode("ascii"))
+        return base64.b64decode(code, validate=True).decode("utf-8")
+    except (UnicodeDecodeError, binascii.Error) as error:
+        raise TakeError(f"{path} is a report whose study is damaged") from error
 
 
 def _looks_like_png(path: Path) -> bool:
     try:
+        if path.exists() and not path.is_file():
+            raise TakeError(f"{path} is not a file")
         with path.open("rb") as file:
             return file.read(8) == b"\x89PNG\r\n\x1a\n"
     except OSError as error:

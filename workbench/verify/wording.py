@@ -39,7 +39,12 @@ def as_text(result: Verification) -> str:
     if result.conditions:
         lines += ["", "Conditions that are not those of the run"]
         lines += [f"  {name}: {old} -> {new}" for name, (old, new) in result.conditions.items()]
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """A line without what would steer the terminal: names and reasons come from the run's files."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _summary(group: Group, width: int, seed: int) -> str:

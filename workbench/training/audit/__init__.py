@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from workbench.families import FamilyDefaults
 from workbench.paperdoll import STYLES
+from workbench.store.atomic import write_atomic
 from workbench.training.audit.controls import control_figures
 from workbench.training.audit.figures import Figure
 from workbench.training.audit.judging import judge_figures
@@ -22,6 +24,7 @@ __all__ = ["Figure", "run_audit"]
 
 Log = Callable[[str], None]
 
+UNFINISHED = "\nThis audit is not complete: it is still running, or it was interrupted.\n"
 _JUDGED = 128
 """Scenes on which the judge's maps are held against the renderer's truth."""
 
@@ -36,7 +39,17 @@ def run_audit(
         pictures: generated pictures for each figure about samples.
         threads: processor threads.
         log: takes each line as it is known.
+
+    The page is written after each figure, and says that it is not complete until it is.
+
+    Raises:
+        ValueError: more pictures than there are scenes.
     """
+    if pictures > len(AUDIT_SEEDS):
+        raise ValueError(
+            f"an audit of {pictures} pictures cannot be made: there are {len(AUDIT_SEEDS)} scenes "
+            f"that no stage was trained on; take at most {len(AUDIT_SEEDS)}"
+        )
     import torch
 
     from workbench.families.loading import ModelShelf
@@ -51,7 +64,7 @@ def run_audit(
         lambda: vae_figures(shelf, held["rgb"]),
         lambda: style_figures(shelf, held),
         lambda: (f for style in STYLES for f in judge_figures(shelf.networks(), some, style)),
-        lambda: clip_figures(models_dir, held["rgb"], words),
+        lambda: clip_figures(models_dir, held, words),
         lambda: text_figures(shelf, models_dir, held, words, pictures),
         lambda: control_figures(shelf, models_dir, held, words, pictures),
         lambda: [zero_scale_figure(shelf, words)],
@@ -59,16 +72,22 @@ def run_audit(
         for figure in part():
             log(figure.row())
             figures.append(figure)
-    (models_dir / "AUDIT.md").write_text(_page(figures, pictures), encoding="utf-8")
+            _write(models_dir, _page(figures, pictures, shelf.family.defaults) + UNFINISHED)
+    _write(models_dir, _page(figures, pictures, shelf.family.defaults))
     return figures
 
 
-def _page(figures: Sequence[Figure], pictures: int) -> str:
+def _write(models_dir: Path, page: str) -> None:
+    write_atomic(models_dir / "AUDIT.md", page.encode("utf-8"))
+
+
+def _page(figures: Sequence[Figure], pictures: int, defaults: FamilyDefaults) -> str:
     head = (
         "# Audit of the Paperdoll family\n\n"
         f"Printed by `workbench audit paperdoll --pictures {pictures}`. Scenes 800000 and up: no "
         "stage was trained on them.\nTags are judged by the auditor, a classifier trained apart "
-        "from everything else.\nDefault settings: 20 UniPC steps, guidance scale 5.\n\n"
+        f"from everything else.\nDefault settings: {defaults.steps} steps of {defaults.scheduler}, "
+        f"guidance scale {defaults.guidance_scale:g}.\n\n"
         "| figure | value | target | reached |\n|---|---|---|---|\n"
     )
     return head + "\n".join(figure.row() for figure in figures) + "\n"

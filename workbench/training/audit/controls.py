@@ -16,10 +16,13 @@ from workbench.training.captions import caption
 
 if TYPE_CHECKING:
     from workbench.families.loading import ModelShelf
-    from workbench.study import SourceImage
+    from workbench.measuring.references import References
 
-TARGETS = {"depth": 0.80, "canny": 0.70}
-"""Least adherence at scale 1 under the source's own prompt; 0.75 for every other control."""
+TARGETS = {"depth": 0.80}
+"""Least adherence at scale 1 under the source's own prompt; 0.75 for every other control.
+
+They hold for the base model that the ControlNets were trained with. On the others they are measured
+only: where these draw lines around everything, edges cannot lie as in a picture without lines."""
 
 
 def control_figures(
@@ -29,21 +32,30 @@ def control_figures(
     words: list[tuple[str, ...]],
     pictures: int,
 ) -> Iterator[Figure]:
-    """Each control type on each base checkpoint, its figures as soon as they are known."""
+    """Each control type on each base checkpoint, its figures as soon as they are known.
+
+    Chance and ceiling are those of the default base checkpoint, as they are in a study.
+    """
+    from workbench.measuring.references import References
+
     sources = make_sources(held["rgb"][:pictures])
-    own, other = held["tags"][:pictures], held["tags"][1:][:pictures]
-    for control in shelf.family.controlnets:
+    lookup: dict[tuple[str, str, str], ControlMap] = {}
+    references = References({s.label: s for s in sources}, lookup, shelf)
+    neighbours = [(i + 1) % len(words) for i in range(pictures)]
+    own, other = held["tags"][:pictures], held["tags"][neighbours]
+    for control in shelf.family.controls:
         kind = get_control(control)
-        settings = kind.settings_type()
+        settings = kind.settings(shelf.family.settings_for(control))
         maps = kind.extract([s.image for s in sources], settings, shelf.networks())
         keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
-        lookup = dict(zip(keys, maps, strict=True))
+        lookup.update(zip(keys, maps, strict=True))
         least = TARGETS.get(control, 0.75)
         for base in shelf.family.base:
             drawn = shelf.for_base(base)
+            own_base = base == shelf.family.default_base
             for label, prompts, tags, bound in (
-                ("the source's own prompt", words, own, least),
-                ("another scene's prompt", words[1 : pictures + 1], other, None),
+                ("the source's own prompt", words, own, least if own_base else None),
+                ("another scene's prompt", [words[i] for i in neighbours], other, None),
                 ("empty prompt", [()] * pictures, None, None),
             ):
                 trials = [
@@ -51,7 +63,7 @@ def control_figures(
                     for i in range(pictures)
                 ]
                 images = make_images(trials, lookup, drawn)
-                found = _adherence(drawn, sources, lookup, keys, images)
+                found = _adherence(references, lookup, keys, images, shelf)
                 where = f"{control}, {base}, scale 1, {label}"
                 spec = kind.metric(kind.primary)
                 yield Figure(f"{where}: adherence of {spec.label}", found, least=bound)
@@ -74,18 +86,15 @@ def _tag_figures(where: str, shares: dict[str, float], bound: float | None) -> l
 
 
 def _adherence(
-    shelf: ModelShelf,
-    sources: Sequence[SourceImage],
+    references: References,
     lookup: dict[tuple[str, str, str], ControlMap],
     keys: Sequence[tuple[str, str, str]],
     images: np.ndarray,
+    shelf: ModelShelf,
 ) -> float:
     """Mean over sources of (value - chance) / (ceiling - chance) of the primary metric."""
-    from workbench.measuring.references import References
-
     kind = get_control(keys[0][1])
     settings = kind.settings_type.model_validate_json(keys[0][2])
-    references = References({s.label: s for s in sources}, lookup, shelf)
     got = kind.extract(list(images), settings, shelf.networks())
     shares = []
     for key, found in zip(keys, got, strict=True):

@@ -1,0 +1,331 @@
+"""Protects: what is wrong with a model is said in a sentence with the way out, before any work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_families import COMMIT, FAMILIES, snapshot, write_tiny_families
+
+from workbench.families import ControlNetRef, FamilyError, LocateError, ModelRef, NetworkRef
+from workbench.families.fetch import fetch, hub_errors, wanted_files
+from workbench.families.loading import ModelShelf
+from workbench.families.locate import Place, is_offline, locate
+from workbench.families.needs import require_models
+from workbench.families.pins import read_pins
+from workbench.families.states import family_states, pin_family
+
+XL, UNION, FLOW = (FAMILIES[name] for name in ("tiny-xl", "tiny-union", "tiny-flow"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_families(folder)
+    return folder
+
+
+@pytest.fixture
+def models(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder of its own for each test, and no network."""
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "1")
+    return Path(shutil.copytree(written, tmp_path / "models"))
+
+
+def problems(family: Any, models: Path, *controls: str) -> str:
+    with pytest.raises(LocateError) as error:
+        require_models(family, family.base, controls, models=models)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+def test_whole_families_have_no_problem(family: Any, models: Path) -> None:
+    assert require_models(family, family.base, family.controlnets, models=models) == ()
+
+
+def test_all_missing_models_are_named_at_once(tmp_path: Path, models: Path) -> None:
+    text = problems(XL, tmp_path / "empty", "depth", "canny")
+    for name in ("base model one", "ControlNet for depth", "ControlNet for canny", "VAE", "CLIP"):
+        assert name in text
+    assert len(text.splitlines()) == 5
+    assert "--offline" in text
+
+
+def test_layouts_people_have(models: Path) -> None:
+    """owner/name, name alone, a subfolder, a hub cache; plain files and those of a variant."""
+    places = {role: state.place for state in family_states(XL, models) if (role := state.role)}
+    assert places["base one"].revision == COMMIT
+    assert places["base one"].keywords["variant"] == "fp16"
+    assert places["ControlNet depth"].folder == models / "some" / "xl-nets" / "nets" / "depth"
+    assert "variant" not in places["ControlNet depth"].keywords
+    assert places["ControlNet canny"].keywords["variant"] == "fp16"
+    assert locate(UNION.controlnet_ref("pose"), models).folder == models / "xl-union"
+    plain = ModelRef(repo="some/xl-canny")  # nobody said fp16, but that is what there is
+    assert locate(plain, models).keywords["variant"] == "fp16"
+
+
+def test_a_pinned_revision_is_not_replaced_by_another(models: Path) -> None:
+    wanted = ModelRef(repo="some/xl-base", revision=COMMIT)
+    assert locate(wanted, models).revision == COMMIT
+    with pytest.raises(LocateError, match=r"f{40}"):
+        locate(ModelRef(repo="some/xl-base", revision="f" * 40), models)
+
+
+def test_a_broken_download_does_not_count(models: Path) -> None:
+    (weights,) = (snapshot(models, "some/xl-base") / "unet").glob("*.safetensors")
+    weights.unlink()
+    assert "base model one" in problems(XL, models)
+
+
+def test_another_architecture_is_told_from_the_folder(models: Path) -> None:
+    base = models / "some" / "flow-base"
+    shutil.rmtree(base)
+    shutil.copytree(snapshot(models, "some/xl-base"), base)
+    assert "StableDiffusionXLPipeline" in problems(FLOW, models)
+    depth = models / "some" / "flow-depth"
+    shutil.rmtree(depth)
+    shutil.copytree(models / "some" / "xl-canny", depth)
+    text = problems(FLOW, models, "depth")
+    assert "ControlNetModel, where SD3ControlNetModel is needed" in text
+
+
+def test_a_union_model_is_told_by_its_weights_not_its_config(models: Path) -> None:
+    """The config of the union model on the hub may name any class."""
+    path = models / "xl-union" / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"_class_name": "ControlNetModel"}
+    path.write_text(json.dumps(config), "utf-8")
+    require_models(UNION, ["one"], ["pose"], models=models)
+    assert ModelShelf(UNION, models_dir=models).controlnet("pose") is not None
+    swapped = {"depth": ControlNetRef(repo="some/xl-canny", union_mode=1)}
+    family = UNION.model_copy(update={"controlnets": swapped})
+    assert "ControlNetUnionModel is needed" in problems(family, models, "depth")
+
+
+def test_a_controlnet_of_another_width_is_refused(models: Path) -> None:
+    path = models / "some" / "xl-canny" / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"cross_attention_dim": 768}
+    path.write_text(json.dumps(config), "utf-8")
+    text = problems(XL, models, "canny")
+    assert "768" in text and "64" in text and len(text.splitlines()) == 1
+
+
+def test_pickled_weights_and_strange_folders_are_refused(models: Path) -> None:
+    folder = models / "some" / "flow-copy-depth"
+    (weights,) = folder.glob("*.safetensors")
+    weights.unlink()
+    torch.save({}, folder / "diffusion_pytorch_model.bin")
+    family = FAMILIES["tiny-flow-copy"]
+    assert "pickled" in problems(family, models, "depth")
+    (folder / "config.json").unlink()
+    assert "no diffusers model" in problems(family, models, "depth")
+    (models / "some" / "flow-base" / "model_index.json").unlink()
+    assert "model_index.json" in problems(family, models)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("GatedRepoError", "hf auth login"),
+        ("RepositoryNotFoundError", "no some/model"),
+        ("RevisionNotFoundError", "no revision"),
+        ("HfHubHTTPError", "--models PATH"),
+        ("OfflineModeIsEnabled", "--models PATH"),
+    ],
+)
+def test_the_hubs_errors_say_the_way_out(kind: str, words: str) -> None:
+    from huggingface_hub import errors
+
+    type_ = getattr(errors, kind)
+    error = type_.__new__(type_)
+    with pytest.raises(LocateError, match=words), hub_errors(ModelRef(repo="some/model")):
+        raise error
+
+
+def test_a_gated_model_is_refused_before_any_work(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi, errors
+
+    def gated(*_: Any, **__: Any) -> None:
+        raise errors.GatedRepoError.__new__(errors.GatedRepoError)
+
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.setattr(HfApi, "auth_check", gated)
+    shutil.rmtree(models / "some" / "flow-base")
+    text = problems(FLOW, models, "depth")
+    assert "https://huggingface.co/some/flow-base" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_only_what_is_loaded_is_downloaded() -> None:
+    files = [
+        "README.md",
+        "model_index.json",
+        "sd_xl_base_1.0.safetensors",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+        "vae_1_0/diffusion_pytorch_model.safetensors",
+        "tokenizer/merges.txt",
+        "safety_checker/model.fp16.safetensors",
+        "text_encoder_3/model-00001-of-00002.safetensors",
+        "text_encoder_3/model.safetensors.index.json",
+    ]
+    parts = ("unet", "vae", "tokenizer", "safety_checker", "text_encoder_3")
+    assert wanted_files(files, ModelRef(repo="a/b", variant="fp16"), parts) == [
+        "model_index.json",
+        "text_encoder_3/model-00001-of-00002.safetensors",
+        "text_encoder_3/model.safetensors.index.json",
+        "tokenizer/merges.txt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    promax = ["config.json", "diffusion_pytorch_model.safetensors", "a_promax.safetensors"]
+    assert wanted_files(promax, ModelRef(repo="a/b"), ()) == promax[:2]
+    nested = [f"nets/depth/{name}" for name in promax]
+    ref = ModelRef(repo="a/b", subfolder="nets/depth")
+    assert wanted_files([*promax, *nested], ref, ()) == nested[:2]
+
+
+def test_a_download_is_loaded_as_a_folder(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a hub that hands out files of this disk: the index first, then what it asks for."""
+    import huggingface_hub
+
+    source = snapshot(models, "some/xl-base")
+    files = [str(p.relative_to(source)) for p in source.rglob("*") if p.is_file()]
+    asked: list[str] = []
+
+    def download(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.extend(allow_patterns)
+        return str(source)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: files)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: source / files[0])
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *_, **__: str(source / "model_index.json")
+    )
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    place = fetch(XL.base["one"], Place("some/xl-base", {}, None), models)
+    assert (place.folder, place.revision) == (source, COMMIT)
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in asked
+    assert place.keywords == {"local_files_only": True, "variant": "fp16"}
+    # Later runs load the same commit, and the user is told so.
+    assert read_pins(models / "pins.json") == {"some/xl-base": COMMIT}
+    (told,) = caplog.messages
+    assert f"some/xl-base is pinned at {COMMIT}" in told and "pins.json" in told
+
+
+def test_what_is_pinned_or_on_this_disk_gets_no_other_pin(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def download(repo: str, name: str, *, revision: str | None) -> str:
+        return f"/cache/snapshots/{revision or 'e' * 40}/{name}"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    pins = models / "pins.json"
+    fetch(XL.base["one"], locate(XL.base["one"], models), models)
+    fixed = NetworkRef(loader="hed", repo="a/b", revision="c" * 40)
+    fetch(fixed, Place("a/b", {}, None, fixed.revision), models)
+    assert not pins.exists()
+    loose = NetworkRef(loader="hed", repo="a/b")
+    fetch(loose, Place("a/b", {}, None), models)
+    assert read_pins(pins) == {"a/b": "e" * 40}
+    pins.write_text(json.dumps({"a/b": "d" * 40}), "utf-8")
+    fetch(loose, Place("a/b", {}, None, "d" * 40), models)
+    assert read_pins(pins) == {"a/b": "d" * 40}
+
+
+def test_pins_that_cannot_be_written_are_told_and_do_no_harm(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *_, **__: f"/cache/{'e' * 40}/ControlNetHED.pth"
+    )
+    (models / "pins.json").write_text("[]", "utf-8")
+    fetch(NetworkRef(loader="hed", repo="a/b"), Place("a/b", {}, None), models)
+    assert "could not be pinned" in caplog.text
+
+
+def test_without_a_network_the_hub_is_asked_once_and_all_models_are_named(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    asked: list[str] = []
+
+    def away(_: Any, repo: str) -> None:
+        asked.append(repo)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.setattr(HfApi, "auth_check", away)
+    for name in ("some/flow-base", "some/flow-depth", "some/flow-canny"):
+        shutil.rmtree(models / name)
+    text = problems(FLOW, models, "depth", "canny")
+    assert asked == ["some/flow-base"]
+    assert "some/flow-base, some/flow-depth, some/flow-canny" in text
+    assert "no route to host" in text and "\n" not in text
+
+
+def test_pins_are_written_used_and_recorded(models: Path) -> None:
+    pins, unknown = pin_family(XL, models)
+    assert pins == {"some/xl-base": COMMIT}
+    assert set(unknown) == {"some/xl-vae", "some/xl-nets", "some/xl-canny"}
+    assert json.loads((models / "pins.json").read_text("utf-8")) == pins
+    # Main moves on; the pinned commit is still the one that is taken.
+    cache = models / "models--some--xl-base"
+    (cache / "refs" / "main").write_text("e" * 40, "utf-8")
+    shutil.copytree(cache / "snapshots" / COMMIT, cache / "snapshots" / ("e" * 40))
+    assert locate(XL.base["one"], models).revision == COMMIT
+    assert pin_family(XL, models)[0] == pins
+    shelf = ModelShelf(XL, models_dir=models)
+    shelf.pipeline("depth")
+    hashes = shelf.weight_hashes()
+    assert hashes["some/xl-base"] == f"revision {COMMIT}, variant fp16"
+    assert len(hashes["some/xl-vae/diffusion_pytorch_model.safetensors"]) == 64
+    (models / "pins.json").write_text("[]", "utf-8")
+    with pytest.raises(LocateError, match=r"pins\.json"):
+        locate(XL.base["one"], models)
+
+
+def test_methods_choose_controlnets() -> None:
+    nets = {
+        "lineart": ControlNetRef(repo="a/lineart"),
+        "lineart.anime": ControlNetRef(repo="a/anime"),
+        "lines.mlsd": ControlNetRef(repo="a/mlsd"),
+    }
+    family = XL.model_copy(update={"controlnets": nets})
+    assert family.controls == ("lineart", "lines")
+    assert family.controlnet_name("lineart", '{"method":"anime"}') == "lineart.anime"
+    assert family.controlnet_name("lineart", '{"method":"standard"}') == "lineart"
+    assert family.controlnet_name("lineart") == "lineart"
+    with pytest.raises(FamilyError, match="lines"):
+        family.controlnet_name("lines", '{"method":"hough"}')
+
+
+@pytest.mark.parametrize("value", ["1", "true", "ON"])
+@pytest.mark.parametrize("name", ["WORKBENCH_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_is_one_word(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert not is_offline()
+    monkeypatch.setenv(name, value)
+    assert is_offline()

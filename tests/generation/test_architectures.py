@@ -1,0 +1,293 @@
+"""Protects: on SDXL, union and flow-matching models a sample is what stock diffusers makes of it.
+
+The stock pipelines are called here as their documentation says, one trial at a time, with one scale
+for the call; the workbench makes the same trials in mixed batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_families import FAMILIES, UNION_MODES, write_tiny_families
+from tiny_models import PROMPTS, make_maps, make_trial
+
+from workbench.families import FamilyError
+from workbench.families.loading import ModelShelf
+from workbench.generation import generate
+from workbench.generation.schedulers import make_scheduler
+from workbench.study import ControlUse, Trial
+
+MAPS = make_maps()
+TOLERANCE = 2
+NAMES = tuple(FAMILIES)
+
+
+@pytest.fixture(scope="module")
+def shelves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelShelf]:
+    """One shelf for each family."""
+    models = tmp_path_factory.mktemp("models")
+    write_tiny_families(models)
+    return {name: ModelShelf(family, models_dir=models) for name, family in FAMILIES.items()}
+
+
+def trial(family: str, **changes: Any) -> Trial:
+    values = {"family": family, "base": "one", "steps": 3, "scheduler": "euler"}
+    return make_trial(**(values | changes))
+
+
+def pair(family: str, canny: float, depth: float, **changes: Any) -> Trial:
+    also = (ControlUse("depth", "{}", depth),)
+    return trial(family, control="canny", scale=canny, also=also, **changes)
+
+
+def mixed(family: str, **changes: Any) -> list[Trial]:
+    return [
+        trial(
+            family,
+            seed=i,
+            prompt=PROMPTS[i % 3],
+            scale=scale,
+            source_sha256=f"source-{i % 2}",
+            **changes,
+        )
+        for i, scale in enumerate((0.4, 1.0, 1.6))
+    ]
+
+
+def make(trials: Sequence[Trial], shelf: ModelShelf, **options: Any) -> dict[str, np.ndarray]:
+    results = list(generate(trials, MAPS, shelf, **options))
+    assert [result.failed_reason for result in results] == [""] * len(trials)
+    return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
+
+
+def stock(wanted: Trial, shelf: ModelShelf, scales: list[float] | None = None) -> np.ndarray:
+    """What a user of diffusers writes; `scales` (of canny and depth) replace those of the trial."""
+    names = ("canny", "depth") if scales else tuple(use.control for use in wanted.controls)
+    pipeline = shelf.pipeline(*names)
+    scales = scales or [use.scale for use in wanted.controls]
+    arguments: dict[str, Any] = {}
+    if names:
+        images = [Image.fromarray(MAPS["source-0", name, "{}"].picture) for name in names]
+        if wanted.source_sha256:
+            images = [
+                Image.fromarray(MAPS[wanted.source_sha256, name, "{}"].picture) for name in names
+            ]
+        family = shelf.family
+        key = family.parts_of.image
+        if family.name == "tiny-union":
+            key = "control_image"
+            arguments["control_mode"] = [UNION_MODES[name] for name in names]
+        if family.name == "tiny-flow" and "canny" in names:
+            images = [_as_trained(image, name) for image, name in zip(images, names, strict=True)]
+        listed = len(names) > 1
+        union = family.name == "tiny-union"
+        arguments[key] = images if listed or union else images[0]
+        arguments["controlnet_conditioning_scale"] = list(scales) if listed else scales[0]
+        arguments["control_guidance_start"] = wanted.control_start
+        arguments["control_guidance_end"] = wanted.control_end
+    before = pipeline.scheduler
+    pipeline.scheduler = make_scheduler(wanted.scheduler, before.config)
+    try:
+        (picture,) = pipeline(
+            wanted.prompt,
+            negative_prompt=wanted.negative_prompt or None,
+            height=wanted.size,
+            width=wanted.size,
+            num_inference_steps=wanted.steps,
+            guidance_scale=wanted.guidance_scale,
+            generator=torch.Generator().manual_seed(wanted.seed),
+            **arguments,
+        ).images
+    finally:
+        pipeline.scheduler = before
+    return np.asarray(picture).astype(int)
+
+
+def _as_trained(image: Image.Image, name: str) -> torch.Tensor:
+    """Pixels as the model card of SD3.5 Large's canny ControlNet makes them, or the plain way."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    return pixels * 255 * 0.5 + 0.5 if name == "canny" else pixels * 2 - 1
+
+
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_a_mixed_batch_equals_stock_one_at_a_time(
+    shelves: dict[str, ModelShelf], family: str, guidance: float
+) -> None:
+    shelf = shelves[family]
+    trials = mixed(family, guidance_scale=guidance, negative_prompt="snow")
+    together = make(trials, shelf)
+    for wanted in trials:
+        assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("family", NAMES)
+def test_half_precision_equals_stock(
+    shelves: dict[str, ModelShelf], family: str, dtype: str
+) -> None:
+    """The VAE must not hand its own precision on to a ControlNet that sees maps through it."""
+    models = shelves[family].models_dir
+    shelf = ModelShelf(FAMILIES[family], models_dir=models, dtype=dtype)
+    wanted = trial(family)
+    (picture,) = make([wanted], shelf).values()
+    assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_every_part_of_a_trial_shows(shelves: dict[str, ModelShelf], family: str) -> None:
+    """Or else the equalities of this file would hold for models that obey nothing."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 2},
+        {"scale": 0.2},
+        {"source_sha256": "source-1"},
+        {"prompt": PROMPTS[1]},
+        {"negative_prompt": "a boy"},
+        {"control": "canny"},
+    ]
+    pictures = list(make([trial(family, **c) for c in changes], shelves[family]).values())
+    for i, one in enumerate(pictures):
+        for other in pictures[:i]:
+            assert np.abs(one - other).max() > TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_scale_zero_is_the_pipeline_without_a_controlnet(
+    shelves: dict[str, ModelShelf], family: str
+) -> None:
+    shelf = shelves[family]
+    zero, plain = trial(family, scale=0.0), trial(family, control=None)
+    pictures = make([zero, plain, trial(family)], shelf)
+    assert (pictures[zero.id] == pictures[plain.id]).all()
+    assert np.abs(pictures[plain.id] - stock(plain, shelf)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_pairs_equal_stock_and_vanish_with_their_scale(
+    shelves: dict[str, ModelShelf], family: str
+) -> None:
+    shelf = shelves[family]
+    trials = [pair(family, 0.4, 1.0), pair(family, 1.2, 0.3, seed=2, prompt=PROMPTS[1])]
+    together = make(trials, shelf)
+    for wanted in trials:
+        assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+    alone = trial(family, control="depth", scale=0.8)
+    (picture,) = make([alone], shelf).values()
+    assert np.abs(picture - stock(alone, shelf, [0.0, 0.8])).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_a_window_of_steps_equals_stock(shelves: dict[str, ModelShelf], family: str) -> None:
+    shelf = shelves[family]
+    window = {"steps": 5, "control_start": 0.3, "control_end": 0.8}
+    for wanted in (trial(family, **window), pair(family, 0.7, 1.1, **window)):
+        (picture,) = make([wanted], shelf).values()
+        assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_each_scheduler_the_family_allows_equals_stock(
+    shelves: dict[str, ModelShelf], family: str
+) -> None:
+    shelf = shelves[family]
+    for scheduler in shelf.family.schedulers:
+        trials = [trial(family, seed=i, steps=4, scheduler=scheduler) for i in (1, 2)]
+        together = make(trials, shelf)
+        for wanted in trials:
+            assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_previews_and_repeats_change_nothing(shelves: dict[str, ModelShelf], family: str) -> None:
+    """A preview at the last step is the picture; the global random state plays no part."""
+    seen: list[np.ndarray] = []
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    wanted = trial(family)
+    (first,) = generate(
+        [wanted], MAPS, shelves[family], on_step=lambda step: seen.append(step.preview(0))
+    )
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert first.image is not None
+    assert np.abs(seen[-1].astype(int) - first.image).max() <= TOLERANCE
+    torch.manual_seed(2)
+    shelves[family].latent_cache.clear()
+    (again,) = generate([wanted], MAPS, shelves[family])
+    np.testing.assert_array_equal(first.image, again.image)
+
+
+def test_every_type_of_a_union_model_is_its_own(shelves: dict[str, ModelShelf]) -> None:
+    """Nine types, six modes, one set of weights."""
+    shelf = shelves["tiny-union"]
+    source = MAPS["source-0", "depth", "{}"]
+    maps = {("source-0", name, "{}"): source for name in UNION_MODES}
+    made = {
+        name: next(iter(generate([trial("tiny-union", control=name)], maps, shelf))).image
+        for name in UNION_MODES
+    }
+    for name, picture in made.items():
+        for other, twin in made.items():
+            same = UNION_MODES[name] == UNION_MODES[other]
+            assert np.array_equal(picture, twin) == same
+    nets = [shelf.controlnet(name) for name in UNION_MODES]
+    assert len({id(net) for net in nets}) == len(nets)
+    assert len({id(net.task_embedding) for net in nets}) == 1
+
+
+def test_the_method_of_a_control_chooses_its_controlnet(shelves: dict[str, ModelShelf]) -> None:
+    """Both methods in one call: each trial is made by its own net, whatever the map."""
+    shelf = shelves["tiny-sd"]
+    anime, standard = '{"method":"anime"}', '{"method":"standard"}'
+    source = MAPS["source-0", "depth", "{}"]
+    keys = [("lineart", anime), ("lineart", standard), ("depth", "{}"), ("canny", "{}")]
+    maps = {("source-0", *key): source for key in keys}
+    trials = [trial("tiny-sd", control=name, control_settings=text) for name, text in keys]
+    made = {
+        (r.trial.control, r.trial.control_settings): r.image for r in generate(trials, maps, shelf)
+    }
+    np.testing.assert_array_equal(made["lineart", anime], made["canny", "{}"])
+    np.testing.assert_array_equal(made["lineart", standard], made["depth", "{}"])
+    assert not np.array_equal(made["depth", "{}"], made["canny", "{}"])
+    for result in generate(trials, maps, shelf):
+        assert result.made_by["runtime"]["offload"] == "none", "told for every ControlNet"
+
+
+def test_an_empty_negative_prompt_is_that_of_the_stock_pipeline(
+    shelves: dict[str, ModelShelf],
+) -> None:
+    """SDXL takes zeros where no negative prompt is given, not the embedding of no words."""
+    shelf = shelves["tiny-xl"]
+    wanted = trial("tiny-xl", negative_prompt="")
+    (picture,) = make([wanted], shelf).values()
+    assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+
+
+def test_flow_samplers_solve_one_equation(shelves: dict[str, ModelShelf]) -> None:
+    """With many steps all samplers of a flow-matching model reach the same picture."""
+    shelf = shelves["tiny-flow"]
+    trials = [
+        trial("tiny-flow", steps=60, scheduler=name, guidance_scale=1.0)
+        for name in shelf.family.schedulers
+    ]
+    euler, *others = make(trials, shelf).values()
+    for other in others:
+        assert np.abs(euler - other).mean() < 4
+    with pytest.raises(ValueError, match=r"ddim.*flow-matching"):
+        make_scheduler("ddim", shelf.pipeline(None).scheduler.config)
+
+
+def test_a_union_and_a_plain_controlnet_cannot_steer_together(tmp_path: Path) -> None:
+    union, plain = FAMILIES["tiny-union"], FAMILIES["tiny-xl"]
+    nets = {"depth": union.controlnets["depth"], "canny": plain.controlnets["canny"]}
+    both = union.model_copy(update={"controlnets": nets})
+    assert "union model" in both.pair_problem("canny", "depth")
+    assert union.pair_problem("canny", "depth") == plain.pair_problem("canny", "depth") == ""
+    with pytest.raises(FamilyError, match="union model"):
+        ModelShelf(both, models_dir=tmp_path).pipeline("canny", "depth")

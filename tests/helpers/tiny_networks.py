@@ -1,0 +1,84 @@
+"""Networks that read pictures, one of every kind of loader, in the layout of a models folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from annotator_files import FOLDER, write_annotator
+
+from workbench.families.judge import Judge, save_judge
+from workbench.families.quiet import quiet_loading
+
+CLASSES = 7
+NETWORKS: dict[str, dict[str, Any]] = {
+    "edges": {"loader": "hed", "path": FOLDER, "side": 64},
+    "depth": {"loader": "depth-transformers", "path": "some/dpt"},
+    "normal": {"loader": "judge", "path": "some/judge"},
+    "pose": {"loader": "judge", "path": "some/judge"},
+    "segmentation": {"loader": "segmentation-transformers", "path": "some/segformer"},
+    "lines": {"loader": "mlsd", "path": FOLDER, "side": 64},
+    "lineart": {"loader": "lineart", "path": FOLDER, "side": 64},
+}
+"""Entries of a catalogue for what the functions below write."""
+
+
+def write_annotators(models: Path) -> None:
+    """Write the weight files of `NETWORKS`, which are as large as the published ones."""
+    for loader in ("hed", "mlsd", "lineart"):
+        write_annotator(loader, models)
+
+
+def write_networks(models: Path) -> None:
+    """Write the model folders of `NETWORKS`, which are tiny, with random weights."""
+    torch.manual_seed(50)
+    save(dpt(), models / "some" / "dpt")
+    save(segformer(150), models / "some" / "segformer")
+    save_judge(Judge((8, 8, 8, 8)), models / "some" / "judge")
+
+
+def dpt() -> tuple[Any, Any]:
+    """A depth model and its processor."""
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+    config = DPTConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=37,
+        image_size=32,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[16, 16, 32, 32],
+        fusion_hidden_size=16,
+    )
+    return DPTForDepthEstimation(config), DPTImageProcessor(size={"height": 32, "width": 32})
+
+
+def segformer(labels: int = CLASSES) -> tuple[Any, Any]:
+    """A segmentation model and its processor."""
+    from transformers import (
+        SegformerConfig,
+        SegformerForSemanticSegmentation,
+        SegformerImageProcessor,
+    )
+
+    config = SegformerConfig(
+        hidden_sizes=[8, 16, 16, 32],
+        depths=[1, 1, 1, 1],
+        decoder_hidden_size=16,
+        num_attention_heads=[1, 1, 2, 2],
+        num_labels=labels,
+    )
+    processor = SegformerImageProcessor(size={"height": 64, "width": 64})
+    return SegformerForSemanticSegmentation(config), processor
+
+
+def save(made: tuple[Any, Any], folder: Path) -> Any:
+    """A folder as `save_pretrained` leaves it; gives the model back."""
+    model, processor = made
+    with quiet_loading():
+        model.eval().save_pretrained(folder, safe_serialization=True)
+        processor.save_pretrained(folder)
+    return model

@@ -1,0 +1,95 @@
+"""Protects: a picture that fails at every start is a failed trial at every start. It keeps no other
+from being made, and the run has its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from crews import ThreadCrew
+from tiny_run import TINY_WORLD, TinyShelf, make_study
+
+import workbench.generation.sampler as sampler
+import workbench.sweep.coordinator as coordinator
+from workbench.store import RunFolder
+from workbench.study import Study, make_plan
+from workbench.sweep import ExecutorChoice, run_study
+
+
+def study() -> Study:
+    """Eight pictures, one in each batch."""
+    return make_study(sources=["paperdoll:900001"], steps=1, batch_size=1)
+
+
+def trials() -> list[str]:
+    return [trial.id for trial in make_plan(study(), resolution=64).trials]
+
+
+def break_trials(monkeypatch: pytest.MonkeyPatch, broken: set[str], error: Exception) -> None:
+    real = sampler._run_pipeline
+
+    def breaking(batch: Any, *rest: Any) -> np.ndarray:
+        if broken & {trial.id for trial in batch.trials}:
+            raise error
+        return real(batch, *rest)
+
+    monkeypatch.setattr(sampler, "_run_pipeline", breaking)
+
+
+def by_workers(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """One start by a crew of one thread."""
+
+    @contextmanager
+    def opened(choice: ExecutorChoice, most: int) -> Iterator[ThreadCrew]:
+        crew = ThreadCrew()
+        try:
+            yield crew
+        finally:
+            crew.close(at_once=False)
+
+    monkeypatch.setattr(coordinator, "opened", opened)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(models))
+    monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
+    return run_study(study(), folder, executor=ExecutorChoice("processes", "cpu", 1))
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a fault"), MemoryError()])
+def test_at_every_start_of_one_process(
+    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    bad = trials()[5]
+    break_trials(monkeypatch, {bad}, error)
+    for _ in range(3):
+        run = run_study(study(), tmp_path / "run", shelf=shelf)
+        check(run, {bad})
+
+
+@pytest.mark.parametrize("broken", [[0], [0, 1], [0, 7]])
+def test_at_every_start_of_workers(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: list[int]
+) -> None:
+    bad = {trials()[i] for i in broken}
+    break_trials(monkeypatch, bad, ZeroDivisionError("a fault"))
+    for _ in range(2):
+        check(by_workers(tmp_path / "run", models, monkeypatch), bad)
+
+
+def test_when_no_picture_can_be_made_workers_give_up_early(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_trials(monkeypatch, set(trials()), ZeroDivisionError("a fault"))
+    with pytest.raises(RuntimeError, match="a fault"):
+        by_workers(tmp_path / "run", models, monkeypatch)
+    assert len(RunFolder.open(tmp_path / "run").trial_ids()) <= 2
+
+
+def check(run: RunFolder, bad: set[str]) -> None:
+    records = {record.trial.id: record for record in run.records()}
+    assert {name for name, record in records.items() if record.failed} == bad
+    assert len(records) == 8 and all(records[name].retry for name in bad)
+    assert (run.path / "measurements.parquet").is_file()
+    assert set(run.read_index()["trial"]) == set(records)

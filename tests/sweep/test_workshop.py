@@ -1,0 +1,108 @@
+"""Protects what one worker does by itself: it takes up what others found out, needs no settings of
+its own, and says in one sentence what hinders it."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import TINY_WORLD, TinyShelf, make_shelf, make_study
+
+import workbench.sweep.worker as worker
+from workbench.families import Family
+from workbench.measuring.cache import ReferenceCache
+from workbench.measuring.references import References
+from workbench.store import RunFolder
+from workbench.study import Study, make_plan
+from workbench.sweep.tasks import Job, Probe, Task, own_versions
+from workbench.sweep.worker import Workshop, perform
+
+
+def make_job(folder: Path, models: Path, study: Study, family: Family = TINY_WORLD) -> Job:
+    run = RunFolder.prepare(folder)
+    run.write_study(study)
+    run.write_sources(make_plan(make_study(), resolution=family.resolution).sources)
+    return Job(
+        folder=str(run.path),
+        study=study.model_dump_json(),
+        family=family.model_dump_json(),
+        models_dir=str(models),
+        offline=False,
+        device="cpu",
+        threads=None,
+        batch_size=4,
+        stop_file=str(run.path / ".stop.tmp"),
+        versions=own_versions(),
+    )
+
+
+@pytest.fixture
+def job(models: Path, tmp_path: Path) -> Job:
+    return make_job(tmp_path / "run", models, make_study())
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker._Here, "shop", None)
+
+
+def test_chance_and_ceiling_are_computed_by_one_worker_only(
+    job: Job, shelf: TinyShelf, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Workshop(job, name, make_shelf(models)) for name in ("a", "b"))
+    for shop in (first, second):
+        shop.do(Task(job, "warm"))
+        assert "measurer" not in vars(shop), "source maps are made when they are needed"
+        shop.measurer.references.cache.get(["nothing is known yet"])
+    first.do(Task(job, "refer"))
+
+    def again(*_: Any) -> Any:
+        raise AssertionError("computed a second time")
+
+    for name in ("_control", "_similarity", "_means"):
+        monkeypatch.setattr(References, name, again)
+    trials = tuple(trial.id for trial in second.plan.trials)
+    assert second.do(Task(job, "make", trials[:4], size=4)).stored == trials[:4]
+
+
+def test_a_full_disk_is_one_sentence(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: ReferenceCache) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write says it: without a name
+
+    monkeypatch.setattr(ReferenceCache, "save", full)
+    outcome = perform(Task(job, "refer"))
+    assert not outcome.fault
+    assert outcome.error.startswith(f"{job.folder}/references.json cannot be written (No space")
+    assert "free some space and start again" in outcome.error
+
+
+def test_what_only_this_worker_lacks_is_told_apart(job: Job) -> None:
+    """Others can do its work, so it must not end the run."""
+    wrong = {
+        "has torch": replace(job, versions=(("torch", "0.1"),)),
+        "does not see the run folder": replace(job, probe=Probe(f"{job.folder}/.no.tmp", "x")),
+        "cannot begin": replace(job, device="cuda:99"),
+    }
+    for said, other in wrong.items():
+        outcome = perform(Task(other, "warm"))
+        assert outcome.unfit and not outcome.fault and said in outcome.error
+    seen = Path(job.folder) / ".probe.tmp"
+    seen.write_text("x")
+    outcome = perform(Task(replace(job, probe=Probe(str(seen), "x")), "warm"))
+    assert not outcome.error and not outcome.unfit
+
+
+def test_a_family_that_only_the_start_knows_is_known_to_workers(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other machines have neither the catalogue of the models folder nor the setting that names
+    it."""
+    monkeypatch.delenv("WORKBENCH_MODELS", raising=False)
+    family = TINY_WORLD.model_copy(update={"name": "of-my-own"})
+    study = make_study().model_copy(update={"family": "of-my-own"})
+    job = make_job(tmp_path / "run", models, study, family)
+    outcome = perform(Task(job, "prepare"))
+    assert outcome.error == "" and len(outcome.prepared["missing"]) == 12

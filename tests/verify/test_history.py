@@ -1,0 +1,79 @@
+"""Protects the cause that is named where figures differ: it is that of the start they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_run import TinyShelf, make_study
+
+from workbench.store import Record, RunFolder
+from workbench.store import manifest as manifests
+from workbench.store.manifest import start_id
+from workbench.sweep import run_study
+from workbench.verify import Verification
+from workbench.verify.history import History
+
+Verify = Callable[..., Verification]
+NOW = {"versions": {"torch": "3", "numpy": "1"}, "device": "cpu"}
+
+
+@pytest.fixture
+def grown(shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run begun with one seed and another torch, and continued here with a second seed."""
+    versions = manifests.package_versions()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "package_versions", lambda: {**versions, "torch": "0.1"})
+        run_study(make_study(seeds=[1]), tmp_path / "run", shelf=shelf)
+    return run_study(make_study(), tmp_path / "run", shelf=shelf)
+
+
+def spoil(run: RunFolder, seed: int) -> str:
+    """Edit a reading of one picture of that seed; returns the name of the trial."""
+    record = next(record for record in run.records() if record.trial.seed == seed)
+    path = run.trial_folder(record.trial.id) / "record.json"
+    raw = json.loads(path.read_text())
+    raw["rows"][0]["value"] += 0.3
+    path.write_text(json.dumps(raw))
+    return f"trial {record.trial.id}"
+
+
+def test_a_record_names_the_start_that_made_it(grown: RunFolder) -> None:
+    manifest = grown.read_json("manifest.json")
+    (earlier,) = manifest["earlier"]
+    starts = {record.trial.seed: record.made_by["start"] for record in grown.records()}
+    assert starts == {1: start_id(earlier), 2: start_id(manifest)}
+    assert start_id(earlier) != start_id(manifest)
+
+
+def test_the_cause_is_that_of_the_start_at_hand(grown: RunFolder, verify: Verify) -> None:
+    old, new = spoil(grown, 1), spoil(grown, 2)
+    result = verify(grown)
+    group = result.group("readings")
+    assert group is not None
+    told = {item.name: item.detail for item in group.items if item.outcome == "different"}
+    assert "torch was 0.1 at an earlier start and is " in told[old]
+    assert "torch" not in told[new] and "the record was edited" in told[new]
+    assert result.conditions["torch"][0] == "0.1 at an earlier start"
+
+
+def test_readings_may_be_younger_than_their_picture() -> None:
+    def start(torch: str, numpy: str, **more: object) -> dict[str, object]:
+        return {"versions": {"torch": torch, "numpy": numpy}, "device": "cpu", **more}
+
+    oldest, middle = start("1", "1"), start("2", "0")
+    history = History(start("3", "1", earlier=[middle, oldest]), NOW)
+
+    def record(manifest: dict[str, object]) -> Record:
+        return Record(trial=None, made_by={"start": start_id(manifest)})  # type: ignore[arg-type]
+
+    assert history.when_made(record(oldest)) == {"torch": ("1", "3")}
+    assert history.when_made(record(middle)) == {"torch": ("2", "3"), "numpy": ("0", "1")}
+    assert history.since_made(record(start("3", "1"))) == {}
+    late = {"torch": ("2 at an earlier start", "3"), "numpy": ("0 at an earlier start", "1")}
+    assert history.since_made(record(middle)) == late
+    assert history.since_made(record(oldest)) == late
+    unknown = Record(trial=None, made_by={})  # type: ignore[arg-type]
+    assert history.when_made(unknown) == history.all == late

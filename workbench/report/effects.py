@@ -1,0 +1,95 @@
+"""What control and a shorter prompt change, control type by control type: figure and table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench import analysis
+from workbench.analysis.effects import Question, span_of
+from workbench.plots import EffectPanel, effects_figure
+from workbench.plots.style import number
+from workbench.report.embed import Picture, drawing
+from workbench.report.tables import Table, interval_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TITLES = {
+    "seeds": "Structural diversity\nacross seeds",
+    "bases pose": "Pose difference\nbetween base models",
+    "bases structure": "Structural difference\nbetween base models",
+    "closeness": "CLIP similarity\nto the source",
+    "control": "Control adherence",
+}
+
+
+@dataclass(frozen=True)
+class EffectFigures:
+    """The effects in the page: the picture, and the table behind it."""
+
+    picture: Picture
+    table: Table
+
+
+def draw_effects(
+    frame: pd.DataFrame, label_of: Callable[[str], str], both: bool
+) -> EffectFigures | None:
+    """Draw and list the effects; None where fewer than two controls can be set side by side.
+
+    Args:
+        frame: the long frame of the run.
+        label_of: what a control type is called.
+        both: also for dark screens.
+    """
+    table = analysis.effects(frame)
+    if table["control"].nunique() < 2:
+        return None
+    bases = [base for base in table["base"].unique() if base]
+    names = {str(name): label_of(str(name)) for name in table["control"].unique()}
+    questions = {question.name: question for question in analysis.QUESTIONS}
+    panels = []
+    for name, mine in table.groupby("question", sort=False):
+        asked = questions[str(name)]
+        panels.append(EffectPanel(mine, TITLES[str(name)], _span(mine, asked), asked.relative))
+    picture = drawing(
+        lambda theme: effects_figure(panels, labels=names, theme=theme),
+        "Changes by control type: along the scale, and when the prompt is cut.",
+        both=both,
+    )
+    rows = tuple(
+        _line(row, names, questions[str(row["question"])], len(bases) > 1)
+        for row in table.to_dict("records")
+    )
+    heads = ("Of", "Control", "Base model", "From", "To", "Change [95 % interval]", "Sources")
+    return EffectFigures(picture, Table(heads, rows, (False, False, False, *[True] * 4)))
+
+
+def _span(table: pd.DataFrame, question: Question) -> str:
+    """The label of a panel's axis: which change, between which ends."""
+    span = f"from {span_of(table, question.axis)}"
+    return f"Change {span}" + ("\n[% of the value at the start]" if question.relative else "")
+
+
+def _line(
+    row: dict[Any, Any], names: dict[str, str], question: Question, several: bool
+) -> tuple[str, ...]:
+    """One effect for reading."""
+    unit = 100 if question.relative else 1
+    mean, low, high = (unit * float(row[name]) for name in ("change", "low", "high"))
+    change = interval_text(mean, low, high, 0 if unit == 100 else 2)
+    ends = [
+        f"{number(float(row[value]))} (scale {number(float(row[at]))})"
+        if question.axis == "scale"
+        else f"{number(float(row[value]))} ({number(float(row[at]))} tags)"
+        for value, at in (("first", "x_first"), ("last", "x_last"))
+    ]
+    return (
+        TITLES[question.name].replace("\n", " "),
+        names[str(row["control"])],
+        str(row["base"]) or ("between them" if several else "–"),
+        *ends,
+        change + (" %" if unit == 100 else ""),
+        str(row["n_sources"]),
+    )

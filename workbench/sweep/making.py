@@ -1,0 +1,105 @@
+"""How a worker makes the pictures of a task, and what it keeps of that from task to task."""
+
+from __future__ import annotations
+
+from workbench.families.loading import ModelShelf
+from workbench.generation.batch_size import BatchSize, BatchSizer
+from workbench.generation.cancel import CancelToken
+from workbench.measuring import Measurer
+from workbench.store import RunFolder
+from workbench.study import Study
+from workbench.sweep.batches import batch_by_batch, done_record, store_batch
+from workbench.sweep.tasks import Outcome, Task
+
+
+class Maker:
+    """Makes, measures and stores pictures of one study.
+
+    made: good pictures so far. `name`, the worker's, goes on record.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        study: Study,
+        shelf: ModelShelf,
+        measurer: Measurer,
+        cancel: CancelToken,
+        name: str,
+    ) -> None:
+        self.made = 0
+        self._run, self._study, self._shelf, self._measurer = run, study, shelf, measurer
+        self._cancel, self._name = cancel, name
+        self._sizers: dict[BatchSize, BatchSizer] = {}
+
+    def batch(self, task: Task) -> Outcome:
+        """All trials of the task at once. After a cancel nothing of them is stored."""
+        from workbench.generation import generate
+
+        trials = [self._measurer.plan.trials_by_id[trial] for trial in task.trials]
+        results = list(
+            generate(
+                trials,
+                self._measurer.source_maps,
+                self._shelf,
+                sizer=self._sizer(task.size),
+                fill=self._study.fill_batches,
+                cancel=self._cancel,
+                made_before=task.lenient or self.made > 0,
+            )
+        )
+        if len(results) < len(trials):
+            return Outcome(stopped=True)
+        store_batch(self._run, self._measurer, results, self._name)
+        good = [result.trial.id for result in results if result.image is not None]
+        self.made += len(good)
+        return Outcome(stored=task.trials, picture=good[-1] if good else "")
+
+    def lot(self, task: Task) -> Outcome:
+        """The trials in batches of the size that this worker finds, each stored before the next.
+
+        What is stored already, perhaps by a worker that died of this lot, is left as it is, and the
+        rest is made in batches of the first size. After a cancel the batches that were finished
+        stay.
+        """
+        from workbench.generation import generate
+
+        plan = self._measurer.plan
+        stored = {trial: done_record(self._run, trial) for trial in task.trials}
+        left = [plan.trials_by_id[trial] for trial, record in stored.items() if record is None]
+        done = [trial for trial, record in stored.items() if record is not None]
+        pictures = [trial for trial, record in stored.items() if record and not record.failed]
+        before = task.lenient or self.made > 0 or bool(pictures)
+        # A worker may have died because its batches grew.
+        sizer = self._sizer(task.size if done else "auto")
+        for results in batch_by_batch(
+            lambda on_batch: generate(
+                left,
+                self._measurer.source_maps,
+                self._shelf,
+                sizer=sizer,
+                on_batch=on_batch,
+                cancel=self._cancel,
+                made_before=before,
+            )
+        ):
+            store_batch(self._run, self._measurer, results, self._name)
+            done += [result.trial.id for result in results]
+            good = [result.trial.id for result in results if result.image is not None]
+            pictures += good
+            self.made += len(good)
+        return Outcome(
+            stored=tuple(done),
+            picture=pictures[-1] if pictures else "",
+            stopped=len(done) < len(task.trials),
+        )
+
+    def _sizer(self, size: BatchSize) -> BatchSizer:
+        """What this worker has learned in earlier tasks of batches of that size.
+
+        Of a number, which is a task of one batch, it learns only what did not fit; of "auto" also
+        how large batches may grow.
+        """
+        if size not in self._sizers:
+            self._sizers[size] = BatchSizer(size, self._shelf)
+        return self._sizers[size]

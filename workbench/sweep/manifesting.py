@@ -1,0 +1,52 @@
+"""The manifest of a run, from the models that its plan needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.store import build_manifest
+from workbench.study import Plan, Study
+from workbench.sweep.require import controlnets_of
+
+if TYPE_CHECKING:
+    from workbench.families.loading import ModelShelf
+
+
+def manifest_of(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
+    """Load what the plan needs and write down what it is."""
+    from workbench.families.applying import runtime_record
+    from workbench.generation.schedulers import make_scheduler
+    from workbench.measuring.bases import networks_read
+    from workbench.measuring.judges import judge_hashes
+
+    family = shelf.family
+    controls = controlnets_of(plan, family)
+    needs = networks_read(plan, shelf)
+    hashes: dict[str, str] = {}
+    models = {f"base/{name}": family.base_ref(name).title for name in study.base}
+    models |= {f"controlnet/{name}": family.controlnet_ref(name).title for name in controls}
+    parts = {"clip": family.clip, "vae": family.vae}
+    models |= {name: ref.title for name, ref in parts.items() if ref is not None}
+    models |= {
+        f"network/{name}": family.networks[name].title for name in needs if name in family.networks
+    }
+    judge_hashes(shelf, needs)
+    for name in study.base:
+        base = shelf.for_base(name)
+        for control in (None, *controls):
+            base.pipeline(control)
+        if base.checks_safety:
+            base.safety_checker()
+        hashes |= base.weight_hashes()
+    scheduler = make_scheduler(study.scheduler, shelf.pipeline(None).scheduler.config)
+    return build_manifest(
+        study,
+        plan.sources,
+        device=shelf.device,
+        dtype=shelf.dtype,
+        models=models,
+        weight_hashes=hashes,
+        scheduler_config=dict(scheduler.config),
+        runtime=runtime_record(shelf.runtime, shelf.in_force),
+        safety_checker=shelf.checks_safety,
+    )
