@@ -292,6 +292,13 @@ def test_the_pixel_cap_is_exact() -> None:
         decode_image(data, max_pixels=24 * 36 - 1)
 
 
+def test_webp_has_a_cap_of_its_own_and_the_message_says_so() -> None:
+    image = Image.new("RGB", (6000, 4001))
+    with pytest.raises(ImageError, match=r"6000 × 4001 pixels, .* allowed in a WebP file"):
+        decode_image(saved(image, "WEBP", quality=0, method=0))
+    assert decode_image(saved(image, "PNG", compress_level=1)).shape == (4001, 6000, 3)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), st.data())
 def test_damaged_files_never_raise_anything_else(kind: str, data: st.DataObject) -> None:

@@ -321,6 +321,8 @@ def main(seed: int, count: int, only: int | None = None) -> None:
         data, expected = maker(random.Random(f"{seed}/{number}"))
         signal.alarm(WALL_SECONDS)  # kills a hang, which the parent sees
         fault, refused = wrong(data, expected)
+        if fault.startswith("took"):  # other work on the machine can take as long: once more
+            fault, refused = wrong(data, expected)
         signal.alarm(0)
         counts[f"{maker.__name__} {'refused' if refused else 'read'}"] += 1
         if fault:

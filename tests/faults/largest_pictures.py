@@ -16,9 +16,10 @@ from fuzz_pictures import chunk, png, rotation
 from peak import peak_bytes
 from PIL import Image
 
-from workbench.images import MAX_PIXELS, read_image
+from workbench.images import MAX_PIXELS, MAX_WEBP_PIXELS, read_image
 
 SIDE = int(MAX_PIXELS**0.5)
+WEBP_SIDE = int(MAX_WEBP_PIXELS**0.5)
 NAMES = ("png-alpha", "png-palette-turned", "webp-alpha", "jpeg-progressive-cmyk", "tiff-16")
 
 
@@ -32,7 +33,8 @@ def make(name: str, file: Path) -> None:
         image = Image.new("P", (SIDE, SIDE))
         image.save(file, "PNG", transparency=b"\x80", exif=rotation(6), compress_level=1)
     elif name == "webp-alpha":
-        Image.new("RGBA", (SIDE, SIDE), (9, 99, 199, 50)).save(file, "WEBP", quality=0, method=0)
+        image = Image.new("RGBA", (WEBP_SIDE, WEBP_SIDE), (9, 99, 199, 50))
+        image.save(file, "WEBP", quality=0, method=0)
     elif name == "jpeg-progressive-cmyk":
         image = Image.radial_gradient("L").resize((SIDE, SIDE))
         Image.merge("CMYK", [image] * 4).save(file, "JPEG", progressive=True)
