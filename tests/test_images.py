@@ -294,7 +294,7 @@ def test_the_pixel_cap_is_exact() -> None:
 
 def test_webp_has_a_cap_of_its_own_and_the_message_says_so() -> None:
     image = Image.new("RGB", (6000, 4001))
-    with pytest.raises(ImageError, match=r"6000 × 4001 pixels, .* allowed in a WebP file"):
+    with pytest.raises(ImageError, match=r"6000 × 4001 pixels, .* allowed in a WEBP file"):
         decode_image(saved(image, "WEBP", quality=0, method=0))
     assert decode_image(saved(image, "PNG", compress_level=1)).shape == (4001, 6000, 3)
 

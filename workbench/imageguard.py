@@ -18,6 +18,7 @@ MAX_SCANNED = 800_000_000
 """Pixels of a JPEG times its scans: 10 for colour and 18 for CMYK are usual."""
 MAX_TAG_VALUES = 100_000
 MAX_RLE_BYTES = 256 * 2**10
+MAX_WEBP_PIXELS = 24_000_000
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -42,6 +43,14 @@ def laborious(data: bytes) -> str:
     except struct.error:  # cut short
         return ""
     return ""
+
+
+def most_pixels(kind: str | None, limit: int) -> int:
+    """How many pixels a picture of a kind ("PNG", …) may have where `limit` holds for all kinds.
+
+    The decoder of WebP keeps whole canvases side by side and takes twice as long as the others.
+    """
+    return min(limit, MAX_WEBP_PIXELS) if kind == "WEBP" else limit
 
 
 def _png(data: bytes) -> str:

@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
-from workbench.imageguard import laborious
+from workbench.imageguard import laborious, most_pixels
 
 Picture = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
-MAX_WEBP_PIXELS = 24_000_000
-"""Its decoder keeps whole canvases side by side and takes about twice as long as the others."""
 _MAX_EXIF_BYTES = 256 * 2**10
 _BAND_PIXELS = 1_000_000
 
@@ -42,9 +40,8 @@ def read_image(
 
     EXIF rotation is applied, transparency is laid over white, 16 bits are scaled to 8, and of an
     animation the first frame is taken. The file's kind is told from its contents, not its name.
-    Raises ImageError for a file which is missing, larger than `max_bytes`, of more than
-    `max_pixels` pixels (WebP: at most MAX_WEBP_PIXELS; checked before anything is decoded), of
-    another kind, cut short or broken.
+    Raises ImageError for a file which is missing, larger than `max_bytes`, of more pixels than
+    `most_pixels` (checked before anything is decoded), of another kind, cut short or broken.
     """
     path = Path(path)
     return decode_image(
@@ -77,13 +74,9 @@ def decode_image(
         width, height = image.size
         if width < 1 or height < 1:
             raise ImageError(f"{name} has {width} × {height} pixels: there is nothing in it")
-        webp = image.format == "WEBP"
-        allowed = min(max_pixels, MAX_WEBP_PIXELS) if webp else max_pixels
-        if width * height > allowed:
-            kind = " in a WebP file" if webp else ""
-            raise ImageError(
-                f"{name} has {width} × {height} pixels, more than the {allowed} allowed{kind}"
-            )
+        if width * height > (allowed := most_pixels(image.format, max_pixels)):
+            excess = f"{width} × {height} pixels, more than the {allowed}"
+            raise ImageError(f"{name} has {excess} allowed in a {image.format} file")
         try:
             image.load()
         except Exception as error:

@@ -16,7 +16,8 @@ from fuzz_pictures import chunk, png, rotation
 from peak import peak_bytes
 from PIL import Image
 
-from workbench.images import MAX_PIXELS, MAX_WEBP_PIXELS, read_image
+from workbench.imageguard import MAX_WEBP_PIXELS
+from workbench.images import MAX_PIXELS, read_image
 
 SIDE = int(MAX_PIXELS**0.5)
 WEBP_SIDE = int(MAX_WEBP_PIXELS**0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from workbench.families import get_family
 from workbench.images import encode_png
 from workbench.paths import data_dir
 from workbench.study import Study, make_plan
-from workbench.study.checks import SCENE_SOURCE
+from workbench.study.labels import is_map, is_scene, path_of
 from workbench.study.yamlfile import parse_yaml, read_text
 
 FILES = sorted((data_dir() / "studies").glob("*.yaml"))
@@ -27,9 +28,12 @@ def test_it_expands_into_a_plan(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     copy.write_text(text, encoding="utf-8")
     for index, label in enumerate(parse_yaml(text, name=path.name)["sources"]):
-        if not SCENE_SOURCE.fullmatch(label):
-            picture = tmp_path / label
+        if not is_scene(label):
+            picture = tmp_path / path_of(label)
             picture.parent.mkdir(parents=True, exist_ok=True)
+            if is_map(label):
+                shutil.copy(path.parent / path_of(label), picture)
+                continue
             picture.write_bytes(encode_png(np.full((8, 8, 3), 20 * index, np.uint8)))
     study = Study.from_yaml(copy)
     assert study.name == path.stem
@@ -62,4 +66,6 @@ def test_the_founding_experiment_keeps_the_tags_it_is_about() -> None:
 
 
 def test_there_are_such_files() -> None:
-    assert {"all-controls", "demo", "founding-experiment"} <= {path.stem for path in FILES}
+    assert {"all-controls", "demo", "drawings", "founding-experiment"} <= {
+        path.stem for path in FILES
+    }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from workbench.images import fit_image
 from workbench.metrics.spec import MetricSpec, Reading
 
 Networks = Mapping[str, Callable[[np.ndarray], Any]]
@@ -130,6 +131,15 @@ class Control(ABC, Generic[S]):
     def from_picture_for(self, picture: NDArray[np.uint8], settings: S) -> ControlMap:
         """`from_picture`, for control types whose pictures mean different things by settings."""
         return self.from_picture(picture)
+
+    def fit_drawing(self, picture: NDArray[np.uint8], size: int, settings: S) -> NDArray[np.uint8]:
+        """A drawn map (uint8 H×W×3) as a stored one of size×size: its largest centred square.
+
+        Here colours are resampled as in any picture. Control types override it whose maps would
+        suffer: thin strokes grow faint, and colours with a meaning mix. What comes out goes in
+        again unchanged. Raises ControlError where the picture is no such map.
+        """
+        return self.from_picture_for(fit_image(picture, size), settings).picture
 
     def legend(self, found: ControlMap, settings: S) -> list[LegendEntry]:
         """What the colours in a map mean, the largest share first; empty where they speak alone."""

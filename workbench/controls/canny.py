@@ -18,7 +18,7 @@ from workbench.controls.base import (
     check_pictures,
     white_on_black,
 )
-from workbench.images import as_rgb, resize_map
+from workbench.images import as_rgb, fit_image, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
 TOLERANCE = 0.0075
@@ -143,6 +143,13 @@ class CannyControl(Control[CannySettings]):
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black; pixels whose mean channel is at least 128 are edges."""
         return white_on_black(as_rgb(picture).mean(axis=2) >= 128)
+
+    def fit_drawing(
+        self, picture: NDArray[np.uint8], size: int, settings: CannySettings
+    ) -> NDArray[np.uint8]:
+        """Edges are read at full size, and every one of them stays, however thin."""
+        square = fit_image(picture, min(picture.shape[:2]))
+        return white_on_black(resize_map(self.from_picture(square).data, (size, size))).picture
 
 
 CONTROL = CannyControl()

@@ -12,13 +12,14 @@ from pydantic import Field
 from workbench.controls._soft import read_maps, scaled, too_small
 from workbench.controls.base import (
     Control,
+    ControlError,
     ControlMap,
     ControlSettings,
     Networks,
     all_nothing,
     white_on_black,
 )
-from workbench.images import as_rgb, resize_map
+from workbench.images import as_rgb, fit_image, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
 _INK = 4
@@ -149,6 +150,16 @@ class ScribbleControl(Control[ScribbleSettings]):
         if float(rgb.mean()) >= 127.5:
             return white_on_black(rgb.min(axis=2) < 127)
         return white_on_black(rgb.max(axis=2) > 127)
+
+    def fit_drawing(
+        self, picture: NDArray[np.uint8], size: int, settings: ScribbleSettings
+    ) -> NDArray[np.uint8]:
+        """Strokes are read at full size, and every one of them stays, however thin."""
+        square = fit_image(picture, min(picture.shape[:2]))
+        drawn = resize_map(self.from_picture(square).data, (size, size))
+        if drawn.mean() > 0.5:
+            raise ControlError("its strokes cover more than half of it")
+        return white_on_black(drawn).picture
 
 
 def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:

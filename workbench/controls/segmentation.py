@@ -18,7 +18,7 @@ from workbench.controls.base import (
     LegendEntry,
     Networks,
 )
-from workbench.images import as_rgb, resize_map
+from workbench.images import as_rgb, fit_image, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
 
@@ -129,6 +129,14 @@ class SegmentationControl(Control[SegmentationSettings]):
         classes = _class_list(settings.classes)
         labels = classes.nearest(as_rgb(picture))
         return ControlMap(picture=classes.paint(labels), data=labels)
+
+    def fit_drawing(
+        self, picture: NDArray[np.uint8], size: int, settings: SegmentationSettings
+    ) -> NDArray[np.uint8]:
+        """Classes are read at full size, and each pixel takes that of the nearest one."""
+        square = fit_image(picture, min(picture.shape[:2]))
+        labels = self.from_picture_for(square, settings).data
+        return _class_list(settings.classes).paint(resize_map(labels, (size, size), labels=True))
 
     def legend(self, found: ControlMap, settings: SegmentationSettings) -> list[LegendEntry]:
         """The classes which a map holds, the largest first (of equals by number)."""

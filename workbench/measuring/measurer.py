@@ -20,8 +20,9 @@ from workbench.measuring.embedding import pack, unpack
 from workbench.measuring.judges import Judges, clip_score, logit_scale
 from workbench.measuring.mapmemory import MapMemory
 from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
-from workbench.measuring.references import MapKey, References
+from workbench.measuring.references import NO_PICTURE, References
 from workbench.measuring.safely import NOT_MEASURED
+from workbench.measuring.sourcemaps import MapKey, make_source_maps
 from workbench.measuring.specs import metric_spec
 from workbench.metrics.spec import MetricSpec, Reading
 from workbench.prompts import parse_tags
@@ -73,23 +74,7 @@ class Measurer:
 
         This is also what generation takes its control pictures from.
         """
-        trials = self.plan.trials_by_id
-        wanted: dict[MapKey, list[MapKey]] = {}
-        for cell in self.plan.cells:
-            same = wanted.setdefault(cell.map_key, [])
-            for trial_key in trials[cell.trial_id].map_keys:
-                if trial_key[1] == cell.control and trial_key not in same:
-                    same.append(trial_key)
-        kinds: dict[tuple[str, str], list[str]] = {}
-        for source, name, settings in wanted:
-            kinds.setdefault((name, settings), []).append(source)
-        found: dict[MapKey, ControlMap] = {}
-        for (name, settings), shas in kinds.items():
-            maps = self.extract(name, settings, [self._sources[sha].image for sha in shas])
-            for sha, made in zip(shas, maps, strict=True):
-                key = (sha, name, settings)
-                found |= dict.fromkeys([key, *wanted[key]], made)
-        return found
+        return make_source_maps(self.plan, self.extract)
 
     def extract(
         self, name: str, settings_json: str, images: Sequence[np.ndarray]
@@ -248,8 +233,12 @@ class Measurer:
                 found[name] = Reading(float(score[0, 0]))
             else:
                 found[name] = Reading.nothing(EMPTY_PROMPT)
-        source = self._source_embeds[cell.source_sha256]
-        found["clip_source"] = Reading(float(clip_score(embed[None], source[None])[0, 0]))
+        source = self._source_embeds.get(cell.source_sha256)
+        found["clip_source"] = (
+            Reading.nothing(NO_PICTURE)
+            if source is None
+            else Reading(float(clip_score(embed[None], source[None])[0, 0]))
+        )
         for question in self._questions_of(cell):
             texts = clip.embed_texts(list(question.texts))
             score, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
@@ -259,7 +248,7 @@ class Measurer:
 
     @cached_property
     def _source_embeds(self) -> dict[str, np.ndarray]:
-        shas = list(self._sources)
+        shas = [sha for sha, source in self._sources.items() if not source.is_map]
         embeds = self.judges.clip().embed_images([self._sources[sha].image for sha in shas])
         return dict(zip(shas, embeds, strict=True))
 

@@ -28,6 +28,7 @@ class ReferencePictures:
 
     def __init__(self, sources: Mapping[str, SourceImage], judges: Judges) -> None:
         self._sources = {source.sha256: source.image for source in sources.values()}
+        self._drawn = {source.sha256 for source in sources.values() if source.is_map}
         self._judges = judges
         self.rendered = judges.family.world == "paperdoll"
         self._scenes: dict[tuple[str, ...], list[np.ndarray]] = {}
@@ -39,11 +40,14 @@ class ReferencePictures:
             return [f"paperdoll:{POOL_SEEDS.start}-{POOL_SEEDS.stop}"]
         return sorted(sha for sha in self._sources if sha != source_sha256)
 
-    def pool_ids(self, source_sha256: str) -> list[str]:
-        """Names of the pictures unrelated to a source; empty if there are none."""
+    def pool_ids(self, source_sha256: str, *, maps: bool = False) -> list[str]:
+        """Names of the pictures unrelated to a source; empty if there are none.
+
+        With `maps` also those of sources that are drawn maps, of which there is no picture.
+        """
         if self.rendered:
             return [f"paperdoll:{seed}" for seed in POOL_SEEDS]
-        return self.pool_name(source_sha256)
+        return [sha for sha in self.pool_name(source_sha256) if maps or sha not in self._drawn]
 
     def picture(self, name: str) -> np.ndarray:
         """An unrelated picture by its name, or a source by its hash, with `AGAIN` before it twice
@@ -74,7 +78,7 @@ class ReferencePictures:
 
     @cached_property
     def _round_tripped(self) -> dict[str, np.ndarray]:
-        names = list(self._sources)
+        names = [name for name in self._sources if name not in self._drawn]
         pictures = self._judges.vae_roundtrip([self._sources[name] for name in names])
         return dict(zip(names, pictures, strict=True))
 

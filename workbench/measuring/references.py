@@ -21,14 +21,15 @@ from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
 from workbench.measuring.per_tag import TagQuestion, tag_scores
 from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
+from workbench.measuring.sourcemaps import MapKey
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
 from workbench.study import SourceImage
 
-MapKey = tuple[str, str, str]
 Figures = Callable[[], dict[str, Reference]]
 PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed")}
 NO_POOL = "there are no unrelated pictures: the study has one source"
+NO_PICTURE = "the source is a drawn map: there is no picture behind it"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
 VERSION = 1
 PACKAGES = (
@@ -52,7 +53,8 @@ class References:
         cache: ReferenceCache | None = None,
     ) -> None:
         self._judges = judges
-        self._images = {source.sha256: source.image for source in sources.values()}
+        self._images = {s.sha256: s.image for s in sources.values() if not s.is_map}
+        self._drawn = {source.sha256 for source in sources.values() if source.is_map}
         self._source_maps = source_maps
         self.cache = cache if cache is not None else ReferenceCache()
         self.pictures = ReferencePictures(sources, judges)
@@ -92,6 +94,8 @@ class References:
 
     def similarity(self, source: str) -> Reference:
         """Chance and ceiling of the CLIP similarity to a source."""
+        if source in self._drawn:
+            return Reference(math.nan, math.nan, NO_PICTURE)
         found = self._remembered("similarity", [source], source, lambda: self._similarity(source))
         return found["clip_source"]
 
@@ -101,11 +105,15 @@ class References:
         Both sides went through the VAE, as samples do: the source once, against the unrelated
         pictures (chance) and against itself pushed through it once more (ceiling).
         """
+        if key[0] in self._drawn and key not in self._source_maps:  # drawn for another type
+            return Reference(math.nan, math.nan, NO_PICTURE)
         found = self._remembered("apart", list(key), key[0], lambda: self._apart(key))
         return found["apart"]
 
     def looks_apart(self, source: str) -> Reference:
         """The same of CLIP embeddings: 1 - cosine."""
+        if source in self._drawn:
+            return Reference(math.nan, math.nan, NO_PICTURE)
         found = self._remembered("looks", [source], source, lambda: self._looks_apart(source))
         return found["apart"]
 
@@ -157,8 +165,7 @@ class References:
         control = get_control(name)
         settings = control.settings_type.model_validate_json(settings_json)
         wanted = self._source_maps[key]
-        pool = self.pictures.pool_ids(source)
-        own, *others = self._maps_of([source, *pool], name, settings_json)
+        own, *others = self._maps_of([source, *self._pool(key)], name, settings_json)
         ceiling = control.compare(wanted, own, settings)
         chance = [control.compare(wanted, got, settings) for got in others]
         return {
@@ -168,10 +175,16 @@ class References:
 
     def _apart(self, key: MapKey) -> dict[str, Reference]:
         source, name, settings_json = key
-        names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
+        again = source if source in self._drawn else AGAIN + source
+        names = [source, again, *self._pool(key)]
         own, *others = self._maps_of(names, name, settings_json)
         ceiling, *chance = (map_distance(own, other, name, settings_json) for other in others)
         return {"apart": _reference(ceiling, chance)}
+
+    def _pool(self, key: MapKey) -> list[str]:
+        """Names of what is unrelated to a source and has a map of this kind."""
+        names = self.pictures.pool_ids(key[0], maps=True)
+        return [n for n in names if n not in self._drawn or (n, *key[1:]) in self._source_maps]
 
     def _looks_apart(self, source: str) -> dict[str, Reference]:
         names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
@@ -230,8 +243,13 @@ class References:
         return np.stack([self._embeddings[name] for name in names])
 
     def _maps_of(self, names: Sequence[str], control: str, settings_json: str) -> list[ControlMap]:
-        """Control maps of round-tripped pictures by name."""
+        """Control maps of round-tripped pictures by name; drawn maps as they are."""
         extractor = get_control(control)
+        self._maps |= {
+            (name, control, settings_json): self._source_maps[name, control, settings_json]
+            for name in names
+            if name in self._drawn
+        }
         settings = extractor.settings_type.model_validate_json(settings_json)
         missing = (n for n in dict.fromkeys(names) if (n, control, settings_json) not in self._maps)
         for new in _batches(missing):

@@ -123,7 +123,9 @@ DEFINITIONS: dict[str, str] = {
         "models, through that of the first, so that all share one scale)."
     ),
     "ceiling (control)": (
-        "The agreement of the source's map with the map of the source pushed once through the VAE."
+        "The agreement of the source's map with the map of the source pushed once through the VAE. "
+        "Behind a source that is itself a drawn map there is no picture: its ceiling is the "
+        "agreement of the map with itself."
     ),
     "chance (prompt)": "The mean score of the same unrelated pictures with the prompt.",
     "ceiling (prompt)": (

@@ -85,7 +85,9 @@ def control_maps(
         missing = {}
         for label, source in sources.items():
             kept = _kept_map(run, (source.sha256, str(name), str(text)))
-            if kept is None:
+            if kept is None and source.is_map:
+                maps[label, str(name), str(text)] = _shown(str(name), str(text), source.image)
+            elif kept is None:
                 missing[label] = source.image
             else:
                 maps[label, str(name), str(text)] = _shown(str(name), str(text), kept)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png, sha256_image
+from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png
 from workbench.store.atomic import write_atomic
 from workbench.store.errors import SchemaError, StoreError, disk_errors
 from workbench.store.manifest import SCHEMA, misshapen
@@ -24,7 +24,7 @@ from workbench.store.records import plain
 from workbench.study import Choices, SourceImage, Study, StudyError
 from workbench.study.errors import one_line
 from workbench.study.jsontext import parse_json
-from workbench.study.sources import SOURCES_INDEX
+from workbench.study.sources import SOURCES_INDEX, source_sha256
 from workbench.study.yamlfile import decode_text, parse_yaml
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class RunFiles:
             except (KeyError, TypeError) as error:
                 raise damaged(self.path / SOURCES_INDEX, f"at {one_line(label)}") from error
             image = self.read_source(file)
-            if sha256_image(image) != sha256:
+            if source_sha256(label, image) != sha256:
                 raise StoreError(f"the kept picture of the source {one_line(label)} has changed")
             sources[label] = SourceImage(label, sha256, image, tags)
         return sources

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from workbench.study.canonical import canonical_json
 from workbench.study.choices import Choices, FamilyChoice
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
+from workbench.study.labels import SOURCES_ALLOWED, is_map, is_scene, path_of
 from workbench.study.protocols import resolution_problems
 
 if TYPE_CHECKING:
     from workbench.study.spec import Study
 
 MAX_CELLS = 100_000
-SCENE_SOURCE = re.compile(r"paperdoll:(\d{1,10})")
-SOURCES_ALLOWED = "paths of image files (relative to the study file) or paperdoll:<seed>"
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
         ]
     if not {"prompt", "shortening"} & set(skip):
         lines += _shortening_problems(study)
+    if not {"sources", "controls"} & set(skip):
+        lines += _map_problems(study)
     if "extra_prompts" not in skip:
         for setting, tags in study.extra_prompts.items():
             field = f"extra_prompts.{setting}"
@@ -212,6 +212,18 @@ def _pair_problems(study: Study) -> list[str]:
     return lines
 
 
+def _map_problems(study: Study) -> list[str]:
+    """A control map steers one control type only, so a study with one has no other."""
+    if len(study.controls) == 1 and isinstance(study.controls[0], ControlChoice):
+        return []
+    what = "is a control map, but the study has several control types"
+    return [
+        problem(f"sources[{i}]", what, "one control type, that of the map")
+        for i, label in enumerate(study.sources)
+        if is_map(label)
+    ]
+
+
 def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> list[str]:
     """Source files that are not there."""
     if "sources" in skip:
@@ -220,8 +232,8 @@ def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> l
 
     lines = []
     for i, label in enumerate(study.sources):
-        if not SCENE_SOURCE.fullmatch(label) and not is_file(source_file(label, folder)):
-            what = f'there is no file "{label}" in {folder.resolve()}'
+        if not is_scene(label) and not is_file(source_file(label, folder)):
+            what = f'there is no file "{path_of(label)}" in {folder.resolve()}'
             lines.append(problem(f"sources[{i}]", what, SOURCES_ALLOWED))
     return lines
 

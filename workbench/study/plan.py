@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.controls import network_needs
+from workbench.controls import get_control, network_needs
 from workbench.families import CLIP
 from workbench.prompts import (
     PromptVariant,
@@ -22,7 +22,8 @@ from workbench.study.checks import ControlKey, control_key, name_problems
 from workbench.study.choices import Choices, installed_choices
 from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
-from workbench.study.sources import load_sources
+from workbench.study.labels import is_map
+from workbench.study.sources import Drawer, load_sources
 from workbench.study.spec import Study
 from workbench.study.trials import Cell, ControlUse, Plan, SourceImage, Trial
 
@@ -84,6 +85,7 @@ def make_plan(
             study.folder if folder is None else folder,
             resolution,
             study.source_sha256,
+            _drawer(study, choices),
         )
     steerings = [_steerings(study, entry, choices) for entry in study.controls]
     trials: dict[str, Trial] = {}
@@ -100,6 +102,15 @@ def make_plan(
         for cell in _cells(study, point, trial.id):
             cells.setdefault(cell.id, cell)
     return Plan(cells=tuple(cells.values()), trials=tuple(trials.values()), sources=sources)
+
+
+def _drawer(study: Study, choices: Choices) -> Drawer | None:
+    """The one control type of a study with drawn sources, which are its maps; else None."""
+    entry = study.controls[0]
+    if not any(map(is_map, study.sources)) or isinstance(entry, PairChoice):
+        return None
+    control, text = get_control(entry.type), control_key(study, entry, choices).settings
+    return control, control.settings_type.model_validate_json(text)
 
 
 class _Use(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from workbench.prompts import parse_tags, shortened_variant
-from workbench.study.checks import SCENE_SOURCE
 from workbench.study.errors import StudyError
+from workbench.study.labels import at_path, is_scene, path_of
 from workbench.study.runtime import Runtime
 from workbench.study.trials import Cell, Trial
 from workbench.study.yamlfile import dump_yaml, parse_yaml
@@ -38,7 +38,9 @@ def single_study(
         dtype, batch_size: how it was made.
         runtime: what was in force then, as the trial's record has it.
     """
-    label = cell.source if SCENE_SOURCE.fullmatch(cell.source) else PurePath(cell.source).name
+    label = cell.source
+    if not is_scene(label):
+        label = at_path(label, PurePath(path_of(label)).name)
     full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
     cut = cell.variant.setting == "length" and used == full[: len(used)]
     if cut and cell.variant.label != shortened_variant(full, len(used)).label:

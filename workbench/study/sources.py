@@ -1,18 +1,23 @@
-"""Turning the sources of a study into pictures: image files and rendered Paperdoll scenes."""
+"""Turning the sources of a study into pictures: image files, rendered scenes, drawn maps."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from workbench.controls import Control, ControlError, ControlSettings
 from workbench.images import ImageError, fit_image, read_image, sha256_image
-from workbench.study.checks import SCENE_SOURCE, SOURCES_ALLOWED
 from workbench.study.errors import StudyError, problem
 from workbench.study.jsontext import parse_json
+from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
 from workbench.study.trials import SourceImage
 
+Drawer = tuple[Control[Any], ControlSettings]
+"""The control type, with its settings, of which drawn sources are maps."""
 SOURCES_INDEX = "sources.json"
 _MAX_INDEX_BYTES = 4 * 1024 * 1024
 
@@ -23,7 +28,7 @@ def source_file(label: str, folder: Path) -> Path:
     A run folder carries the fitted pictures of its study and lists them in `sources.json`, so the
     copy of the study in it can be run again where the original files are missing.
     """
-    path = folder / label
+    path = folder / path_of(label)
     if is_file(path):
         return path
     index = folder / SOURCES_INDEX
@@ -45,8 +50,21 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def load_source(label: str, folder: Path, size: int) -> SourceImage:
-    """Read or render one source and fit it to size×size. Raises ImageError."""
+def source_sha256(label: str, image: np.ndarray) -> str:
+    """The SHA-256 of a source: of its pixels, and of what they are where they are a map.
+
+    The same pixels steer otherwise as a map than as a picture from which a map is extracted.
+    """
+    pixels = sha256_image(image)
+    return hashlib.sha256(f"map of {pixels}".encode()).hexdigest() if is_map(label) else pixels
+
+
+def load_source(label: str, folder: Path, size: int, drawer: Drawer | None = None) -> SourceImage:
+    """Read or render one source and fit it to size×size. Raises ImageError.
+
+    A drawn map is fitted by the rules of its control type, the `drawer`, without which it is
+    refused.
+    """
     tags: tuple[str, ...] = ()
     scene = SCENE_SOURCE.fullmatch(label)
     if scene:
@@ -56,13 +74,18 @@ def load_source(label: str, folder: Path, size: int) -> SourceImage:
         picture, tags = render(drawn).rgb, tuple(drawn.tags)
     else:
         picture = read_image(source_file(label, folder))
-    image = np.ascontiguousarray(fit_image(picture, size))
+    fitted = _fit_map(label, picture, size, drawer) if is_map(label) else fit_image(picture, size)
+    image = np.ascontiguousarray(fitted)
     image.flags.writeable = False
-    return SourceImage(label=label, sha256=sha256_image(image), image=image, tags=tags)
+    return SourceImage(label, source_sha256(label, image), image, tags)
 
 
 def load_sources(
-    labels: Sequence[str], folder: Path, size: int, pinned: Mapping[str, str] | None = None
+    labels: Sequence[str],
+    folder: Path,
+    size: int,
+    pinned: Mapping[str, str] | None = None,
+    drawer: Drawer | None = None,
 ) -> dict[str, SourceImage]:
     """All sources by label, in the given order.
 
@@ -75,7 +98,7 @@ def load_sources(
     problems = []
     for i, label in enumerate(labels):
         try:
-            source = load_source(label, folder, size)
+            source = load_source(label, folder, size, drawer)
         except ImageError as error:
             problems.append(problem(f"sources[{i}]", str(error), SOURCES_ALLOWED))
             continue
@@ -91,6 +114,22 @@ def load_sources(
     if problems:
         raise StudyError(problems)
     return sources
+
+
+def _fit_map(label: str, picture: np.ndarray, size: int, drawer: Drawer | None) -> np.ndarray:
+    """A drawn map as its control type stores it; ImageError if there is nothing in it."""
+    if drawer is None:
+        raise ImageError(f"{path_of(label)} is a control map, and there is no control type for it")
+    control, settings = drawer
+    try:
+        fitted = control.fit_drawing(picture, size, settings)
+        found = control.from_picture_for(fitted, settings)
+        reading = control.compare(found, found, settings)[control.primary]
+    except ControlError as error:
+        raise ImageError(f"{path_of(label)} is no {control.label} map: {error}") from error
+    if reading.is_nan:
+        raise ImageError(f"{path_of(label)} is no {control.label} map: {reading.reason}")
+    return fitted
 
 
 def _other_picture(source: SourceImage, wanted: str, size: int) -> str:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from workbench.study.canonical import settings_hash
-from workbench.study.checks import SOURCES_ALLOWED, cross_problems, name_problems, source_problems
+from workbench.study.checks import cross_problems, name_problems, source_problems
 from workbench.study.choices import Choices, installed_choices
 from workbench.study.entries import (
     PAIR,
@@ -31,6 +31,7 @@ from workbench.study.entries import (
     as_mapping,
 )
 from workbench.study.errors import StudyError, structure_problems
+from workbench.study.labels import SOURCES_ALLOWED
 from workbench.study.protocols import follow
 from workbench.study.runtime import MAX_BATCH, RUNTIME_ALLOWED, BatchSize, Runtime
 from workbench.study.shortening import MAX_SEED, Seed, Shortening
@@ -114,7 +115,8 @@ class Study(Value):
     or from keyword arguments. Names of families, base models and controls are checked by
     `from_yaml`, `from_dict` and `make_plan`, which know what exists.
     `lengths` may be empty: then only the full prompt is used. An entry of `controls` is one
-    control, or a pair of them that steers at once.
+    control, or a pair of them that steers at once. A source `map:<path>` is no picture but already
+    a map of the study's one control type, drawn by hand or made by another program.
 
     `fill_batches` makes a batch that is too small full with copies, which are thrown away: pixels
     depend on the size of the batch by a rounding, so this is how a single picture of a larger run

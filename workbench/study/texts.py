@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
 
 from workbench.prompts import parse_tags
-from workbench.study.checks import SCENE_SOURCE
+from workbench.study.labels import SCENE_SOURCE, is_map, path_of
 
 MAX_TAG_LENGTH = 200
 MANY, FEW = 10_000, 1_000
@@ -48,6 +48,8 @@ def _one_source(text: str) -> str:
         if not SCENE_SOURCE.fullmatch(text):
             raise ValueError(f'"{text[:60]}" has no seed: write paperdoll:<whole number>')
         return f"paperdoll:{int(text.partition(':')[2])}"
+    if is_map(text) and not path_of(text).strip():
+        raise ValueError(f'"{text[:60]}" has no path: write map:<path of an image file>')
     return text
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.prompts import PromptVariant
 from workbench.study.canonical import short_hash, tidy_float
+from workbench.study.labels import is_map
 
 
 @dataclass(frozen=True)
@@ -162,13 +163,19 @@ class SourceImage:
     """A source fitted to the family: `image` is uint8 size×size×3 RGB, read-only.
 
     `label` is the text of the study; `sha256` covers shape and pixels; `tags` are known for
-    rendered scenes and empty for files.
+    rendered scenes and empty for files. A source that is a map (`is_map`) is one of the study's one
+    control type, as that stores its maps.
     """
 
     label: str
     sha256: str
     image: np.ndarray
     tags: tuple[str, ...] = ()
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is no picture but already a control map."""
+        return is_map(self.label)
 
 
 @dataclass(frozen=True)

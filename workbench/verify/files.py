@@ -12,7 +12,8 @@ from workbench.store import Record, RunFolder, StoreError
 from workbench.store.index import build_table, decode_table
 from workbench.study import SourceImage, Study, StudyError, load_source
 from workbench.study.canonical import settings_hash
-from workbench.study.sources import SOURCES_INDEX
+from workbench.study.labels import is_scene
+from workbench.study.sources import SOURCES_INDEX, source_sha256
 from workbench.study.yamlfile import parse_yaml
 from workbench.verify.result import DIFFERENT, IDENTICAL, UNCHECKED, Group, Item
 
@@ -79,7 +80,7 @@ def check_sources(
             entry = kept[label]
             image = run.read_source(str(entry["file"]))
             image.flags.writeable = False
-            found = sha256_image(image)
+            found = source_sha256(label, image)
             if wanted is not None and found != wanted:
                 problems.append("the kept picture is not the one the run was made with")
             else:
@@ -89,7 +90,7 @@ def check_sources(
             problems.append("the run folder does not list it")
         except (ImageError, StoreError, TypeError) as error:
             problems.append(f"the kept picture cannot be read: {error}")
-        if label.startswith("paperdoll:"):
+        if is_scene(label):
             drawn = load_source(label, run.path, resolution)
             if wanted is not None and drawn.sha256 != wanted:
                 problems.append("the scene is rendered otherwise by this version")

@@ -16,7 +16,7 @@ from workbench.images import ImageError, read_png
 from workbench.store import RunFolder, StoreError
 from workbench.store.pngtext import STUDY
 from workbench.study import Study, StudyError, pin_sources
-from workbench.study.checks import SCENE_SOURCE
+from workbench.study.labels import at_path, is_scene, path_of
 from workbench.study.sources import SOURCES_INDEX
 from workbench.study.yamlfile import MAX_BYTES, dump_yaml, parse_yaml
 
@@ -153,10 +153,10 @@ def _with_sources(
     for label in values["sources"]:
         digest = str(pins.get(label, ""))
         copy = kept.get(digest)
-        if SCENE_SOURCE.fullmatch(label) or (folder / label).is_file():
+        if is_scene(label) or (folder / path_of(label)).is_file():
             labels.append(label)
         elif copy is not None and copy.is_file():
-            name = Path(os.path.relpath(copy, folder)).as_posix()
+            name = at_path(label, Path(os.path.relpath(copy, folder)).as_posix())
             replaced[label] = name
             labels.append(name)
             pins[name] = pins.pop(label)
