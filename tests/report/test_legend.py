@@ -15,7 +15,7 @@ from workbench.controls.base import LegendEntry
 from workbench.families.loading import ModelShelf
 from workbench.paperdoll import render, sample_scene
 from workbench.report import render_report
-from workbench.report.sheets import ShownMap, control_maps
+from workbench.report.sheets import ShownMap, control_maps, short_label
 from workbench.store import RunFolder
 from workbench.study import SourceImage
 
@@ -54,3 +54,9 @@ def test_maps_of_classes_bring_their_names(tmp_path: Path, monkeypatch: pytest.M
     source = SourceImage("paperdoll:1", "0" * 64, render(sample_scene(1)).rgb)
     (found,) = control_maps(run, frame, {"paperdoll:1": source}, "paperdoll").values()
     assert [entry.name for entry in found.legend] == ["coat"]
+
+
+def test_rows_of_a_sheet_are_named_by_what_tells_the_sources_apart() -> None:
+    assert short_label("paperdoll:900001") == "paperdoll:900001"
+    assert short_label("../sources/astronaut.png") == "astronaut"
+    assert short_label("map:../drawings/house.png") == "house"

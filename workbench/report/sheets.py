@@ -19,6 +19,7 @@ from workbench.plots import SheetRow
 from workbench.plots.style import tags_label
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
+from workbench.study.labels import is_scene, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +189,7 @@ def small(image: np.ndarray) -> np.ndarray:
 
 def short_label(source: str) -> str:
     """A source's name without its folders and ending."""
-    return source if ":" in source else PurePath(source).stem
+    return source if is_scene(source) else PurePath(path_of(source)).stem
 
 
 def _lines(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
