@@ -18,7 +18,6 @@ from workbench.app import html
 from workbench.app.session import Session
 from workbench.app.state import Screen
 from workbench.images import encode_png
-from workbench.study.labels import is_map, path_of
 
 SIDE = "208px"
 
@@ -221,7 +220,4 @@ class StudyView(View):
 def _source_label(source: str) -> str:
     """A short name: "scene 900001" for a rendered scene, the file's name for a picture."""
     kind, _, seed = source.partition(":")
-    if kind == "paperdoll":
-        return f"scene {seed}"
-    name = path_of(source).rpartition("/")[2]
-    return f"drawing {name}" if is_map(source) else name
+    return f"scene {seed}" if kind == "paperdoll" else source.rpartition("/")[2]
