@@ -23,9 +23,10 @@ import torch
 from clock import ForwardClock, Stopwatch
 from throughput import Phases, most_first, say
 
-from workbench.families import Family, get_family, models_dir
-from workbench.families.loading import ModelShelf
+from workbench.families import Family, get_family
+from workbench.families.loading import ModelManager
 from workbench.families.quiet import quiet_loading
+from workbench.paths import models_dir
 from workbench.study import Study
 from workbench.sweep import Progress, run_study
 
@@ -40,9 +41,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         say("making models")
         parameters = write_models(Path(folder) / "sd", options.width)
-        shelf = ModelShelf(shaped_family(options.size), models_dir=folder)
+        manager = ModelManager(shaped_family(options.size), models_dir=folder)
         result = {"width": options.width, "size": options.size, "parameters": parameters}
-        result |= measure(shelf, shaped_study(options.steps), Path(folder) / "run")
+        result |= measure(manager, shaped_study(options.steps), Path(folder) / "run")
     print(json.dumps(result, indent=2) if options.json else "\n" + table(result))
 
 
@@ -175,7 +176,7 @@ def clip_config(text: dict[str, Any]) -> Any:
     return CLIPConfig(text_config=narrow, vision_config=vision, projection_dim=512)
 
 
-def measure(shelf: ModelShelf, study: Study, folder: Path) -> dict[str, Any]:
+def measure(manager: ModelManager, study: Study, folder: Path) -> dict[str, Any]:
     """Run the study into a folder and tell where the time went, as JSON values."""
     phases = Phases(say)
     once: list[float] = []  # wall and processor seconds until the models are loaded and hashed
@@ -187,7 +188,7 @@ def measure(shelf: ModelShelf, study: Study, folder: Path) -> dict[str, Any]:
 
     with ForwardClock() as clock:
         watch = Stopwatch()
-        run = run_study(study, folder, shelf=shelf, progress=show)
+        run = run_study(study, folder, manager=manager, progress=show)
         seconds, cpu = watch.read()
     records = list(run.records())
     failed = [record.failed for record in records if record.failed]

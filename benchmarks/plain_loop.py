@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from workbench.controls import ControlMap, get_control
-from workbench.families.loading import ModelShelf, dtype_keyword
+from workbench.families.loading import ModelManager, dtype_keyword
 from workbench.families.locate import locate
 from workbench.families.quiet import quiet_loading
 from workbench.generation.schedulers import make_scheduler
@@ -27,7 +27,7 @@ class PlainLoop:
     the CLIP scores against the used and the full prompt.
     """
 
-    def __init__(self, plan: Plan, shelf: ModelShelf) -> None:
+    def __init__(self, plan: Plan, manager: ModelManager) -> None:
         from torchmetrics.classification import BinaryF1Score
         from torchmetrics.multimodal import CLIPScore
         from torchmetrics.regression import MeanSquaredError
@@ -35,12 +35,12 @@ class PlainLoop:
         if any(trial.also for trial in plan.trials):
             raise ValueError("the loop steers with one control: leave pairs out of its study")
         self.plan = plan
-        self.networks = shelf.networks()
+        self.networks = manager.networks()
         self.pipelines = {
-            control: stock_pipeline(shelf, control)
+            control: stock_pipeline(manager, control)
             for control in dict.fromkeys([None, *(trial.control for trial in plan.trials)])
         }
-        clip = shelf.clip()
+        clip = manager.clip()
         adapter = torchmetrics_clip(clip.model, clip.tokenizer, clip.processor)
         self.clip_score = CLIPScore(model_name_or_path=adapter)
         self.edge_score = BinaryF1Score()
@@ -116,11 +116,11 @@ class PlainLoop:
         return self.source_maps[cell.map_key]
 
 
-def stock_pipeline(shelf: ModelShelf, control: str | None) -> Any:
+def stock_pipeline(manager: ModelManager, control: str | None) -> Any:
     """A pipeline as diffusers loads it, with weights of its own."""
-    family, models = shelf.family, shelf.models_dir
-    base = locate(family.base_ref(shelf.base), models)
-    dtype = dtype_keyword(shelf.dtype)
+    family, models = manager.family, manager.models_dir
+    base = locate(family.base_ref(manager.base), models)
+    dtype = dtype_keyword(manager.dtype)
     common: dict[str, Any] = {
         "use_safetensors": True,
         "safety_checker": None,

@@ -26,7 +26,7 @@ from clock import ForwardClock, Stopwatch
 from plain_loop import PlainLoop
 
 from workbench.families import get_family
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import generate
 from workbench.paths import data_dir
 from workbench.study import Study, make_plan
@@ -34,16 +34,16 @@ from workbench.sweep import Progress, run_study
 
 COLD_START = """
 import time; began = time.perf_counter()
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import generate
 from workbench.study import Trial
-shelf = ModelShelf()
-d = shelf.family.defaults
-trial = Trial(family=shelf.family.name, base=shelf.base, control=None, control_settings="",
+manager = ModelManager()
+d = manager.family.defaults
+trial = Trial(family=manager.family.name, base=manager.base, control=None, control_settings="",
     source_sha256=None, prompt="a girl, long hair", negative_prompt="", seed=1, steps=d.steps,
     guidance_scale=d.guidance_scale, scheduler=d.scheduler, scale=0, control_start=0,
-    control_end=1, size=shelf.family.resolution)
-list(generate([trial], {}, shelf))
+    control_end=1, size=manager.family.resolution)
+list(generate([trial], {}, manager))
 print(time.perf_counter() - began)
 """
 
@@ -75,10 +75,10 @@ def parse_arguments() -> argparse.Namespace:
 def compare(study: Study, batch_size: int | None, log: Callable[[str], None]) -> dict[str, Any]:
     """Run both sides on one study and return the figures as JSON values."""
     family = get_family(study.family)
-    shelf = ModelShelf(family, study.base[0], dtype=study.dtype)
+    manager = ModelManager(family, study.base[0], dtype=study.dtype)
     plan = make_plan(study, resolution=family.resolution)
-    plain = PlainLoop(plan, shelf)
-    warm_up(plain, shelf, study)
+    plain = PlainLoop(plan, manager)
+    warm_up(plain, manager, study)
 
     with tempfile.TemporaryDirectory() as folder:
         watch = Stopwatch()
@@ -90,7 +90,7 @@ def compare(study: Study, batch_size: int | None, log: Callable[[str], None]) ->
         with ForwardClock() as clock:
             watch = Stopwatch()
             run_study(
-                study, Path(folder) / "run", shelf=shelf, progress=phases, batch_size=batch_size
+                study, Path(folder) / "run", manager=manager, progress=phases, batch_size=batch_size
             )
             seconds, cpu = watch.read()
 
@@ -113,22 +113,22 @@ def compare(study: Study, batch_size: int | None, log: Callable[[str], None]) ->
     }
 
 
-def warm_up(plain: PlainLoop, shelf: ModelShelf, study: Study) -> None:
+def warm_up(plain: PlainLoop, manager: ModelManager, study: Study) -> None:
     """Run each kind of trial once for two steps, on both sides, and forget what was computed."""
     short = study.model_copy(update={"steps": 2})
-    plan = make_plan(short, resolution=shelf.family.resolution)
+    plan = make_plan(short, resolution=manager.family.resolution)
     maps = {}
     for trial in {trial.control: trial for trial in plan.trials}.values():
         cell = plan.cells_by_trial[trial.id][0]
         plain.measure(np.asarray(plain.sample(trial, cell)), (cell,))
         if trial.map_key is not None:
             maps[trial.map_key] = plain.source_map(cell)
-        list(generate([trial], maps, shelf))
+        list(generate([trial], maps, manager))
     plain.source_maps.clear()
-    shelf.prompt_cache.clear()
+    manager.prompt_cache.clear()
     for control in plain.pipelines:
         if control is not None:
-            shelf.hint_cache(control).clear()
+            manager.hint_cache(control).clear()
 
 
 def cold_start() -> float:

@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports only from rooms with a smaller number.
 FLOORS = {
+    "atomic": 0,
     "paths": 0,
     "imageguard": 0,
     "images": 1,

@@ -26,7 +26,7 @@ _BYTE_TYPES = frozenset({1, 2, 6, 7})
 _TIFF_JPEG = frozenset({6, 7})
 
 
-def laborious(data: bytes) -> str:
+def decompression_bomb(data: bytes) -> str:
     """Why reading this picture file would take far too long, or "" if it would not.
 
     Takes the bytes of a file of any kind. Broken structure is no reason: the decoder finds it.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
-from workbench.imageguard import laborious, most_pixels
+from workbench.imageguard import decompression_bomb, most_pixels
 
 Picture = NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ def decode_image(
     if not data:
         raise ImageError(f"{name} is empty")
     _refuse_large(name, len(data), max_bytes)
-    if reason := laborious(data):
+    if reason := decompression_bomb(data):
         raise ImageError(f"{name} {reason}: save it anew with another program")
     # Decoders of broken files raise all sorts of things (struct.error, IndexError, zlib.error …),
     # and every one of them means the same to the user.

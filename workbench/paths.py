@@ -1,6 +1,10 @@
-"""Where the embedded data lives: in a checkout's ``data/`` or, once installed, in the package."""
+"""Where the embedded data lives, and where models do."""
 
+import os
 from pathlib import Path
+
+MODELS_VARIABLE = "WORKBENCH_MODELS"
+"""Environment variable that names another folder for `models_dir`."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -13,3 +17,15 @@ def data_dir() -> Path:
     """
     inside = _PACKAGE / "_data"
     return inside if inside.is_dir() else _PACKAGE.parent / "data"
+
+
+def models_dir(chosen: str | Path | None = None) -> Path:
+    """The folder that relative paths of the catalogue start from, and where hub models may lie.
+
+    `chosen` comes first, then the environment variable WORKBENCH_MODELS, then `data_dir()/models`
+    (in a checkout beside the package, in an installed wheel inside it). It need not exist.
+    """
+    if chosen is not None:
+        return Path(chosen)
+    named = os.environ.get(MODELS_VARIABLE, "")
+    return Path(named).expanduser() if named else data_dir() / "models"

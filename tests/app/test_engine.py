@@ -110,8 +110,8 @@ def test_the_saved_study_makes_the_picture_on_the_screen(
     plan = make_plan(study, resolution=engine.family.resolution, choices=engine._choices)
     (cell,) = [c for c in plan.cells if c.variant.tags == kept]
     trial = plan.trials_by_id[cell.trial_id]
-    maps = Measurer(plan, engine.shelf).source_maps
-    (sample,) = generate([trial], maps, engine.shelf)
+    maps = Measurer(plan, engine.manager).source_maps
+    (sample,) = generate([trial], maps, engine.manager)
     assert sample.image is not None and np.array_equal(sample.image, shown.image)
 
 

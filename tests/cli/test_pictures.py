@@ -130,11 +130,11 @@ def test_a_family_brings_the_classes_of_its_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.controls._ade20k import NAMES, PALETTE
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
     wall = NAMES.index("wall")
     lent = {"segmentation": lambda batch: np.full(batch.shape[:3], wall, np.uint8)}
-    monkeypatch.setattr(ModelShelf, "networks", lambda _: lent)
+    monkeypatch.setattr(ModelManager, "networks", lambda _: lent)
     source, out = tmp_path / "a.png", tmp_path / "map.png"
     Image.fromarray(picture()).save(source)
     sd15 = ("-c", "segmentation", "--family", "sd15")

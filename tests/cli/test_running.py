@@ -201,7 +201,7 @@ def test_a_dry_run_is_that_of_the_run_that_follows(
         asked.append(device)
         raise FamilyError("the device cannot do it")
 
-    monkeypatch.setattr(runner, "load_shelf", refuse)
+    monkeypatch.setattr(runner, "load_manager", refuse)
     monkeypatch.setattr(executors, "device_problem", lambda _: "")
     monkeypatch.setattr("workbench.sweep.require.require_plan", lambda *_: ())
     for device in (["--device", "cuda:1"], []):

@@ -34,9 +34,9 @@ NINE = (
 
 @pytest.fixture(scope="module")
 def networks() -> Mapping[str, Any]:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
-    return ModelShelf("paperdoll").networks()
+    return ModelManager("paperdoll").networks()
 
 
 def scene(seed: int, form: str = "rgb") -> Image.Image:

@@ -10,10 +10,10 @@ from workbench.controls import get_control
 from workbench.controls.base import ControlMap, Networks
 from workbench.controls.compare import compare_pictures
 from workbench.families.judge import load_judge
-from workbench.families.locate import data_dir
 from workbench.metrics.normals import mean_angle
 from workbench.metrics.segmentation import pixel_accuracy
 from workbench.paperdoll import Rendering, render, sample_scene
+from workbench.paths import data_dir
 
 pytestmark = pytest.mark.models
 

@@ -10,10 +10,10 @@ from skimage.segmentation import find_boundaries
 from workbench.controls import get_control
 from workbench.controls.base import Networks
 from workbench.families.judge import load_judge
-from workbench.families.locate import data_dir
 from workbench.metrics.edges import default_tolerance, edge_f1
 from workbench.metrics.thinning import thin
 from workbench.paperdoll import SIDE, Rendering, render, sample_scene
+from workbench.paths import data_dir
 
 pytestmark = pytest.mark.models
 

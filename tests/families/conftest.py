@@ -1,5 +1,5 @@
 """The tiny family on disk, once for all tests of this folder."""
 
-from tiny_shelf import models, shelf
+from tiny_manager import manager, models
 
-__all__ = ["models", "shelf"]
+__all__ = ["manager", "models"]

@@ -13,7 +13,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from workbench.families import FamilyError
 from workbench.families.clip_judge import ClipJudge, load_clip
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.locate import Place
 
 TEXTS = ["a girl, long hair", "a boy, snow", "", "red coat"]
@@ -21,7 +21,7 @@ TEXTS = ["a girl, long hair", "a boy, snow", "", "red coat"]
 
 @pytest.fixture(scope="module")
 def judge(models: Path) -> ClipJudge:
-    return ModelShelf(FAMILY, models_dir=models).clip()
+    return ModelManager(FAMILY, models_dir=models).clip()
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -95,7 +95,7 @@ def test_a_long_text_clip_reads_as_many_tokens_as_it_has_positions(
     CLIPModel(config).save_pretrained(folder)
     config.text_config.max_position_embeddings = told
     config.save_pretrained(folder)
-    judge = ModelShelf(FAMILY, models_dir=tmp_path).clip()
+    judge = ModelManager(FAMILY, models_dir=tmp_path).clip()
     assert judge.text_limit == 248
     assert judge.tokenizer.model_max_length == 20
     short, long = "a girl " * 60, "a girl " * 60 + "snow"

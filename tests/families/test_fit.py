@@ -12,7 +12,7 @@ from tiny_families import FAMILIES, write_tiny_families
 from tiny_models import FAMILY
 
 from workbench.families.fit import memory_need, parameters_in, weights_need
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.spec import Family
 
 
@@ -26,7 +26,7 @@ def count(*modules: torch.nn.Module) -> int:
 
 
 def test_parameters_are_counted_as_torch_counts_them(models: Path) -> None:
-    unet = ModelShelf(FAMILY, models_dir=models).pipeline(None).unet
+    unet = ModelManager(FAMILY, models_dir=models).pipeline(None).unet
     (file,) = (models / "tiny/base/unet").glob("*.safetensors")
     assert parameters_in(file) == count(unet)
 
@@ -41,8 +41,8 @@ def test_the_need_is_weights_and_work_and_judges_stay_in_float32(models: Path) -
     family = FAMILY.model_copy(update={"networks": {}})
     full, half = (need(family, dtype, models) for dtype in ("float32", "float16"))
     assert full is not None and half is not None
-    shelf = ModelShelf(family, models_dir=models)
-    pipeline, clip = shelf.pipeline("depth"), shelf.clip().model
+    manager = ModelManager(family, models_dir=models)
+    pipeline, clip = manager.pipeline("depth"), manager.clip().model
     parts = count(pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.controlnet)
     work = 1500 * family.resolution**2
     assert full == pytest.approx(4 * (parts + work + count(clip)), rel=0.001)
@@ -87,8 +87,8 @@ def test_a_run_holds_every_base_and_every_controlnet_of_its_plan(models: Path) -
         return found.makers
 
     one = weights(bases=["render"], controlnets=["depth"])
-    shelf = ModelShelf(FAMILY, models_dir=models)
-    pipeline = shelf.pipeline("depth")
+    manager = ModelManager(FAMILY, models_dir=models)
+    pipeline = manager.pipeline("depth")
     base = 4 * count(pipeline.unet, pipeline.vae, pipeline.text_encoder)
     net = 4 * count(pipeline.controlnet)
     assert one == pytest.approx(base + net, rel=0.001)
@@ -103,9 +103,11 @@ def test_a_vae_of_the_familys_own_takes_the_place_of_the_bases(tmp_path: Path) -
     names = list(family.controlnets)
     found = weights_need(family, "float32", tmp_path, controlnets=names, networks=[])
     assert found is not None
-    shelf = ModelShelf(family, models_dir=tmp_path)
-    parts = [p for p in shelf.pipeline(None).components.values() if isinstance(p, torch.nn.Module)]
-    assert found.makers == pytest.approx(4 * count(*parts, shelf.controlnet("depth")), rel=0.001)
+    manager = ModelManager(family, models_dir=tmp_path)
+    parts = [
+        p for p in manager.pipeline(None).components.values() if isinstance(p, torch.nn.Module)
+    ]
+    assert found.makers == pytest.approx(4 * count(*parts, manager.controlnet("depth")), rel=0.001)
 
 
 def test_annotators_are_counted_by_their_files(models: Path, tmp_path: Path) -> None:

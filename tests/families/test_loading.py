@@ -17,72 +17,72 @@ from tiny_models import FAMILY, SIDE
 
 from workbench.families import FamilyError, LocateError, ModelRef
 from workbench.families.hashes import fingerprints
-from workbench.families.loading import ModelShelf, load_pipeline
+from workbench.families.loading import ModelManager, load_pipeline
 from workbench.families.locate import local_place
 
 
-def test_pipelines_share_everything_but_the_controlnet(shelf: ModelShelf) -> None:
-    plain, depth, canny = (shelf.pipeline(name) for name in (None, "depth", "canny"))
+def test_pipelines_share_everything_but_the_controlnet(manager: ModelManager) -> None:
+    plain, depth, canny = (manager.pipeline(name) for name in (None, "depth", "canny"))
     assert type(plain).__name__ == "StableDiffusionPipeline"
     assert type(depth).__name__ == "StableDiffusionControlNetPipeline"
     for part in ("unet", "vae", "text_encoder", "tokenizer"):
         assert getattr(plain, part) is getattr(depth, part) is getattr(canny, part)
     assert depth.controlnet is not canny.controlnet
-    assert shelf.pipeline("depth") is depth
+    assert manager.pipeline("depth") is depth
 
 
-def test_shelves_of_one_family_share_controlnets_and_judges(shelf: ModelShelf) -> None:
-    ink = shelf.for_base("ink")
-    assert ink is not shelf
-    assert ink is shelf.for_base("ink")
-    assert ink.for_base("render") is shelf
-    assert ink.pipeline("depth").controlnet is shelf.pipeline("depth").controlnet
-    assert ink.pipeline(None).unet is not shelf.pipeline(None).unet
-    assert ink.clip() is shelf.clip()
+def test_managers_of_one_family_share_controlnets_and_judges(manager: ModelManager) -> None:
+    ink = manager.for_base("ink")
+    assert ink is not manager
+    assert ink is manager.for_base("ink")
+    assert ink.for_base("render") is manager
+    assert ink.pipeline("depth").controlnet is manager.pipeline("depth").controlnet
+    assert ink.pipeline(None).unet is not manager.pipeline(None).unet
+    assert ink.clip() is manager.clip()
     with pytest.raises(FamilyError, match="there is: render, ink"):
-        shelf.for_base("oil")
+        manager.for_base("oil")
 
 
-def test_several_controls_share_the_controlnets_of_the_single_ones(shelf: ModelShelf) -> None:
-    both = shelf.pipeline("canny", "depth")
-    assert both is shelf.pipeline("canny", "depth")
+def test_several_controls_share_the_controlnets_of_the_single_ones(manager: ModelManager) -> None:
+    both = manager.pipeline("canny", "depth")
+    assert both is manager.pipeline("canny", "depth")
     nets = list(both.controlnet.nets)
     assert all(
-        net is shelf.pipeline(name).controlnet
+        net is manager.pipeline(name).controlnet
         for net, name in zip(nets, ("canny", "depth"), strict=True)
     )
-    assert both.unet is shelf.pipeline(None).unet
+    assert both.unet is manager.pipeline(None).unet
     assert not both.controlnet.training
     with pytest.raises(FamilyError, match="depth, canny"):
-        shelf.pipeline("depth", "pose")
+        manager.pipeline("depth", "pose")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_half_precision_files_load_in_the_wanted_precision(models: Path, dtype: str) -> None:
-    shelf = ModelShelf(FAMILY, dtype=dtype, models_dir=models)
-    pipeline = shelf.pipeline("depth")
+    manager = ModelManager(FAMILY, dtype=dtype, models_dir=models)
+    pipeline = manager.pipeline("depth")
     wanted = getattr(torch, dtype)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.controlnet):
         assert {weight.dtype for weight in part.parameters()} == {wanted}
         assert not part.training
         assert not any(weight.requires_grad for weight in part.parameters())
-    assert next(shelf.clip().model.parameters()).dtype == torch.float32
+    assert next(manager.clip().model.parameters()).dtype == torch.float32
 
 
-def test_an_unknown_dtype_or_control_is_refused(shelf: ModelShelf, models: Path) -> None:
+def test_an_unknown_dtype_or_control_is_refused(manager: ModelManager, models: Path) -> None:
     with pytest.raises(FamilyError, match="float32, float16, bfloat16"):
-        ModelShelf(FAMILY, dtype="int8", models_dir=models)
+        ModelManager(FAMILY, dtype="int8", models_dir=models)
     with pytest.raises(FamilyError, match="depth, canny"):
-        shelf.pipeline("pose")
+        manager.pipeline("pose")
 
 
 def test_nothing_is_loaded_before_it_is_needed(tmp_path: Path) -> None:
-    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
-    for ask in (shelf.pipeline, shelf.clip, lambda: shelf.controlnet("depth")):
+    manager = ModelManager(FAMILY, models_dir=tmp_path)
+    for ask in (manager.pipeline, manager.clip, lambda: manager.controlnet("depth")):
         with pytest.raises(LocateError, match="tiny"):
             ask()
-    assert list(shelf.networks()) == ["depth"]
-    assert shelf.weight_hashes() == {}
+    assert list(manager.networks()) == ["depth"]
+    assert manager.weight_hashes() == {}
 
 
 def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     weights.unlink()
     torch.save({}, weights.with_suffix(".bin"))
     with pytest.raises(OSError, match="safetensors"):
-        ModelShelf(FAMILY, models_dir=tmp_path).controlnet("depth")
+        ModelManager(FAMILY, models_dir=tmp_path).controlnet("depth")
 
 
 def test_loading_is_quiet(
@@ -100,7 +100,7 @@ def test_loading_is_quiet(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         load_pipeline(FAMILY, control="depth", models_dir=models)
-        ModelShelf(FAMILY, models_dir=models).clip()
+        ModelManager(FAMILY, models_dir=models).clip()
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
     assert caplog.records == []
@@ -108,19 +108,19 @@ def test_loading_is_quiet(
 
 def test_hashes_cover_what_was_used_and_follow_the_files(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models, tmp_path, dirs_exist_ok=True)
-    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
-    shelf.pipeline("depth")
-    before = shelf.weight_hashes()
+    manager = ModelManager(FAMILY, models_dir=tmp_path)
+    manager.pipeline("depth")
+    before = manager.weight_hashes()
     name = "tiny/controlnet/depth/diffusion_pytorch_model.safetensors"
     assert before[name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
     folders = {"/".join(name.split("/")[:3]) for name in before}
     parts = {f"tiny/base/{part}" for part in ("unet", "vae", "text_encoder")}
     assert folders == parts | {"tiny/controlnet/depth"}
     (tmp_path / name).write_bytes(b"changed")
-    after = shelf.weight_hashes()
+    after = manager.weight_hashes()
     assert {key for key in before if before[key] != after[key]} == {name}
-    shelf.clip()
-    assert any(key.startswith("tiny/clip/") for key in shelf.weight_hashes())
+    manager.clip()
+    assert any(key.startswith("tiny/clip/") for key in manager.weight_hashes())
 
 
 def test_fingerprints_tell_the_variant_and_only_files_that_are_loaded(
@@ -144,11 +144,11 @@ def test_fingerprints_tell_the_variant_and_only_files_that_are_loaded(
     assert told == [f"revision {commit}", f"revision {commit}, variant fp16"]
 
 
-def test_the_round_trip_is_the_pipelines_own_vae(shelf: ModelShelf) -> None:
+def test_the_round_trip_is_the_pipelines_own_vae(manager: ModelManager) -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(18)]
-    out = shelf.vae_roundtrip(images)
-    pipeline = shelf.pipeline(None)
+    out = manager.vae_roundtrip(images)
+    pipeline = manager.pipeline(None)
     with torch.no_grad():
         signal = pipeline.image_processor.preprocess(images[17] / np.float32(255))
         latents = pipeline.vae.encode(signal).latent_dist.mean
@@ -157,11 +157,11 @@ def test_the_round_trip_is_the_pipelines_own_vae(shelf: ModelShelf) -> None:
     assert len(out) == 18
     assert out[17].dtype == np.uint8
     assert np.abs(out[17] / 255 - wanted).max() <= 1.01 / 255
-    assert shelf.vae_roundtrip([]) == []
+    assert manager.vae_roundtrip([]) == []
 
 
-def test_token_counts_tell_what_the_text_encoder_cuts(shelf: ModelShelf) -> None:
-    empty, short, long = (shelf.token_count(text) for text in ("", "a girl", "a girl " * 20))
+def test_token_counts_tell_what_the_text_encoder_cuts(manager: ModelManager) -> None:
+    empty, short, long = (manager.token_count(text) for text in ("", "a girl", "a girl " * 20))
     assert (empty.tokens, empty.truncated) == (2, False)
     assert (short.tokens > 2, short.truncated) == (True, False)
     assert (long.tokens > FAMILY.text_limit, long.truncated) == (True, True)
@@ -187,13 +187,13 @@ def test_networks_are_loaded_when_looked_up_and_once(
     module.load_judge = load_judge  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "workbench.families.judge", module)
     (tmp_path / "tiny" / "judge").mkdir(parents=True)
-    shelf = ModelShelf(FAMILY, models_dir=tmp_path)
-    networks = shelf.networks()
+    manager = ModelManager(FAMILY, models_dir=tmp_path)
+    networks = manager.networks()
     assert loaded == []
     picture = np.full((1, 4, 4, 3), 255, np.uint8)
     assert networks["depth"](picture).shape == (1, 4, 4)
-    assert shelf.for_base("ink").networks()["depth"](picture).mean() == 1
+    assert manager.for_base("ink").networks()["depth"](picture).mean() == 1
     assert loaded == [tmp_path / "tiny" / "judge"]
     assert "pose" not in networks
     with pytest.raises(FamilyError, match='no network "pose"; there is: depth'):
-        shelf.network("pose")
+        manager.network("pose")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.families import LocateError, ModelRef, models_dir
-from workbench.families.locate import MODELS_VARIABLE, data_dir, locate
+from workbench.families import LocateError, ModelRef
+from workbench.families.locate import locate
+from workbench.paths import MODELS_VARIABLE, data_dir, models_dir
 
 
 def test_the_choice_goes_argument_then_environment_then_data(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.lru import LruCache
 
 
@@ -45,6 +45,6 @@ def test_bytes_bound_it_where_entries_are_large() -> None:
     assert cache.bytes == 0
 
 
-def test_the_caches_on_a_device_are_bounded_by_bytes(shelf: ModelShelf) -> None:
-    for cache in (shelf.prompt_cache, shelf.latent_cache, shelf.hint_cache("depth")):
+def test_the_caches_on_a_device_are_bounded_by_bytes(manager: ModelManager) -> None:
+    for cache in (manager.prompt_cache, manager.latent_cache, manager.hint_cache("depth")):
         assert cache.most_bytes is not None and cache.most_bytes <= 256_000_000

@@ -13,7 +13,7 @@ from tiny_families import COMMIT, FAMILIES, snapshot, write_tiny_families
 
 from workbench.families import ControlNetRef, FamilyError, LocateError, ModelRef, NetworkRef
 from workbench.families.fetch import fetch, hub_errors, wanted_files
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.locate import Place, is_offline, locate
 from workbench.families.needs import require_models
 from workbench.families.pins import read_pins
@@ -99,7 +99,7 @@ def test_a_union_model_is_told_by_its_weights_not_its_config(models: Path) -> No
     config = json.loads(path.read_text("utf-8")) | {"_class_name": "ControlNetModel"}
     path.write_text(json.dumps(config), "utf-8")
     require_models(UNION, ["one"], ["pose"], models=models)
-    assert ModelShelf(UNION, models_dir=models).controlnet("pose") is not None
+    assert ModelManager(UNION, models_dir=models).controlnet("pose") is not None
     swapped = {"depth": ControlNetRef(repo="some/xl-canny", union_mode=1)}
     family = UNION.model_copy(update={"controlnets": swapped})
     assert "ControlNetUnionModel is needed" in problems(family, models, "depth")
@@ -296,9 +296,9 @@ def test_pins_are_written_used_and_recorded(models: Path) -> None:
     shutil.copytree(cache / "snapshots" / COMMIT, cache / "snapshots" / ("e" * 40))
     assert locate(XL.base["one"], models).revision == COMMIT
     assert pin_family(XL, models)[0] == pins
-    shelf = ModelShelf(XL, models_dir=models)
-    shelf.pipeline("depth")
-    hashes = shelf.weight_hashes()
+    manager = ModelManager(XL, models_dir=models)
+    manager.pipeline("depth")
+    hashes = manager.weight_hashes()
     assert hashes["some/xl-base"] == f"revision {COMMIT}, variant fp16"
     assert len(hashes["some/xl-vae/diffusion_pytorch_model.safetensors"]) == 64
     (models / "pins.json").write_text("[]", "utf-8")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from workbench.controls import ControlMap, get_control
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import generate
 from workbench.study import SourceImage
 from workbench.training.audit.samples import make_sources, make_trial
@@ -45,31 +45,33 @@ def _scenes() -> tuple[list[SourceImage], list[str]]:
     return make_sources(held["rgb"]), [caption(words) for words in words_of(held["tags"])]
 
 
-@pytest.fixture(scope="module", name="shelf")
-def _shelf() -> ModelShelf:
-    return ModelShelf("paperdoll")
+@pytest.fixture(scope="module", name="manager")
+def _manager() -> ModelManager:
+    return ModelManager("paperdoll")
 
 
 @pytest.fixture(scope="module", name="plain")
 def _plain(
-    shelf: ModelShelf, scenes: tuple[list[SourceImage], list[str]]
+    manager: ModelManager, scenes: tuple[list[SourceImage], list[str]]
 ) -> dict[str, list[np.ndarray]]:
     """By base: the pictures of the prompts alone, which are those of every control at scale 0."""
-    return {base: draw(shelf.for_base(base), scenes[1]) for base in shelf.family.base}
+    return {base: draw(manager.for_base(base), scenes[1]) for base in manager.family.base}
 
 
 def draw(
-    shelf: ModelShelf,
+    manager: ModelManager,
     prompts: list[str],
     control: str | None = None,
     maps: dict[tuple[str, str, str], ControlMap] | None = None,
 ) -> list[np.ndarray]:
     keys = list(maps or {}) or [None] * len(prompts)
     trials = [
-        replace(make_trial(shelf, prompt, seed, control, key), steps=STEPS)
+        replace(make_trial(manager, prompt, seed, control, key), steps=STEPS)
         for seed, (prompt, key) in enumerate(zip(prompts, keys, strict=True))
     ]
-    made = {r.trial.id: r.image for r in generate(trials, maps or {}, shelf, batch_size=len(keys))}
+    made = {
+        r.trial.id: r.image for r in generate(trials, maps or {}, manager, batch_size=len(keys))
+    }
     images = [made[trial.id] for trial in trials]
     return [image for image in images if image is not None]
 
@@ -77,7 +79,7 @@ def draw(
 @pytest.mark.parametrize("base", ["render", "ink"])
 @pytest.mark.parametrize("control", list(MARGINS))
 def test_scale_one_is_nearer_to_the_map_than_scale_zero(
-    shelf: ModelShelf,
+    manager: ModelManager,
     scenes: tuple[list[SourceImage], list[str]],
     plain: dict[str, list[np.ndarray]],
     control: str,
@@ -86,16 +88,16 @@ def test_scale_one_is_nearer_to_the_map_than_scale_zero(
     sources, prompts = scenes
     kind = get_control(control)
     settings = kind.settings()
-    found = kind.extract([s.image for s in sources], settings, shelf.networks())
+    found = kind.extract([s.image for s in sources], settings, manager.networks())
     keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
     maps = dict(zip(keys, found, strict=True))
 
     def score(pictures: list[np.ndarray]) -> float:
         assert len(pictures) == len(sources)
-        got = kind.extract(pictures, settings, shelf.networks())
+        got = kind.extract(pictures, settings, manager.networks())
         pairs = zip(found, got, strict=True)
         return float(np.mean([kind.compare(w, g, settings)[kind.primary].value for w, g in pairs]))
 
-    free, steered = score(plain[base]), score(draw(shelf.for_base(base), prompts, control, maps))
+    free, steered = score(plain[base]), score(draw(manager.for_base(base), prompts, control, maps))
     better = 1 if kind.metric(kind.primary).higher_is_better else -1
     assert better * (steered - free) > MARGINS[control], f"{free:.3f} to {steered:.3f}"

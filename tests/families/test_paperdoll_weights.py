@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from workbench.controls import get_control
-from workbench.families.locate import data_dir
 from workbench.paperdoll import TAG_GROUPS, render, sample_scene
+from workbench.paths import data_dir
 from workbench.training.auditor import load_auditor
 from workbench.training.data import tag_indices
 

@@ -14,7 +14,7 @@ from tiny_models import FAMILY, SIDE, make_maps, make_trial
 from tiny_safety import block_like, write_checker
 
 from workbench.families import Family, FamilyError, LocateError, ModelRef, get_family
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.needs import require_models
 from workbench.families.safety import BLOCKED
 from workbench.generation import generate
@@ -32,15 +32,15 @@ def guarded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pictures(shelf: ModelShelf) -> list[Any]:
-    return list(generate(TRIALS, MAPS, shelf))
+def pictures(manager: ModelManager) -> list[Any]:
+    return list(generate(TRIALS, MAPS, manager))
 
 
 def test_a_blocked_picture_is_a_failed_trial_and_the_others_are_untouched(guarded: Path) -> None:
-    plain = pictures(ModelShelf(FAMILY, models_dir=guarded))
-    shelf = ModelShelf(FAMILY, models_dir=guarded, checks_safety=True)
-    block_like(shelf.safety_checker(), plain[1].image)
-    checked = pictures(shelf)
+    plain = pictures(ModelManager(FAMILY, models_dir=guarded))
+    manager = ModelManager(FAMILY, models_dir=guarded, checks_safety=True)
+    block_like(manager.safety_checker(), plain[1].image)
+    checked = pictures(manager)
     assert [result.failed_reason for result in checked] == ["", BLOCKED, ""]
     assert checked[1].image is None
     for place in (0, 2):
@@ -49,19 +49,19 @@ def test_a_blocked_picture_is_a_failed_trial_and_the_others_are_untouched(guarde
 
 
 def test_the_checker_computes_in_float32_as_judges_do(guarded: Path) -> None:
-    shelf = ModelShelf(FAMILY, models_dir=guarded, dtype="float16", checks_safety=True)
-    assert shelf.safety_checker().model.dtype == torch.float32
-    assert shelf.safety_checker() is shelf.safety_checker()
+    manager = ModelManager(FAMILY, models_dir=guarded, dtype="float16", checks_safety=True)
+    assert manager.safety_checker().model.dtype == torch.float32
+    assert manager.safety_checker() is manager.safety_checker()
     grey = np.full((SIDE, SIDE, 3), 90, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    block_like(shelf.safety_checker(), grey)
-    assert shelf.safety_checker().blocked([grey, noise, grey]) == [True, False, True]
+    block_like(manager.safety_checker(), grey)
+    assert manager.safety_checker().blocked([grey, noise, grey]) == [True, False, True]
 
 
 def test_a_base_without_a_checker_is_refused_with_one_sentence(guarded: Path) -> None:
-    shelf = ModelShelf(FAMILY, "ink", models_dir=guarded, checks_safety=True)
+    manager = ModelManager(FAMILY, "ink", models_dir=guarded, checks_safety=True)
     with pytest.raises(FamilyError, match=r"tiny/ink comes without a safety checker") as caught:
-        shelf.safety_checker()
+        manager.safety_checker()
     assert "\n" not in str(caught.value)
 
 
@@ -69,7 +69,7 @@ def test_weights_that_are_missing_are_the_same_refusal(guarded: Path, tmp_path: 
     shutil.copytree(guarded, tmp_path, dirs_exist_ok=True)
     (tmp_path / "tiny/base/safety_checker/model.safetensors").unlink()
     with pytest.raises(FamilyError, match="without a safety checker"):
-        ModelShelf(FAMILY, models_dir=tmp_path).safety_checker()
+        ModelManager(FAMILY, models_dir=tmp_path).safety_checker()
 
 
 class Hub:
@@ -110,9 +110,9 @@ FETCHED = FAMILY.model_copy(update={"base": {"render": ModelRef(repo="some/base"
 def test_the_checker_of_a_fetched_base_is_fetched_when_it_is_asked_for(hub: Hub) -> None:
     assert require_models(FETCHED, ["render"], models=hub.root, safety_checker=True) == ()
     assert hub.fetched == []
-    shelf = ModelShelf(FETCHED, models_dir=hub.root, checks_safety=True)
+    manager = ModelManager(FETCHED, models_dir=hub.root, checks_safety=True)
     grey = np.full((SIDE, SIDE, 3), 90, np.uint8)
-    assert shelf.safety_checker().blocked([grey]) in ([True], [False])
+    assert manager.safety_checker().blocked([grey]) in ([True], [False])
     assert "safety_checker/model.safetensors" in hub.fetched
     assert {name.partition("/")[0] for name in hub.fetched} == {
         "safety_checker",

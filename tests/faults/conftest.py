@@ -9,13 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_run import TINY_WORLD, TinyShelf, make_shelf
-from tiny_shelf import models
+from tiny_manager import models
+from tiny_run import TINY_WORLD, TinyManager, make_manager
 
 __all__ = ["models"]
 
 
 @pytest.fixture(scope="session")
-def shelf(models: Path) -> TinyShelf:
+def manager(models: Path) -> TinyManager:
     """The tiny family, loaded."""
-    return make_shelf(models, TINY_WORLD)
+    return make_manager(models, TINY_WORLD)

@@ -240,7 +240,7 @@ def odd_chunks(rng: random.Random) -> Case:
     return png(image.shape[1], image.shape[0], *parts), None
 
 
-def laborious(rng: random.Random) -> Case:
+def decompression_bomb(rng: random.Random) -> Case:
     """Files whose reading would take minutes, because of what they consist of."""
     sound = saved(Image.fromarray(picture(rng)), "JPEG", progressive=True)
     how = rng.randrange(7)
@@ -277,7 +277,7 @@ MAKERS = (truncated, flipped, wild_header, spliced, wrong_magic, bomb, zero_size
 
 
 def maker_of(number: int) -> Callable[[random.Random], Case]:
-    return laborious if number % 100 == 99 else MAKERS[number % len(MAKERS)]
+    return decompression_bomb if number % 100 == 99 else MAKERS[number % len(MAKERS)]
 
 
 def wrong(data: bytes, expected: Expected) -> tuple[str, bool]:

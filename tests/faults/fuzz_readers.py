@@ -27,7 +27,7 @@ from typing import Any
 import harm
 import harm_pages
 from peak import peak_bytes
-from tiny_run import make_shelf
+from tiny_run import make_manager
 
 from workbench import measuring
 from workbench.images import ImageError
@@ -64,8 +64,8 @@ class Bench:
         }
         self.renew()
         self.hash = RunFolder.open(self.run).study().hash
-        self.table = RunFolder.open(self.run).read_index()
-        self.shelf = make_shelf(models)
+        self.table = RunFolder.open(self.run).measurements()
+        self.manager = make_manager(models)
         self.sample = next(data for name, data in self.sound.items() if "sample" in name)
 
     def renew(self) -> None:
@@ -150,7 +150,7 @@ def readers_of(bench: Bench, number: int, run_case: bool) -> Iterator[tuple[str,
     yield "study of the run", run.study
     yield "study", lambda: taken(bench, bench.run)
     yield "records", lambda: list(run.records())
-    yield "table", run.read_index
+    yield "table", run.measurements
     yield "sources", run.read_sources
     yield "references", lambda: ReferenceCache(run.path / "references.json")
     yield "state", lambda: state_sentence(run).encode()
@@ -174,7 +174,7 @@ def taken(bench: Bench, path: Path) -> Study | None:
 
 
 def verified(bench: Bench) -> str:
-    result = verify_run(bench.run, trials=0, shelf=bench.shelf)
+    result = verify_run(bench.run, trials=0, manager=bench.manager)
     assert result is not None
     shown = as_text(result)
     if any(not (c.isprintable() or c == "\n") for c in shown):

@@ -54,7 +54,7 @@ def report(sound: bytes, rng: random.Random) -> tuple[str, bytes]:
             b"<![CDATA[" + sound, b"<?" + sound, sound[::-1], b"<plaintext>" + sound,
         )),
         "nonsense": lambda: harm.nonsense(sound[:3_000], rng),
-        "laborious": lambda: rng.choice((
+        "decompression_bomb": lambda: rng.choice((
             lambda: b"<a " * (4 * MIB), lambda: b"<" * (4 * MIB), lambda: b"<!--" * (5 * MIB),
             lambda: b"<a href=" * (2 * MIB), lambda: b"<a " + b"b " * (8 * MIB) + b">",
             lambda: b'<a b="' + b"x" * (20 * MIB), lambda: b"&#" * (10 * MIB),
@@ -68,8 +68,8 @@ def report(sound: bytes, rng: random.Random) -> tuple[str, bytes]:
         ))(),
     }  # fmt: skip
     kinds = [*makers, "study", "study", "truncated"]
-    name = rng.choice(kinds) if rng.random() < 0.97 else "laborious"
-    if name == "laborious" and rng.random() < 0.8:
+    name = rng.choice(kinds) if rng.random() < 0.97 else "decompression_bomb"
+    if name == "decompression_bomb" and rng.random() < 0.8:
         name = "flipped"
     return name, makers[name]()
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from small_runs import small_study
-from tiny_run import make_shelf
+from tiny_run import make_manager
 
 from workbench.sweep import Progress, run_study
 
@@ -21,7 +21,7 @@ def main(models: str, out: str, signs: Path) -> None:
             while not (signs / "go").exists() and time.monotonic() < end:
                 time.sleep(0.02)
 
-    run_study(small_study(), out, shelf=make_shelf(Path(models)), progress=wait)
+    run_study(small_study(), out, manager=make_manager(Path(models)), progress=wait)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_run import make_shelf, make_study
+from tiny_run import make_manager, make_study
 
 from workbench.store import RunFolder
 from workbench.sweep import run_study
@@ -87,10 +87,10 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def main(models: str, out: str, seed: int, count: int) -> None:
     torch.set_num_threads(1)
-    shelf = make_shelf(Path(models))
+    manager = make_manager(Path(models))
     rng = random.Random(seed)
     unbroken = Path(out) / "unbroken"
-    run_study(STUDY, unbroken, shelf=shelf)
+    run_study(STUDY, unbroken, manager=manager)
     wanted = contents(unbroken)
     table = (unbroken / "measurements.parquet").read_bytes()
 
@@ -107,7 +107,7 @@ def main(models: str, out: str, seed: int, count: int) -> None:
 
         def work() -> None:
             seen = watch(operation)
-            run_study(STUDY, folder, shelf=shelf)
+            run_study(STUDY, folder, manager=manager)
             if report is not None:
                 report.write_text(str(seen()))
 

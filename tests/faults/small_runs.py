@@ -24,7 +24,7 @@ def plan_of(study: Study) -> Plan:
 
 
 def table(run: RunFolder) -> pd.DataFrame:
-    return run.read_index().set_index(["cell", "metric"]).sort_index()
+    return run.measurements().set_index(["cell", "metric"]).sort_index()
 
 
 def files(folder: Path) -> dict[str, str]:

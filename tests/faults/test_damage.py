@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_runs import plan_of, small_study, table
-from tiny_run import TinyShelf
+from tiny_run import TinyManager
 
 from workbench.store import RunFolder, StoreError
 from workbench.sweep import run_study
 
 
 @pytest.fixture(scope="module")
-def finished(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return run_study(small_study(), tmp_path_factory.mktemp("run") / "r", shelf=shelf)
+def finished(manager: TinyManager, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run_study(small_study(), tmp_path_factory.mktemp("run") / "r", manager=manager)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 def test_a_record_cut_off_anywhere_is_absent_and_made_again(
-    run: RunFolder, shelf: TinyShelf, caplog: pytest.LogCaptureFixture
+    run: RunFolder, manager: TinyManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = table(run)
     rng = random.Random(1)
@@ -44,13 +44,13 @@ def test_a_record_cut_off_anywhere_is_absent_and_made_again(
             caplog.clear()
         path.write_bytes(data[: rng.randrange(len(data))])
     with caplog.at_level(logging.WARNING):
-        again = run_study(small_study(), run.path, shelf=shelf)
+        again = run_study(small_study(), run.path, manager=manager)
     assert all(trial.id in caplog.text for trial in trials)
     pd.testing.assert_frame_equal(table(again), wanted)
 
 
 def test_a_picture_with_flipped_bytes_is_never_read(
-    run: RunFolder, shelf: TinyShelf, caplog: pytest.LogCaptureFixture
+    run: RunFolder, manager: TinyManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = table(run)
     rng = random.Random(2)
@@ -65,24 +65,26 @@ def test_a_picture_with_flipped_bytes_is_never_read(
             with pytest.raises(StoreError, match=rf"trial {trial.id} .* its sample has changed"):
                 run.read_sample(trial.id)
     (run.path / "measurements.parquet").unlink()
-    assert run.read_index().empty
-    again = run_study(small_study(), run.path, shelf=shelf)
+    assert run.measurements().empty
+    again = run_study(small_study(), run.path, manager=manager)
     pd.testing.assert_frame_equal(table(again), wanted)
 
 
-def test_a_damaged_table_or_cache_is_built_anew(run: RunFolder, shelf: TinyShelf) -> None:
+def test_a_damaged_table_or_cache_is_built_anew(run: RunFolder, manager: TinyManager) -> None:
     wanted = table(run)
     for name in ("measurements.parquet", "references.json"):
         path = run.path / name
         path.write_bytes(path.read_bytes()[:-50])
     pd.testing.assert_frame_equal(table(run), wanted)
-    pd.testing.assert_frame_equal(table(run_study(small_study(), run.path, shelf=shelf)), wanted)
+    pd.testing.assert_frame_equal(
+        table(run_study(small_study(), run.path, manager=manager)), wanted
+    )
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "sources.json"])
 @pytest.mark.parametrize("text", ["{", "[1]", '{"paperdoll:900001": {}}'])
 def test_a_damaged_list_is_named_with_the_way_out(
-    run: RunFolder, shelf: TinyShelf, name: str, text: str
+    run: RunFolder, manager: TinyManager, name: str, text: str
 ) -> None:
     path = run.path / name
     path.write_text(text)
@@ -91,7 +93,7 @@ def test_a_damaged_list_is_named_with_the_way_out(
             run.read_sources()
     else:
         with pytest.raises(StoreError, match=rf"{name} is damaged .* remove it and start again"):
-            run_study(small_study(), run.path, shelf=shelf)
+            run_study(small_study(), run.path, manager=manager)
     path.unlink()
-    again = run_study(small_study(), run.path, shelf=shelf)
+    again = run_study(small_study(), run.path, manager=manager)
     assert again.read_json(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from scripts import GIB, result_of
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.report import render_report, write_report
 from workbench.store import RunFolder, StoreError
@@ -28,10 +28,10 @@ SEED = 1
 
 
 @pytest.fixture(scope="module")
-def sound(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def sound(manager: TinyManager, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run of two pictures with its report. Not to be changed."""
     study = make_study(sources=["paperdoll:900001"], lengths=[2], seeds=[1])
-    run = run_study(study, tmp_path_factory.mktemp("sound") / "run", shelf=shelf)
+    run = run_study(study, tmp_path_factory.mktemp("sound") / "run", manager=manager)
     write_report(run, run.path / "report.html")
     return run
 
@@ -56,7 +56,7 @@ def test_malformed_reports_pictures_and_runs_are_read_rightly_or_refused(
         assert f"{what} unharmed refused" not in counts
         for kind in ("study", "truncated", "flipped"):
             assert seen(f"{what} {kind}", "refused") > seen(f"{what} {kind}", "read"), kind
-    for kind in ("picture bomb", "picture chunk", "report base64", "report laborious"):
+    for kind in ("picture bomb", "picture chunk", "report base64", "report decompression_bomb"):
         assert seen(kind, "refused") > 0, kind
     assert seen("file", "refused") > COUNT // 40 // 2
     assert seen("run unharmed", "refused") == 0 < seen("run unharmed", "table read")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from command_line import run_command
 from small_runs import plan_of, small_study, table
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 import workbench.generation.sampler as sampler
 from workbench.generation import GenerationError
@@ -39,7 +39,7 @@ def python(inputs: torch.Tensor) -> None:
 
 @contextmanager
 def crowded(
-    shelf: TinyShelf, fails: Callable[[torch.Tensor], None], room: int, from_call: int
+    manager: TinyManager, fails: Callable[[torch.Tensor], None], room: int, from_call: int
 ) -> Iterator[None]:
     """From a call of the UNet on, more than `room` pictures at once find no memory."""
     calls = 0
@@ -50,7 +50,7 @@ def crowded(
         if calls >= from_call and len(inputs[0]) > 2 * room:  # with guidance each counts twice
             fails(inputs[0])
 
-    handle = shelf.pipeline().unet.register_forward_pre_hook(check)
+    handle = manager.pipeline().unet.register_forward_pre_hook(check)
     try:
         yield
     finally:
@@ -59,11 +59,11 @@ def crowded(
 
 @pytest.mark.parametrize("fails", [device, host, python])
 def test_memory_runs_out_in_the_third_batch(
-    shelf: TinyShelf, tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: Any
+    manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: Any
 ) -> None:
     study = make_study(steps=1, batch_size=4)  # 12 trials, 3 batches
-    with crowded(shelf, fails, room=1, from_call=3), caplog.at_level(logging.WARNING):
-        run = run_study(study, tmp_path / "run", shelf=shelf)
+    with crowded(manager, fails, room=1, from_call=3), caplog.at_level(logging.WARNING):
+        run = run_study(study, tmp_path / "run", manager=manager)
     records = {record.trial.id: record for record in run.records()}
     assert len(records) == 12 and not any(record.failed for record in records.values())
     sizes = [records[t.id].made_by["batch_size"] for t in plan_of(study).trials]
@@ -73,37 +73,37 @@ def test_memory_runs_out_in_the_third_batch(
         said = "out of memory in a batch of 4" if small else None
         assert record.made_by.get("fallback") == said
     assert "a batch of 4 pictures failed (out of memory): trying it in two halves" in caplog.text
-    whole = run_study(study, tmp_path / "whole", shelf=shelf)
+    whole = run_study(study, tmp_path / "whole", manager=manager)
     pd.testing.assert_frame_equal(table(run), table(whole), atol=0.05, rtol=0.02)
 
 
 def test_memory_that_does_not_suffice_for_one_picture_fails_these_trials_for_now(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     study = small_study()
-    with crowded(shelf, device, room=0, from_call=3):
-        run = run_study(study, tmp_path / "run", shelf=shelf)
+    with crowded(manager, device, room=0, from_call=3):
+        run = run_study(study, tmp_path / "run", manager=manager)
     failed = [record for record in run.records() if record.failed]
     assert len(failed) == 6
     assert {record.failed for record in failed} == {"out of memory"}
-    lost = run.read_index()
+    lost = run.measurements()
     lost = lost[lost["trial"].isin([record.trial.id for record in failed])]
     assert lost["value"].isna().all() and lost["reason"].str.contains("failed").all()
-    assert dry_run(study, run.path, shelf=shelf, calibrate=False).to_generate == 6
+    assert dry_run(study, run.path, manager=manager, calibrate=False).to_generate == 6
     assert sum(record.retry for record in run.records()) == 6
-    healed = run_study(study, run.path, shelf=shelf)
-    unbroken = run_study(study, tmp_path / "unbroken", shelf=shelf)
+    healed = run_study(study, run.path, manager=manager)
+    unbroken = run_study(study, tmp_path / "unbroken", manager=manager)
     pd.testing.assert_frame_equal(table(healed), table(unbroken))
 
 
 def test_memory_that_never_suffices_ends_the_run_with_advice(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     with (
-        crowded(shelf, host, room=0, from_call=1),
+        crowded(manager, host, room=0, from_call=1),
         pytest.raises(GenerationError, match=r"not enough memory for even one picture .* device"),
     ):
-        run_study(small_study(), tmp_path / "run", shelf=shelf)
+        run_study(small_study(), tmp_path / "run", manager=manager)
     assert all(record.retry for record in RunFolder.open(tmp_path / "run").records())
 
 
@@ -119,44 +119,44 @@ def break_trial(monkeypatch: pytest.MonkeyPatch, broken: set[str]) -> None:
 
 
 def test_an_error_inside_one_trial_costs_that_trial_alone(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     study = make_study(steps=1, batch_size=4)
     bad = plan_of(study).trials[5].id
     with monkeypatch.context() as patch:
         break_trial(patch, {bad})
-        run = run_study(study, tmp_path / "run", shelf=shelf)
+        run = run_study(study, tmp_path / "run", manager=manager)
     failed = {record.trial.id: record.failed for record in run.records() if record.failed}
     assert failed == {bad: "ZeroDivisionError: a fault <b>in</b> one"}
     assert f"trial {bad} cannot be made" in caplog.text and "Traceback" in caplog.text
-    rows = run.read_index()
+    rows = run.measurements()
     good = rows[(rows["trial"] != bad) & (rows["metric"] == "clip_full")]
     assert good["value"].notna().all() and good["trial"].nunique() == 11
-    healed = run_study(study, run.path, shelf=shelf)
+    healed = run_study(study, run.path, manager=manager)
     assert not any(record.failed for record in healed.records())
-    whole = run_study(study, tmp_path / "whole", shelf=shelf)
+    whole = run_study(study, tmp_path / "whole", manager=manager)
     pd.testing.assert_frame_equal(table(healed), table(whole), atol=0.05, rtol=0.02)
 
 
 def test_a_fault_that_breaks_every_trial_ends_the_run_as_itself(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = small_study()
     break_trial(monkeypatch, {trial.id for trial in plan_of(study).trials})
     with pytest.raises(ZeroDivisionError):
-        run_study(study, tmp_path / "run", shelf=shelf)
+        run_study(study, tmp_path / "run", manager=manager)
 
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_error_while_one_picture_is_measured_loses_neither_it_nor_the_others(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
 ) -> None:
     study = make_study(steps=1, batch_size=4)
     bad = plan_of(study).trials[5]
     run = RunFolder(tmp_path / "run")
     if stored:  # the picture is there, its readings are lost
-        run_study(study, run.path, shelf=shelf)
+        run_study(study, run.path, manager=manager)
         record = run.read_record(bad.id)
         run.write_trial(bad, run.read_sample(bad.id), record.made_by, [])
     real = Measurer.measure
@@ -168,10 +168,10 @@ def test_an_error_while_one_picture_is_measured_loses_neither_it_nor_the_others(
 
     with monkeypatch.context() as patch:
         patch.setattr(Measurer, "measure", breaking)
-        run = run_study(study, run.path, shelf=shelf)
+        run = run_study(study, run.path, manager=manager)
     record = run.read_record(bad.id)
     assert not record.failed and run.read_sample(bad.id).shape == (64, 64, 3)
-    rows = run.read_index()
+    rows = run.measurements()
     mine = rows[(rows["trial"] == bad.id) & ~rows["metric"].str.startswith("diversity")]
     assert len(mine) and mine["value"].isna().all()
     assert set(mine["reason"]) == {f"{NOT_MEASURED}: ValueError: nothing to see"}
@@ -179,21 +179,21 @@ def test_an_error_while_one_picture_is_measured_loses_neither_it_nor_the_others(
     assert others["value"].notna().all() and others["trial"].nunique() == 11
 
     before = run.sample_path(bad.id).read_bytes()
-    healed = run_study(study, run.path, shelf=shelf)
+    healed = run_study(study, run.path, manager=manager)
     assert run.sample_path(bad.id).read_bytes() == before
-    whole = run_study(study, tmp_path / "whole", shelf=shelf)
+    whole = run_study(study, tmp_path / "whole", manager=manager)
     pd.testing.assert_frame_equal(table(healed), table(whole), atol=0.05, rtol=0.02)
 
 
 def test_the_command_line_counts_what_failed(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = small_study()
     bad = plan_of(study).trials[5].id
     break_trial(monkeypatch, {bad})
-    monkeypatch.setattr("workbench.sweep.runner.load_shelf", lambda *_: shelf)
-    monkeypatch.setenv("WORKBENCH_MODELS", str(shelf.models_dir))
-    monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: shelf.family)
+    monkeypatch.setattr("workbench.sweep.runner.load_manager", lambda *_: manager)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(manager.models_dir))
+    monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: manager.family)
     file = tmp_path / "s.yaml"
     file.write_text(study.to_yaml())
     done = run_command("run", file, "-o", tmp_path / "run")

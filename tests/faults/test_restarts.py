@@ -15,18 +15,20 @@ import pandas as pd
 import pytest
 from command_line import run_command
 from small_runs import files, plan_of, small_study, table
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 import workbench.store.manifest as manifest
+from workbench.atomic import remove_stale, write_atomic
 from workbench.generation import CancelToken
 from workbench.report import render_report
 from workbench.store import RunFolder, SchemaError
-from workbench.store.atomic import remove_stale, write_atomic
 from workbench.study import Study
 from workbench.sweep import Progress, run_study
 
 
-def test_a_trial_cancelled_midway_leaves_nothing_behind(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_a_trial_cancelled_midway_leaves_nothing_behind(
+    manager: TinyManager, tmp_path: Path
+) -> None:
     study = small_study(steps=4)
     cancel = CancelToken()
     steps = 0
@@ -37,17 +39,17 @@ def test_a_trial_cancelled_midway_leaves_nothing_behind(shelf: TinyShelf, tmp_pa
         if steps == 4 * 3 + 2:  # in the middle of the fourth picture
             cancel.cancel()
 
-    handle = shelf.pipeline().unet.register_forward_hook(count)
+    handle = manager.pipeline().unet.register_forward_hook(count)
     try:
-        run = run_study(study, tmp_path / "run", shelf=shelf, cancel=cancel)
+        run = run_study(study, tmp_path / "run", manager=manager, cancel=cancel)
     finally:
         handle.remove()
     stored = [record.trial.id for record in run.records()]
     assert len(stored) == 3 and list(run.trial_ids()) == sorted(stored)
     assert not list(run.path.rglob(".*.tmp"))
-    assert set(run.read_index()["trial"]) == set(stored)
-    resumed = run_study(study, run.path, shelf=shelf)
-    unbroken = run_study(study, tmp_path / "unbroken", shelf=shelf)
+    assert set(run.measurements()["trial"]) == set(stored)
+    resumed = run_study(study, run.path, manager=manager)
+    unbroken = run_study(study, tmp_path / "unbroken", manager=manager)
     pd.testing.assert_frame_equal(table(resumed), table(unbroken))
 
 
@@ -70,7 +72,7 @@ class JumpingClock:
 
 @pytest.mark.parametrize("hours", [-72.0, 72.0])
 def test_a_clock_that_jumps_changes_nothing(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float
 ) -> None:
     clock = JumpingClock(monkeypatch)
     cancel = CancelToken()
@@ -83,19 +85,19 @@ def test_a_clock_that_jumps_changes_nothing(
         if progress.phase == "generating" and progress.done == 4:
             cancel.cancel()
 
-    run = run_study(small_study(), tmp_path / "run", shelf=shelf, progress=jump, cancel=cancel)
+    run = run_study(small_study(), tmp_path / "run", manager=manager, progress=jump, cancel=cancel)
     assert len(list(run.records())) == 4
     for path in run.path.rglob("*.*"):  # as the clock said when they were written
         now = path.stat().st_mtime + clock.ahead
         os.utime(path, (now, now))
     clock.ahead = -clock.ahead
     before = files(run.path / "trials")
-    again = run_study(small_study(), run.path, shelf=shelf, progress=reports.append)
+    again = run_study(small_study(), run.path, manager=manager, progress=reports.append)
     assert all(report.seconds_left is None or report.seconds_left >= 0 for report in reports)
     after = files(run.path / "trials")
     assert {name: after[name] for name in before if name.endswith("png")}.items() <= before.items()
     assert all(record.made_by["seconds"] >= 0 for record in again.records())
-    unbroken = run_study(small_study(), tmp_path / "unbroken", shelf=shelf)
+    unbroken = run_study(small_study(), tmp_path / "unbroken", manager=manager)
     pd.testing.assert_frame_equal(table(again), table(unbroken))
     assert "earlier" not in again.read_json("manifest.json")  # another time is no other condition
 
@@ -118,37 +120,37 @@ def test_a_writer_survives_a_neighbour_whose_clock_is_ahead(
 
 
 def test_a_study_edited_between_two_starts(
-    shelf: TinyShelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = small_study()
-    run = run_study(first, tmp_path / "run", shelf=shelf)
+    run = run_study(first, tmp_path / "run", manager=manager)
     wanted, old = table(run), files(run.path / "trials")
     edited = small_study(scales=[0, 0.5], prompt="a girl, night", steps=2)
     with caplog.at_level(logging.WARNING):
-        again = run_study(edited, run.path, shelf=shelf)
+        again = run_study(edited, run.path, manager=manager)
     assert "the study has changed since the last start (prompt, scales, steps)" in caplog.text
-    assert set(again.read_index()["scale"]) == {0, 0.5}
-    assert set(again.read_index()["trial"]) == {trial.id for trial in plan_of(edited).trials}
+    assert set(again.measurements()["scale"]) == {0, 0.5}
+    assert set(again.measurements()["trial"]) == {trial.id for trial in plan_of(edited).trials}
     assert old.items() <= files(run.path / "trials").items()  # nothing computed is lost
-    fresh = run_study(edited, tmp_path / "fresh", shelf=shelf)
+    fresh = run_study(edited, tmp_path / "fresh", manager=manager)
     pd.testing.assert_frame_equal(table(again), table(fresh))
     (earlier,) = again.read_json("manifest.json")["earlier"]
     assert earlier["study_hash"] == first.hash
 
     caplog.clear()
-    back = run_study(first, run.path, shelf=shelf)
+    back = run_study(first, run.path, manager=manager)
     pd.testing.assert_frame_equal(table(back), wanted)
     with caplog.at_level(logging.WARNING):
         caplog.clear()
-        run_study(first, run.path, shelf=shelf)
+        run_study(first, run.path, manager=manager)
     assert "has changed" not in caplog.text
 
 
 def test_a_report_on_a_run_killed_after_an_edit_shows_what_is_there(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     """Not the table of the start before."""
-    run = run_study(small_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(small_study(), tmp_path / "run", manager=manager)
 
     def die(progress: Progress) -> None:
         if progress.phase == "generating" and progress.done == 10:
@@ -156,19 +158,19 @@ def test_a_report_on_a_run_killed_after_an_edit_shows_what_is_there(
 
     wider = small_study(scales=[0, 0.5, 1])
     with pytest.raises(KeyboardInterrupt):
-        run_study(wider, run.path, shelf=shelf, progress=die)
+        run_study(wider, run.path, manager=manager, progress=die)
     assert not (run.path / "measurements.parquet").exists()
     made = {record.trial.id for record in run.records()}
-    assert set(run.read_index()["trial"]) == made and len(made) == 10
+    assert set(run.measurements()["trial"]) == made and len(made) == 10
 
 
 @pytest.mark.parametrize("moment", ["before the first picture", "after five"])
 def test_a_report_on_a_run_killed_after_other_steps_has_one_study(
-    shelf: TinyShelf, tmp_path: Path, moment: str
+    manager: TinyManager, tmp_path: Path, moment: str
 ) -> None:
     """Every picture is another one then, and readings of the old ones are still in the folder."""
     first = small_study()
-    run = run_study(first, tmp_path / "run", shelf=shelf)
+    run = run_study(first, tmp_path / "run", manager=manager)
     edited = small_study(steps=first.steps + 1)
 
     def die(progress: Progress) -> None:
@@ -178,22 +180,22 @@ def test_a_report_on_a_run_killed_after_other_steps_has_one_study(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(edited, run.path, shelf=shelf, progress=die)
+        run_study(edited, run.path, manager=manager, progress=die)
     render_report(run)
-    frame = run.read_index()
+    frame = run.measurements()
     made = {trial.id for trial in plan_of(edited).trials} & set(run.trial_ids())
     assert set(frame["trial"]) == made
     assert bool(made) == moment.startswith("after")
     run.index_path.unlink()
-    assert set(run.read_index()["trial"]) == made
+    assert set(run.measurements()["trial"]) == made
 
 
 @pytest.mark.parametrize("where", ["manifest.json", "record.json"])
 @pytest.mark.parametrize(("schema", "word"), [(0, "an older"), (7, "another"), ("x", "another")])
 def test_a_run_of_another_version_is_refused_and_left_as_it_is(
-    shelf: TinyShelf, tmp_path: Path, where: str, schema: object, word: str
+    manager: TinyManager, tmp_path: Path, where: str, schema: object, word: str
 ) -> None:
-    run = run_study(small_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(small_study(), tmp_path / "run", manager=manager)
     trial = plan_of(small_study()).trials[3]
     path = run.path / where if where.startswith("m") else run.trial_folder(trial.id) / where
     values = json.loads(path.read_bytes())
@@ -201,7 +203,7 @@ def test_a_run_of_another_version_is_refused_and_left_as_it_is(
     before = files(run.path)
     said = rf"made by {word} version of this program .schema {schema}, this one reads 1."
     with pytest.raises(SchemaError, match=said):
-        run_study(small_study(), run.path, shelf=shelf)
+        run_study(small_study(), run.path, manager=manager)
     after = files(run.path)
     assert {name: after.get(name) for name in before} == before
     if where.startswith("m"):
@@ -210,14 +212,14 @@ def test_a_run_of_another_version_is_refused_and_left_as_it_is(
     else:
         (run.path / "measurements.parquet").unlink()
         with pytest.raises(SchemaError, match=rf"trial {trial.id} in .* was {said}"):
-            RunFolder.open(run.path).read_index()
+            RunFolder.open(run.path).measurements()
 
 
 def test_a_run_without_the_facts_that_came_later_is_read_and_continued(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     """Of the same schema, but written before some facts were recorded."""
-    run = run_study(small_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(small_study(), tmp_path / "run", manager=manager)
     wanted = table(run)
     for path in run.path.glob("trials/*/record.json"):
         values = json.loads(path.read_bytes())
@@ -229,13 +231,15 @@ def test_a_run_without_the_facts_that_came_later_is_read_and_continued(
         "".join(line for line in study.splitlines(True) if "dtype" not in line)
     )
     assert Study.from_yaml(run.study_path) == small_study()
-    pd.testing.assert_frame_equal(table(run_study(small_study(), run.path, shelf=shelf)), wanted)
+    pd.testing.assert_frame_equal(
+        table(run_study(small_study(), run.path, manager=manager)), wanted
+    )
     assert "</html>" in render_report(run)
 
 
 def test_a_run_killed_between_its_folder_and_its_study_is_continued(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     run = RunFolder.prepare(tmp_path / "run")
     assert not run.study_path.exists()
-    assert len(list(run_study(make_study(steps=1), run.path, shelf=shelf).records())) == 12
+    assert len(list(run_study(make_study(steps=1), run.path, manager=manager).records())) == 12

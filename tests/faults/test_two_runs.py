@@ -13,14 +13,14 @@ import pytest
 from command_line import run_command
 from scripts import HERE, environment
 from small_runs import files, small_study, table
-from tiny_run import TinyShelf
+from tiny_run import TinyManager
 
 from workbench.store import RunFolder, StoreError
 from workbench.sweep import run_study
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
-    models: Path, shelf: TinyShelf, tmp_path: Path
+    models: Path, manager: TinyManager, tmp_path: Path
 ) -> None:
     folder, signs = tmp_path / "run", tmp_path / "signs"
     signs.mkdir()
@@ -38,7 +38,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
         before = files(folder)
         other = small_study(scales=[0.25], name="other")
         with pytest.raises(StoreError, match=r"another process is working on .* another folder"):
-            run_study(other, folder, shelf=shelf)
+            run_study(other, folder, manager=manager)
         study = tmp_path / "other.yaml"
         study.write_text(other.to_yaml())
         done = run_command("run", study, "-o", folder)
@@ -49,5 +49,5 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
         (signs / "go").touch()
         _, said = first.communicate(timeout=300)
     assert first.returncode == 0, said
-    unbroken = run_study(small_study(), tmp_path / "unbroken", shelf=shelf)
+    unbroken = run_study(small_study(), tmp_path / "unbroken", manager=manager)
     pd.testing.assert_frame_equal(table(RunFolder.open(folder)), table(unbroken))

@@ -1,5 +1,5 @@
 """The tiny family on disk, once for all tests of this folder."""
 
-from tiny_shelf import models, shelf, warm_shelf
+from tiny_manager import manager, models, warm_manager
 
-__all__ = ["models", "shelf", "warm_shelf"]
+__all__ = ["manager", "models", "warm_manager"]

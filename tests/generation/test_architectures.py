@@ -18,7 +18,7 @@ from tiny_families import FAMILIES, UNION_MODES, write_tiny_families
 from tiny_models import PROMPTS, make_maps, make_trial
 
 from workbench.families import FamilyError
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import generate
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial
@@ -29,11 +29,11 @@ NAMES = tuple(FAMILIES)
 
 
 @pytest.fixture(scope="module")
-def shelves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelShelf]:
-    """One shelf for each family."""
+def managers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelManager]:
+    """One manager for each family."""
     models = tmp_path_factory.mktemp("models")
     write_tiny_families(models)
-    return {name: ModelShelf(family, models_dir=models) for name, family in FAMILIES.items()}
+    return {name: ModelManager(family, models_dir=models) for name, family in FAMILIES.items()}
 
 
 def trial(family: str, **changes: Any) -> Trial:
@@ -60,16 +60,16 @@ def mixed(family: str, **changes: Any) -> list[Trial]:
     ]
 
 
-def make(trials: Sequence[Trial], shelf: ModelShelf, **options: Any) -> dict[str, np.ndarray]:
-    results = list(generate(trials, MAPS, shelf, **options))
+def make(trials: Sequence[Trial], manager: ModelManager, **options: Any) -> dict[str, np.ndarray]:
+    results = list(generate(trials, MAPS, manager, **options))
     assert [result.failed_reason for result in results] == [""] * len(trials)
     return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
 
 
-def stock(wanted: Trial, shelf: ModelShelf, scales: list[float] | None = None) -> np.ndarray:
+def stock(wanted: Trial, manager: ModelManager, scales: list[float] | None = None) -> np.ndarray:
     """What a user of diffusers writes; `scales` (of canny and depth) replace those of the trial."""
     names = ("canny", "depth") if scales else tuple(use.control for use in wanted.controls)
-    pipeline = shelf.pipeline(*names)
+    pipeline = manager.pipeline(*names)
     scales = scales or [use.scale for use in wanted.controls]
     arguments: dict[str, Any] = {}
     if names:
@@ -78,7 +78,7 @@ def stock(wanted: Trial, shelf: ModelShelf, scales: list[float] | None = None) -
             images = [
                 Image.fromarray(MAPS[wanted.source_sha256, name, "{}"].picture) for name in names
             ]
-        family = shelf.family
+        family = manager.family
         key = family.parts_of.image
         if family.name == "tiny-union":
             key = "control_image"
@@ -118,30 +118,30 @@ def _as_trained(image: Image.Image, name: str) -> torch.Tensor:
 @pytest.mark.parametrize("family", NAMES)
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_a_mixed_batch_equals_stock_one_at_a_time(
-    shelves: dict[str, ModelShelf], family: str, guidance: float
+    managers: dict[str, ModelManager], family: str, guidance: float
 ) -> None:
-    shelf = shelves[family]
+    manager = managers[family]
     trials = mixed(family, guidance_scale=guidance, negative_prompt="snow")
-    together = make(trials, shelf)
+    together = make(trials, manager)
     for wanted in trials:
-        assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+        assert np.abs(together[wanted.id] - stock(wanted, manager)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("family", NAMES)
 def test_half_precision_equals_stock(
-    shelves: dict[str, ModelShelf], family: str, dtype: str
+    managers: dict[str, ModelManager], family: str, dtype: str
 ) -> None:
     """The VAE must not hand its own precision on to a ControlNet that sees maps through it."""
-    models = shelves[family].models_dir
-    shelf = ModelShelf(FAMILIES[family], models_dir=models, dtype=dtype)
+    models = managers[family].models_dir
+    manager = ModelManager(FAMILIES[family], models_dir=models, dtype=dtype)
     wanted = trial(family)
-    (picture,) = make([wanted], shelf).values()
-    assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+    (picture,) = make([wanted], manager).values()
+    assert np.abs(picture - stock(wanted, manager)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", NAMES)
-def test_every_part_of_a_trial_shows(shelves: dict[str, ModelShelf], family: str) -> None:
+def test_every_part_of_a_trial_shows(managers: dict[str, ModelManager], family: str) -> None:
     """Or else the equalities of this file would hold for models that obey nothing."""
     changes: list[dict[str, Any]] = [
         {},
@@ -152,7 +152,7 @@ def test_every_part_of_a_trial_shows(shelves: dict[str, ModelShelf], family: str
         {"negative_prompt": "a boy"},
         {"control": "canny"},
     ]
-    pictures = list(make([trial(family, **c) for c in changes], shelves[family]).values())
+    pictures = list(make([trial(family, **c) for c in changes], managers[family]).values())
     for i, one in enumerate(pictures):
         for other in pictures[:i]:
             assert np.abs(one - other).max() > TOLERANCE
@@ -160,127 +160,130 @@ def test_every_part_of_a_trial_shows(shelves: dict[str, ModelShelf], family: str
 
 @pytest.mark.parametrize("family", NAMES)
 def test_scale_zero_is_the_pipeline_without_a_controlnet(
-    shelves: dict[str, ModelShelf], family: str
+    managers: dict[str, ModelManager], family: str
 ) -> None:
-    shelf = shelves[family]
+    manager = managers[family]
     zero, plain = trial(family, scale=0.0), trial(family, control=None)
-    pictures = make([zero, plain, trial(family)], shelf)
+    pictures = make([zero, plain, trial(family)], manager)
     assert (pictures[zero.id] == pictures[plain.id]).all()
-    assert np.abs(pictures[plain.id] - stock(plain, shelf)).max() <= TOLERANCE
+    assert np.abs(pictures[plain.id] - stock(plain, manager)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", NAMES)
 def test_pairs_equal_stock_and_vanish_with_their_scale(
-    shelves: dict[str, ModelShelf], family: str
+    managers: dict[str, ModelManager], family: str
 ) -> None:
-    shelf = shelves[family]
+    manager = managers[family]
     trials = [pair(family, 0.4, 1.0), pair(family, 1.2, 0.3, seed=2, prompt=PROMPTS[1])]
-    together = make(trials, shelf)
+    together = make(trials, manager)
     for wanted in trials:
-        assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+        assert np.abs(together[wanted.id] - stock(wanted, manager)).max() <= TOLERANCE
     alone = trial(family, control="depth", scale=0.8)
-    (picture,) = make([alone], shelf).values()
-    assert np.abs(picture - stock(alone, shelf, [0.0, 0.8])).max() <= TOLERANCE
+    (picture,) = make([alone], manager).values()
+    assert np.abs(picture - stock(alone, manager, [0.0, 0.8])).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", NAMES)
-def test_a_window_of_steps_equals_stock(shelves: dict[str, ModelShelf], family: str) -> None:
-    shelf = shelves[family]
+def test_a_window_of_steps_equals_stock(managers: dict[str, ModelManager], family: str) -> None:
+    manager = managers[family]
     window = {"steps": 5, "control_start": 0.3, "control_end": 0.8}
     for wanted in (trial(family, **window), pair(family, 0.7, 1.1, **window)):
-        (picture,) = make([wanted], shelf).values()
-        assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+        (picture,) = make([wanted], manager).values()
+        assert np.abs(picture - stock(wanted, manager)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", NAMES)
 def test_each_scheduler_the_family_allows_equals_stock(
-    shelves: dict[str, ModelShelf], family: str
+    managers: dict[str, ModelManager], family: str
 ) -> None:
-    shelf = shelves[family]
-    for scheduler in shelf.family.schedulers:
+    manager = managers[family]
+    for scheduler in manager.family.schedulers:
         trials = [trial(family, seed=i, steps=4, scheduler=scheduler) for i in (1, 2)]
-        together = make(trials, shelf)
+        together = make(trials, manager)
         for wanted in trials:
-            assert np.abs(together[wanted.id] - stock(wanted, shelf)).max() <= TOLERANCE
+            assert np.abs(together[wanted.id] - stock(wanted, manager)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", NAMES)
-def test_previews_and_repeats_change_nothing(shelves: dict[str, ModelShelf], family: str) -> None:
+def test_previews_and_repeats_change_nothing(
+    managers: dict[str, ModelManager], family: str
+) -> None:
     """A preview at the last step is the picture; the global random state plays no part."""
     seen: list[np.ndarray] = []
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
     wanted = trial(family)
     (first,) = generate(
-        [wanted], MAPS, shelves[family], on_step=lambda step: seen.append(step.preview(0))
+        [wanted], MAPS, managers[family], on_step=lambda step: seen.append(step.preview(0))
     )
     assert torch.equal(torch.random.get_rng_state(), state)
     assert first.image is not None
     assert np.abs(seen[-1].astype(int) - first.image).max() <= TOLERANCE
     torch.manual_seed(2)
-    shelves[family].latent_cache.clear()
-    (again,) = generate([wanted], MAPS, shelves[family])
+    managers[family].latent_cache.clear()
+    (again,) = generate([wanted], MAPS, managers[family])
     np.testing.assert_array_equal(first.image, again.image)
 
 
-def test_every_type_of_a_union_model_is_its_own(shelves: dict[str, ModelShelf]) -> None:
+def test_every_type_of_a_union_model_is_its_own(managers: dict[str, ModelManager]) -> None:
     """Nine types, six modes, one set of weights."""
-    shelf = shelves["tiny-union"]
+    manager = managers["tiny-union"]
     source = MAPS["source-0", "depth", "{}"]
     maps = {("source-0", name, "{}"): source for name in UNION_MODES}
     made = {
-        name: next(iter(generate([trial("tiny-union", control=name)], maps, shelf))).image
+        name: next(iter(generate([trial("tiny-union", control=name)], maps, manager))).image
         for name in UNION_MODES
     }
     for name, picture in made.items():
         for other, twin in made.items():
             same = UNION_MODES[name] == UNION_MODES[other]
             assert np.array_equal(picture, twin) == same
-    nets = [shelf.controlnet(name) for name in UNION_MODES]
+    nets = [manager.controlnet(name) for name in UNION_MODES]
     assert len({id(net) for net in nets}) == len(nets)
     assert len({id(net.task_embedding) for net in nets}) == 1
 
 
-def test_the_method_of_a_control_chooses_its_controlnet(shelves: dict[str, ModelShelf]) -> None:
+def test_the_method_of_a_control_chooses_its_controlnet(managers: dict[str, ModelManager]) -> None:
     """Both methods in one call: each trial is made by its own net, whatever the map."""
-    shelf = shelves["tiny-sd"]
+    manager = managers["tiny-sd"]
     anime, standard = '{"method":"anime"}', '{"method":"standard"}'
     source = MAPS["source-0", "depth", "{}"]
     keys = [("lineart", anime), ("lineart", standard), ("depth", "{}"), ("canny", "{}")]
     maps = {("source-0", *key): source for key in keys}
     trials = [trial("tiny-sd", control=name, control_settings=text) for name, text in keys]
     made = {
-        (r.trial.control, r.trial.control_settings): r.image for r in generate(trials, maps, shelf)
+        (r.trial.control, r.trial.control_settings): r.image
+        for r in generate(trials, maps, manager)
     }
     np.testing.assert_array_equal(made["lineart", anime], made["canny", "{}"])
     np.testing.assert_array_equal(made["lineart", standard], made["depth", "{}"])
     assert not np.array_equal(made["depth", "{}"], made["canny", "{}"])
-    for result in generate(trials, maps, shelf):
+    for result in generate(trials, maps, manager):
         assert result.made_by["runtime"]["offload"] == "none", "told for every ControlNet"
 
 
 def test_an_empty_negative_prompt_is_that_of_the_stock_pipeline(
-    shelves: dict[str, ModelShelf],
+    managers: dict[str, ModelManager],
 ) -> None:
     """SDXL takes zeros where no negative prompt is given, not the embedding of no words."""
-    shelf = shelves["tiny-xl"]
+    manager = managers["tiny-xl"]
     wanted = trial("tiny-xl", negative_prompt="")
-    (picture,) = make([wanted], shelf).values()
-    assert np.abs(picture - stock(wanted, shelf)).max() <= TOLERANCE
+    (picture,) = make([wanted], manager).values()
+    assert np.abs(picture - stock(wanted, manager)).max() <= TOLERANCE
 
 
-def test_flow_samplers_solve_one_equation(shelves: dict[str, ModelShelf]) -> None:
+def test_flow_samplers_solve_one_equation(managers: dict[str, ModelManager]) -> None:
     """With many steps all samplers of a flow-matching model reach the same picture."""
-    shelf = shelves["tiny-flow"]
+    manager = managers["tiny-flow"]
     trials = [
         trial("tiny-flow", steps=60, scheduler=name, guidance_scale=1.0)
-        for name in shelf.family.schedulers
+        for name in manager.family.schedulers
     ]
-    euler, *others = make(trials, shelf).values()
+    euler, *others = make(trials, manager).values()
     for other in others:
         assert np.abs(euler - other).mean() < 4
     with pytest.raises(ValueError, match=r"ddim.*flow-matching"):
-        make_scheduler("ddim", shelf.pipeline(None).scheduler.config)
+        make_scheduler("ddim", manager.pipeline(None).scheduler.config)
 
 
 def test_a_union_and_a_plain_controlnet_cannot_steer_together(tmp_path: Path) -> None:
@@ -290,4 +293,4 @@ def test_a_union_and_a_plain_controlnet_cannot_steer_together(tmp_path: Path) ->
     assert "union model" in both.pair_problem("canny", "depth")
     assert union.pair_problem("canny", "depth") == plain.pair_problem("canny", "depth") == ""
     with pytest.raises(FamilyError, match="union model"):
-        ModelShelf(both, models_dir=tmp_path).pipeline("canny", "depth")
+        ModelManager(both, models_dir=tmp_path).pipeline("canny", "depth")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import FAMILY, make_maps, make_trial
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import SampleResult, generate
 from workbench.generation.batch_size import MOST, BatchSizer, DeviceMemory, first_size
 
@@ -22,7 +22,7 @@ TRIALS = [make_trial(seed=i) for i in range(20)]
 
 
 @contextmanager
-def room_for(shelf: ModelShelf, pictures: int, tries: list[int]) -> Iterator[None]:
+def room_for(manager: ModelManager, pictures: int, tries: list[int]) -> Iterator[None]:
     """A device on which more than so many pictures at once run out of memory."""
 
     def crowded(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -30,7 +30,7 @@ def room_for(shelf: ModelShelf, pictures: int, tries: list[int]) -> Iterator[Non
         if tries[-1] > pictures:
             raise torch.OutOfMemoryError("no room")
 
-    handle = shelf.pipeline("depth").unet.register_forward_pre_hook(crowded)
+    handle = manager.pipeline("depth").unet.register_forward_pre_hook(crowded)
     try:
         yield
     finally:
@@ -39,12 +39,12 @@ def room_for(shelf: ModelShelf, pictures: int, tries: list[int]) -> Iterator[Non
 
 @pytest.mark.parametrize("asked", ["auto", 8])
 def test_a_full_memory_is_met_once_and_then_remembered(
-    warm_shelf: ModelShelf, caplog: pytest.LogCaptureFixture, asked: int
+    warm_manager: ModelManager, caplog: pytest.LogCaptureFixture, asked: int
 ) -> None:
-    alone = {r.trial.id: r.image for r in generate(TRIALS, MAPS, warm_shelf, batch_size=1)}
+    alone = {r.trial.id: r.image for r in generate(TRIALS, MAPS, warm_manager, batch_size=1)}
     tries: list[int] = []
-    with room_for(warm_shelf, 2, tries), caplog.at_level(logging.WARNING):
-        made = list(generate(TRIALS, MAPS, warm_shelf, batch_size=asked))
+    with room_for(warm_manager, 2, tries), caplog.at_level(logging.WARNING):
+        made = list(generate(TRIALS, MAPS, warm_manager, batch_size=asked))
     assert [result.trial.seed for result in made] == list(range(20))
     first = tries[0]
     assert first > 2, "the test wants a first batch that is too large"
@@ -62,7 +62,7 @@ def test_a_full_memory_is_met_once_and_then_remembered(
 
 
 def test_another_error_than_memory_does_not_shrink_the_batches_that_follow(
-    warm_shelf: ModelShelf,
+    warm_manager: ModelManager,
 ) -> None:
     tries: list[int] = []
 
@@ -71,9 +71,9 @@ def test_another_error_than_memory_does_not_shrink_the_batches_that_follow(
         if len(tries) == 1:
             raise RuntimeError("a fault")
 
-    handle = warm_shelf.pipeline("depth").unet.register_forward_pre_hook(odd)
+    handle = warm_manager.pipeline("depth").unet.register_forward_pre_hook(odd)
     try:
-        made = list(generate(TRIALS[:8], MAPS, warm_shelf, batch_size=4))
+        made = list(generate(TRIALS[:8], MAPS, warm_manager, batch_size=4))
     finally:
         handle.remove()
     assert [result.made_by["batch_size"] for result in made] == [2] * 4 + [4] * 4
@@ -84,9 +84,9 @@ def test_another_error_than_memory_does_not_shrink_the_batches_that_follow(
     [(128, "cpu", 16), (256, "cpu", 4), (512, "cpu", 1), (512, "cuda", 4), (1024, "cuda:1", 1)],
 )
 def test_the_first_batch_suits_the_device(side: int, device: str, size: int) -> None:
-    shelf = ModelShelf(FAMILY, device=device)
-    assert first_size("auto", shelf, side) == size
-    assert first_size(7, shelf, side) == 7
+    manager = ModelManager(FAMILY, device=device)
+    assert first_size("auto", manager, side) == size
+    assert first_size(7, manager, side) == 7
 
 
 @dataclass
@@ -110,7 +110,7 @@ class FakeMemory(DeviceMemory):
 
 def sizes(memory: FakeMemory, trials: int, asked: int | str = "auto") -> list[int]:
     """The batches that are planned on such a device."""
-    sizer = BatchSizer(asked, ModelShelf(FAMILY, device="cuda"), memory)  # type: ignore[arg-type]
+    sizer = BatchSizer(asked, ModelManager(FAMILY, device="cuda"), memory)  # type: ignore[arg-type]
     trial = make_trial(size=512)
     for batch in sizer.batches([trial] * trials):
         with sizer.learning(batch) as results:

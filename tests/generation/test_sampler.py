@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_models import PROMPTS, SIDE, make_maps, make_trial
 
 from workbench.families import SCHEDULERS
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation import BatchDone, GenerationError, SampleResult, Step, generate
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import Trial
@@ -25,16 +25,16 @@ MIXED = [
 ]
 
 
-def make(trials: Sequence[Trial], shelf: ModelShelf, **options: int) -> dict[str, np.ndarray]:
+def make(trials: Sequence[Trial], manager: ModelManager, **options: int) -> dict[str, np.ndarray]:
     """Samples by trial id, as int so that differences can be negative."""
-    results = list(generate(trials, MAPS, shelf, **options))
+    results = list(generate(trials, MAPS, manager, **options))
     assert [result.failed_reason for result in results] == [""] * len(trials)
     return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
 
 
-def stock(trial: Trial, shelf: ModelShelf) -> np.ndarray:
+def stock(trial: Trial, manager: ModelManager) -> np.ndarray:
     """What a user of diffusers would write for one trial, without any code of ours in between."""
-    pipeline = shelf.pipeline(trial.control)
+    pipeline = manager.pipeline(trial.control)
     before = pipeline.scheduler
     arguments = {}
     if trial.control is not None:
@@ -65,52 +65,52 @@ def stock(trial: Trial, shelf: ModelShelf) -> np.ndarray:
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
 def test_a_mixed_batch_equals_the_stock_pipeline_one_at_a_time(
-    warm_shelf: ModelShelf, scheduler: str, guidance: float
+    warm_manager: ModelManager, scheduler: str, guidance: float
 ) -> None:
     changes = {"scheduler": scheduler, "guidance_scale": guidance, "negative_prompt": "snow"}
     trials = [Trial(**(trial.to_dict() | changes)) for trial in MIXED]
     trials.append(make_trial(control=None, **changes))
-    together = make(trials, warm_shelf)
+    together = make(trials, warm_manager)
     for trial in trials:
-        assert np.abs(together[trial.id] - stock(trial, warm_shelf)).max() <= TOLERANCE
+        assert np.abs(together[trial.id] - stock(trial, warm_manager)).max() <= TOLERANCE
 
 
-def test_a_window_of_steps_equals_the_stock_pipeline(warm_shelf: ModelShelf) -> None:
+def test_a_window_of_steps_equals_the_stock_pipeline(warm_manager: ModelManager) -> None:
     trials = [make_trial(seed=i, steps=6, control_start=0.3, control_end=0.8) for i in range(2)]
-    together = make(trials, warm_shelf)
+    together = make(trials, warm_manager)
     for trial in trials:
-        assert np.abs(together[trial.id] - stock(trial, warm_shelf)).max() <= TOLERANCE
+        assert np.abs(together[trial.id] - stock(trial, warm_manager)).max() <= TOLERANCE
 
 
-def test_batches_of_any_size_and_order_give_the_same_pictures(warm_shelf: ModelShelf) -> None:
-    alone = make(MIXED, warm_shelf, batch_size=1)
+def test_batches_of_any_size_and_order_give_the_same_pictures(warm_manager: ModelManager) -> None:
+    alone = make(MIXED, warm_manager, batch_size=1)
     for trials, size in ((MIXED, 16), (MIXED[::-1], 16), (MIXED, 2), (MIXED[2:4], 16)):
-        for name, picture in make(trials, warm_shelf, batch_size=size).items():
+        for name, picture in make(trials, warm_manager, batch_size=size).items():
             assert np.abs(picture - alone[name]).max() <= TOLERANCE
 
 
-def test_only_the_size_of_a_batch_changes_pixels(warm_shelf: ModelShelf) -> None:
+def test_only_the_size_of_a_batch_changes_pixels(warm_manager: ModelManager) -> None:
     """Not what else is in it, nor the order; so copies do for the others."""
-    together = make(MIXED, warm_shelf, batch_size=5)
-    for name, picture in make(MIXED[::-1], warm_shelf, batch_size=5).items():
+    together = make(MIXED, warm_manager, batch_size=5)
+    for name, picture in make(MIXED[::-1], warm_manager, batch_size=5).items():
         np.testing.assert_array_equal(picture, together[name])
     for trial in MIXED:
-        (result,) = generate([trial], MAPS, warm_shelf, batch_size=5, fill=True)
+        (result,) = generate([trial], MAPS, warm_manager, batch_size=5, fill=True)
         assert result.trial == trial and result.made_by["batch_size"] == 5
         np.testing.assert_array_equal(result.image, together[trial.id])
 
 
-def test_full_batches_count_and_yield_the_wanted_trials_alone(warm_shelf: ModelShelf) -> None:
+def test_full_batches_count_and_yield_the_wanted_trials_alone(warm_manager: ModelManager) -> None:
     batches: list[BatchDone] = []
     results = list(
-        generate(MIXED, MAPS, warm_shelf, batch_size=4, fill=True, on_batch=batches.append)
+        generate(MIXED, MAPS, warm_manager, batch_size=4, fill=True, on_batch=batches.append)
     )
     assert [r.trial for r in results] == MIXED
     assert {r.made_by["batch_size"] for r in results} == {4}
     assert [(b.done, len(b.trials)) for b in batches] == [(2, 2), (5, 3)]
 
 
-def test_every_part_of_a_trial_shows_in_its_picture(warm_shelf: ModelShelf) -> None:
+def test_every_part_of_a_trial_shows_in_its_picture(warm_manager: ModelManager) -> None:
     changes = [
         {},
         {"seed": 2},
@@ -121,22 +121,22 @@ def test_every_part_of_a_trial_shows_in_its_picture(warm_shelf: ModelShelf) -> N
         {"control": "canny"},
         {"base": "ink"},
     ]
-    pictures = list(make([make_trial(**change) for change in changes], warm_shelf).values())
+    pictures = list(make([make_trial(**change) for change in changes], warm_manager).values())
     for i, one in enumerate(pictures):
         for other in pictures[:i]:
             assert np.abs(one - other).mean() > 1
 
 
-def test_scale_zero_is_the_picture_without_a_controlnet(warm_shelf: ModelShelf) -> None:
+def test_scale_zero_is_the_picture_without_a_controlnet(warm_manager: ModelManager) -> None:
     zero, plain = make_trial(scale=0.0), make_trial(control=None)
-    pictures = make([zero, plain], warm_shelf)
+    pictures = make([zero, plain], warm_manager)
     assert (pictures[zero.id] == pictures[plain.id]).all()
-    assert (make([zero], warm_shelf)[zero.id] == stock(zero, warm_shelf)).all()
+    assert (make([zero], warm_manager)[zero.id] == stock(zero, warm_manager)).all()
 
 
-def test_work_that_cannot_matter_is_not_done(shelf: ModelShelf) -> None:
+def test_work_that_cannot_matter_is_not_done(manager: ModelManager) -> None:
     rows: dict[str, list[int]] = {"control": [], "hint": [], "text": [], "unet": []}
-    pipeline = shelf.pipeline("depth")
+    pipeline = manager.pipeline("depth")
     watched = {
         "control": pipeline.controlnet.conv_in,
         "hint": pipeline.controlnet.controlnet_cond_embedding.conv_in,
@@ -152,7 +152,7 @@ def test_work_that_cannot_matter_is_not_done(shelf: ModelShelf) -> None:
         for i in (0, 1)
     ]
     for _ in range(2):
-        make(trials, shelf, batch_size=4)
+        make(trials, manager, batch_size=4)
     # 8 trials need the ControlNet (two batches), in 2 of 4 steps, with guidance; twice.
     assert rows["control"] == [8] * 8
     assert rows["unet"] == [8] * 24
@@ -160,19 +160,19 @@ def test_work_that_cannot_matter_is_not_done(shelf: ModelShelf) -> None:
     assert rows["text"] == [1, 1]  # the prompt and the empty negative prompt
 
 
-def test_base_models_share_controlnets_but_not_prompts(warm_shelf: ModelShelf) -> None:
+def test_base_models_share_controlnets_but_not_prompts(warm_manager: ModelManager) -> None:
     trials = [make_trial(), make_trial(base="ink")]
-    pictures = make(trials, warm_shelf)
-    other = warm_shelf.for_base("ink")
-    assert other.pipeline("depth").controlnet is warm_shelf.pipeline("depth").controlnet
+    pictures = make(trials, warm_manager)
+    other = warm_manager.for_base("ink")
+    assert other.pipeline("depth").controlnet is warm_manager.pipeline("depth").controlnet
     for trial in trials:
-        alone = stock(trial, warm_shelf.for_base(trial.base))
+        alone = stock(trial, warm_manager.for_base(trial.base))
         assert np.abs(pictures[trial.id] - alone).max() <= TOLERANCE
 
 
-def test_results_say_how_they_were_made(warm_shelf: ModelShelf) -> None:
+def test_results_say_how_they_were_made(warm_manager: ModelManager) -> None:
     trials = [make_trial(prompt=PROMPTS[2]), make_trial(prompt="a girl " * 20)]
-    empty, cut = generate(trials, MAPS, warm_shelf)
+    empty, cut = generate(trials, MAPS, warm_manager)
     assert empty.image is not None
     assert empty.image.shape == (SIDE, SIDE, 3)
     assert empty.image.dtype == np.uint8
@@ -185,7 +185,7 @@ def test_results_say_how_they_were_made(warm_shelf: ModelShelf) -> None:
     assert empty.made_by["seconds"] > 0
 
 
-def test_progress_is_reported_by_step_and_by_batch(warm_shelf: ModelShelf) -> None:
+def test_progress_is_reported_by_step_and_by_batch(warm_manager: ModelManager) -> None:
     steps: list[tuple[int, int, int]] = []
     batches: list[BatchDone] = []
     previews: list[np.ndarray] = []
@@ -195,7 +195,7 @@ def test_progress_is_reported_by_step_and_by_batch(warm_shelf: ModelShelf) -> No
         previews.append(step.preview(len(step.trials) - 1))
 
     results: list[SampleResult] = list(
-        generate(MIXED, MAPS, warm_shelf, batch_size=3, on_step=on_step, on_batch=batches.append)
+        generate(MIXED, MAPS, warm_manager, batch_size=3, on_step=on_step, on_batch=batches.append)
     )
     assert steps == [(n, i, 4) for n in (2, 3) for i in (1, 2, 3, 4)]
     assert [(b.done, b.total, len(b.trials)) for b in batches] == [(2, 5, 2), (5, 5, 3)]
@@ -206,34 +206,34 @@ def test_progress_is_reported_by_step_and_by_batch(warm_shelf: ModelShelf) -> No
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_looking_at_previews_changes_nothing(warm_shelf: ModelShelf, scheduler: str) -> None:
+def test_looking_at_previews_changes_nothing(warm_manager: ModelManager, scheduler: str) -> None:
     trial = make_trial(scheduler=scheduler)
-    (seen,) = generate([trial], MAPS, warm_shelf, on_step=lambda s: [s.preview(0)])
+    (seen,) = generate([trial], MAPS, warm_manager, on_step=lambda s: [s.preview(0)])
     assert seen.image is not None
-    assert (seen.image == make([trial], warm_shelf)[trial.id]).all()
+    assert (seen.image == make([trial], warm_manager)[trial.id]).all()
 
 
-def test_the_callers_torch_is_left_alone(warm_shelf: ModelShelf) -> None:
+def test_the_callers_torch_is_left_alone(warm_manager: ModelManager) -> None:
     state = torch.random.get_rng_state()
-    for _ in generate(MIXED, MAPS, warm_shelf, batch_size=2):
+    for _ in generate(MIXED, MAPS, warm_manager, batch_size=2):
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_scheduler_of_the_pipeline_is_put_back(warm_shelf: ModelShelf) -> None:
-    before = warm_shelf.pipeline("depth").scheduler
-    make([make_trial(scheduler="euler")], warm_shelf)
-    assert warm_shelf.pipeline("depth").scheduler is before
+def test_scheduler_of_the_pipeline_is_put_back(warm_manager: ModelManager) -> None:
+    before = warm_manager.pipeline("depth").scheduler
+    make([make_trial(scheduler="euler")], warm_manager)
+    assert warm_manager.pipeline("depth").scheduler is before
 
 
-def test_what_cannot_be_made_is_said_before_anything_is_made(warm_shelf: ModelShelf) -> None:
+def test_what_cannot_be_made_is_said_before_anything_is_made(warm_manager: ModelManager) -> None:
     with pytest.raises(GenerationError, match="no depth map"):
-        generate([make_trial(), make_trial(source_sha256="unknown")], MAPS, warm_shelf)
+        generate([make_trial(), make_trial(source_sha256="unknown")], MAPS, warm_manager)
     with pytest.raises(GenerationError, match="64 × 64 pixels, not 128 × 128"):
-        generate([make_trial(size=128)], MAPS, warm_shelf)
+        generate([make_trial(size=128)], MAPS, warm_manager)
     with pytest.raises(ValueError, match="family paperdoll"):
-        generate([make_trial(family="paperdoll")], MAPS, warm_shelf)
+        generate([make_trial(family="paperdoll")], MAPS, warm_manager)
     with pytest.raises(ValueError, match="batch_size"):
-        generate([make_trial()], MAPS, warm_shelf, batch_size=0)
-    assert list(generate([], MAPS, warm_shelf)) == []
+        generate([make_trial()], MAPS, warm_manager, batch_size=0)
+    assert list(generate([], MAPS, warm_manager)) == []

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workbench.families import Family
 from workbench.families.annotators import LOADERS
 from workbench.families.annotators.onemodule import aux_module
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 
 FOLDER = "annotators"
 
@@ -114,4 +114,4 @@ def annotator(loader: str, models: Path, side: int = 64) -> Callable[[Any], Any]
     """The network of one annotator, loaded through a catalogue entry."""
     name = LOADERS[loader].gives[0]
     entry = {"loader": loader, "path": FOLDER, "side": side}
-    return ModelShelf(family_with({name: entry}), models_dir=models).network(name)
+    return ModelManager(family_with({name: entry}), models_dir=models).network(name)

@@ -17,7 +17,7 @@ import numpy as np
 from tiny_models import FAMILY, SIDE
 
 from workbench.families import Family
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.study import Study
 from workbench.sweep import Progress, run_study
 
@@ -25,17 +25,17 @@ TINY_WORLD = FAMILY.model_copy(update={"name": "paperdoll", "world": "paperdoll"
 NO_WORLD = FAMILY.model_copy(update={"name": "paperdoll", "world": ""})
 
 
-class TinyShelf(ModelShelf):
+class TinyManager(ModelManager):
     """The tiny family with brightness for a depth network."""
 
     def networks(self) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
         return {"depth": lambda batch: np.asarray(batch.mean(-1) / 255.0, np.float32)}
 
 
-def make_shelf(models: Path, family: Family = TINY_WORLD) -> TinyShelf:
-    """A shelf of the tiny models under the name of a family of the catalogue."""
+def make_manager(models: Path, family: Family = TINY_WORLD) -> TinyManager:
+    """A manager of the tiny models under the name of a family of the catalogue."""
     assert family.resolution == SIDE
-    return TinyShelf(family, models_dir=models)
+    return TinyManager(family, models_dir=models)
 
 
 def make_study(**changes: Any) -> Study:
@@ -64,7 +64,7 @@ def main(models: str, out: str, batches: str = "") -> None:
             if batches and len(seen) >= int(batches):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    run_study(make_study(), out, shelf=make_shelf(Path(models)), progress=show)
+    run_study(make_study(), out, manager=make_manager(Path(models)), progress=show)
 
 
 if __name__ == "__main__":

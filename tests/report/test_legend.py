@@ -12,7 +12,7 @@ import pytest
 from workbench import analysis
 from workbench.controls import get_control
 from workbench.controls.base import LegendEntry
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.paperdoll import render, sample_scene
 from workbench.report import render_report
 from workbench.report.sheets import ShownMap, control_maps, short_label
@@ -48,7 +48,7 @@ def test_the_colours_of_control_maps_are_named(
 def test_maps_of_classes_bring_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunFolder.prepare(tmp_path / "run")  # it keeps no maps
     lent = {"segmentation": lambda batch: np.full(batch.shape[:3], 11, np.uint8)}
-    monkeypatch.setattr(ModelShelf, "networks", lambda _: lent)
+    monkeypatch.setattr(ModelManager, "networks", lambda _: lent)
     settings = get_control("segmentation").settings().canonical()
     frame = pd.DataFrame({"control": ["segmentation"], "control_settings": [settings]})
     source = SourceImage("paperdoll:1", "0" * 64, render(sample_scene(1)).rgb)

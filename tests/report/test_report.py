@@ -92,7 +92,7 @@ def page(text: str) -> Page:
 
 
 def test_every_finding_is_in_the_report(run: RunFolder, page: Page) -> None:
-    found = analysis.findings(run.read_index())
+    found = analysis.findings(run.measurements())
     assert len(found) > 8
     for finding in found:
         words = finding.text.partition(": ")[2]
@@ -172,7 +172,7 @@ def test_the_csv_holds_the_points_of_the_tradeoff(run: RunFolder, page: Page) ->
     assert link["href"].startswith("data:text/csv;base64,")
     text = base64.b64decode(link["href"].partition(",")[2]).decode("utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
-    points = analysis.tradeoff(run.read_index())
+    points = analysis.tradeoff(run.measurements())
     assert len(rows) == len(points) == 9
     for row, (_, point) in zip(rows, points.iterrows(), strict=True):
         assert float(row["control_adherence"]) == pytest.approx(point["control_adherence"])
@@ -238,7 +238,7 @@ def test_other_prompt_settings_get_their_table(
 ) -> None:
     frame = synthetic_frame(controls=("canny",), scales=(0.0, 1.0), lengths=(3, 7))
     run = write_run(tmp_path / "r", frame, TAGS, extra_prompts={"conflicting": ["a boy", "a", "b"]})
-    table = tables.setting_table(run.read_index(), {"canny": "Canny"}, "clip_used")
+    table = tables.setting_table(run.measurements(), {"canny": "Canny"}, "clip_used")
     assert {row[:3] for row in table.rows} == {("Canny", "conflicting", "a boy, a, b")}
     assert [row[3] for row in table.rows] == ["0", "1"]
     assert all("[" in cell for row in table.rows for cell in row[4:])
@@ -259,7 +259,7 @@ def test_figures_are_written_alike(value: float, text: str) -> None:
 
 
 def test_tipping_scales_stand_with_figure_and_table(run: RunFolder, page: Page) -> None:
-    found = analysis.tipping_scales(run.read_index())
+    found = analysis.tipping_scales(run.measurements())
     assert {"tips", "never"} <= set(found["answer"])
     assert "And at which scale?" in page.text
     for row in found.to_dict("records"):
@@ -269,7 +269,7 @@ def test_tipping_scales_stand_with_figure_and_table(run: RunFolder, page: Page) 
 
 
 def test_every_contrast_says_what_it_could_not_have_found(run: RunFolder, page: Page) -> None:
-    contrasts = [f for f in analysis.findings(run.read_index()) if math.isfinite(f.mde)]
+    contrasts = [f for f in analysis.findings(run.measurements()) if math.isfinite(f.mde)]
     assert len(contrasts) > 6
     for finding in contrasts:
         if not finding.metric.startswith("tag:"):  # a list of several tags
@@ -291,7 +291,7 @@ def test_several_control_types_are_ranked(
     page = Page(render_report(run))
     assert "Which control type is obeyed most?" in page.text
     assert [a["alt"] for a in page.all("img") if a["alt"].startswith("Ranking of the control")]
-    ranks, pairs = analysis.ranking(run.read_index())
+    ranks, pairs = analysis.ranking(run.measurements())
     assert list(ranks["control"]) == ["depth", "canny"]
     assert pairs["better"].tolist() == ["depth"]
     assert "depth is obeyed most, before canny" in page.text
@@ -329,7 +329,7 @@ def test_two_bases_and_a_shorter_prompt_are_answered_type_by_type(
     page = Page(render_report(run))
     drawn = [a["alt"] for a in page.all("img") if a["alt"].startswith("Changes by control type")]
     assert len(drawn) == 1
-    table = analysis.effects(run.read_index())
+    table = analysis.effects(run.measurements())
     assert set(table["question"]) == {"seeds", "bases pose", "closeness", "control"}
     for row in table[table["question"] == "bases pose"].to_dict("records"):
         words = f"{row['change']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")

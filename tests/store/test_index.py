@@ -19,9 +19,9 @@ Fill = Callable[..., None]
 def test_rebuilt_and_written_are_equal(run: RunFolder, fill: Fill) -> None:
     fill(run)
     built = run.rebuild_index()
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)
     (run.path / "measurements.parquet").unlink()
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)
     assert (run.path / "measurements.parquet").is_file()
 
 
@@ -91,28 +91,28 @@ def test_a_table_that_is_missing_comes_back_with_the_cells_of_the_last_start(
     wanted = {cell.id for cell in plan.cells if cell.control == "depth"}
     run.write_cells(wanted)
     assert not run.index_path.exists()  # it was a table of other cells
-    assert set(run.read_index()["cell"]) == wanted
+    assert set(run.measurements()["cell"]) == wanted
     run.write_cells(wanted)
     assert run.index_path.exists()
     (run.path / "cells.json").write_text("{}")
     run.drop_index()
     with pytest.raises(StoreError, match=r"cells\.json is damaged"):
-        run.read_index()
+        run.measurements()
     run.write_cells(wanted)
-    assert set(run.read_index()["cell"]) == wanted
+    assert set(run.measurements()["cell"]) == wanted
 
 
 def test_a_reader_writes_no_table_while_a_run_is_going_on(run: RunFolder, fill: Fill) -> None:
     fill(run)
     with run.claim():
-        assert len(RunFolder.open(run.path).read_index())
+        assert len(RunFolder.open(run.path).measurements())
         assert not run.index_path.exists()
-    run.read_index()
+    run.measurements()
     assert run.index_path.exists()
 
 
 def test_an_empty_run_has_an_empty_table_with_types(run: RunFolder) -> None:
-    frame = run.read_index()
+    frame = run.measurements()
     assert len(frame) == 0 and list(frame.columns) == list(COLUMNS)
     assert frame["value"].dtype == np.float64 and frame["length"].dtype == np.int64
 
@@ -122,14 +122,14 @@ def test_a_damaged_table_is_built_anew(run: RunFolder, fill: Fill, damage: bytes
     fill(run)
     built = run.rebuild_index()
     (run.path / "measurements.parquet").write_bytes(damage)
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)
 
 
 def test_a_table_with_other_columns_is_built_anew(run: RunFolder, fill: Fill) -> None:
     fill(run)
     built = run.rebuild_index()
     built.drop(columns="reason").to_parquet(run.path / "measurements.parquet")
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)
 
 
 def test_a_table_from_before_there_were_pairs_is_read(
@@ -141,7 +141,7 @@ def test_a_table_from_before_there_were_pairs_is_read(
     columns = ["partner", "partner_settings", "partner_scale"]
     assert len(built) and (built["partner"] == "").all() and built["partner_scale"].isna().all()
     built.drop(columns=columns).to_parquet(run.path / "measurements.parquet")
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)
 
 
 def test_the_cells_of_a_pair_name_each_other(
@@ -155,7 +155,7 @@ def test_the_cells_of_a_pair_name_each_other(
         made_by = {"tokens": 5, "truncated": False}
         run.write_trial(trial, np.zeros((16, 16, 3), np.uint8), made_by, rows, cells=cells)
     frame = run.rebuild_index()
-    pd.testing.assert_frame_equal(run.read_index(), frame)
+    pd.testing.assert_frame_equal(run.measurements(), frame)
     alone = frame[frame["partner"] == ""]
     assert alone["partner_scale"].isna().all() and (alone["partner_settings"] == "").all()
     paired = frame[frame["partner"] != ""]
@@ -186,4 +186,4 @@ def test_unknown_tokens_survive(
     run.write_trial(trial, image(trial), {}, [row])
     built = run.rebuild_index()
     assert built["tokens"].isna().all()
-    pd.testing.assert_frame_equal(run.read_index(), built)
+    pd.testing.assert_frame_equal(run.measurements(), built)

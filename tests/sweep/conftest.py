@@ -9,19 +9,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_run import NO_WORLD, TINY_WORLD, TinyShelf, make_shelf
-from tiny_shelf import models
+from tiny_manager import models
+from tiny_run import NO_WORLD, TINY_WORLD, TinyManager, make_manager
 
 __all__ = ["models"]
 
 
 @pytest.fixture(scope="session")
-def shelf(models: Path) -> TinyShelf:
+def manager(models: Path) -> TinyManager:
     """The tiny family as one with a world of its own."""
-    return make_shelf(models, TINY_WORLD)
+    return make_manager(models, TINY_WORLD)
 
 
 @pytest.fixture(scope="session")
-def worldless(models: Path) -> TinyShelf:
+def worldless(models: Path) -> TinyManager:
     """The tiny family as one without a world."""
-    return make_shelf(models, NO_WORLD)
+    return make_manager(models, NO_WORLD)

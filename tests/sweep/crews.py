@@ -41,7 +41,7 @@ def assert_same_run(run: RunFolder, other: RunFolder, *, measured_alike: bool = 
             pair = [unpack(record.extra[EMBEDDING]) for record in (mine, theirs)]
             np.testing.assert_allclose(*pair, atol=1e-3)
     key = ["cell", "metric"]
-    frames = [r.read_index().set_index(key).sort_index() for r in (run, other)]
+    frames = [r.measurements().set_index(key).sort_index() for r in (run, other)]
     assert list(frames[0].index) == list(frames[1].index)
     for name in ("value", "chance", "ceiling", "adherence"):
         pair = [frame[name].to_numpy(float) for frame in frames]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from crews import ThreadCrew
-from tiny_run import TINY_WORLD, TinyShelf, make_study
+from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.sweep.worker as worker
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.generation import CancelToken
 from workbench.store import RunFolder
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
@@ -77,7 +77,7 @@ def cluster(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("WORKBENCH_MODELS", str(models))
     monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
     with (
-        steady(threads=1),
+        deterministic(threads=1),
         distributed.LocalCluster(
             n_workers=1,
             threads_per_worker=1,
@@ -105,7 +105,7 @@ def closing(cluster: Any, then: Callable[[], None] = lambda: None) -> Callable[[
 
 
 def test_a_cluster_whose_workers_all_went_is_not_waited_for_for_ever(
-    cluster: Any, shelf: TinyShelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: Any, manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     choice = ExecutorChoice("dask", scheduler=cluster.scheduler_address, patience=4)
     folder = tmp_path / "run"
@@ -114,7 +114,7 @@ def test_a_cluster_whose_workers_all_went_is_not_waited_for_for_ever(
     assert "waiting up to 4 s" in caplog.text
     stored = set(RunFolder.open(folder).trial_ids())
     assert 0 < len(stored) < 12
-    run = run_study(make_study(batch_size=1), folder, shelf=shelf)
+    run = run_study(make_study(batch_size=1), folder, manager=manager)
     assert len(run.trial_ids()) == 12
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from crews import ThreadCrew, assert_same_run, take_over
-from tiny_run import TINY_WORLD, TinyShelf, make_study
+from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.generation
 import workbench.sweep.executors as executors
@@ -47,7 +47,7 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> ThreadCrew:
 
 
 def test_workers_make_the_run_that_one_process_makes(
-    crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path
+    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
 ) -> None:
     reports: list[Progress] = []
     kinds: list[str] = []
@@ -55,7 +55,7 @@ def test_workers_make_the_run_that_one_process_makes(
     by_workers = run_study(
         make_study(), tmp_path / "a", executor=PROCESSES, progress=reports.append
     )
-    here = run_study(make_study(), tmp_path / "b", shelf=shelf)
+    here = run_study(make_study(), tmp_path / "b", manager=manager)
     assert_same_run(by_workers, here)
     assert kinds == ["prepare", "refer", "make", "make", "make", "finish"]
 
@@ -76,9 +76,9 @@ def test_workers_make_the_run_that_one_process_makes(
 
 
 def test_a_second_start_makes_nothing_and_takes_lost_readings_from_pictures(
-    crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path
+    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     trial = make_plan(make_study(), resolution=64).trials[0]
     cell = next(iter(run.read_record(trial.id).cells))
     rows = [r for r in run.read_record(trial.id).rows if r["cell"] != cell]
@@ -88,12 +88,12 @@ def test_a_second_start_makes_nothing_and_takes_lost_readings_from_pictures(
     crew.before = lambda task: kinds.append(task.kind)
     again = run_study(make_study(), tmp_path / "run", executor=PROCESSES)
     assert kinds == ["prepare", "refer", "measure", "finish"]
-    whole = run_study(make_study(), tmp_path / "whole", shelf=shelf)
+    whole = run_study(make_study(), tmp_path / "whole", manager=manager)
     assert_same_run(again, whole, measured_alike=False)
 
 
 def test_a_task_that_kills_its_workers_is_left_and_named(
-    crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    crew: ThreadCrew, manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     doomed: list[str] = []
 
@@ -108,9 +108,9 @@ def test_a_task_that_kills_its_workers_is_left_and_named(
     assert set(failed) == set(doomed) and len(doomed) == 4
     assert all(r.retry and "died" in r.failed for r in failed.values())
     assert all(trial in caplog.text for trial in doomed)
-    rows = run.read_index()
+    rows = run.measurements()
     assert rows[rows["trial"].isin(doomed)]["value"].isna().all()
-    healed = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    healed = run_study(make_study(), tmp_path / "run", manager=manager)
     assert not [r for r in healed.records() if r.failed]
 
 
@@ -163,7 +163,9 @@ def test_workers_that_die_at_once_end_the_run(crew: ThreadCrew, tmp_path: Path) 
         run_study(make_study(), tmp_path / "run", executor=PROCESSES)
 
 
-def test_a_cancel_keeps_what_is_done(crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path) -> None:
+def test_a_cancel_keeps_what_is_done(
+    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
+) -> None:
     cancel = CancelToken()
     begun: list[Task] = []
 
@@ -182,8 +184,8 @@ def test_a_cancel_keeps_what_is_done(crew: ThreadCrew, shelf: TinyShelf, tmp_pat
     assert len(begun) == 2 and crew.dropped == 1
     assert (run.path / "measurements.parquet").is_file()
     assert not [p.name for p in run.path.glob(".*.tmp")]
-    resumed = run_study(make_study(), tmp_path / "run", shelf=shelf)
-    assert_same_run(resumed, run_study(make_study(), tmp_path / "whole", shelf=shelf))
+    resumed = run_study(make_study(), tmp_path / "run", manager=manager)
+    assert_same_run(resumed, run_study(make_study(), tmp_path / "whole", manager=manager))
 
 
 def test_a_lost_scheduler_is_one_sentence(crew: ThreadCrew, tmp_path: Path) -> None:
@@ -243,9 +245,9 @@ def test_a_full_disk_that_hides_the_stop_file_does_not_hide_the_error(
 
 
 def test_a_run_with_other_weights_is_refused_before_a_picture_is_made(
-    crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path
+    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     manifest = run.read_json("manifest.json")
     manifest["weight_hashes"] = dict.fromkeys(manifest["weight_hashes"], "other")
     run.write_json("manifest.json", manifest)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import NO_WORLD, make_shelf, make_study
+from tiny_run import NO_WORLD, make_manager, make_study
 
 from workbench.cli.common import friendly_message
 from workbench.families.fit import memory_need, weights_need
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.runtime import Runtime
 from workbench.generation import GenerationError
 from workbench.study import Plan, Study, make_plan
@@ -31,8 +31,8 @@ def room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
     monkeypatch.setattr(fitting, "free_memory", lambda device: free[device.partition(":")[0]])
 
 
-def shelf_on(device: str, models: Path, **more: Any) -> ModelShelf:
-    return ModelShelf(NO_WORLD, device=device, models_dir=models, **more)
+def manager_on(device: str, models: Path, **more: Any) -> ModelManager:
+    return ModelManager(NO_WORLD, device=device, models_dir=models, **more)
 
 
 def needs(models: Path) -> tuple[int, int, int]:
@@ -49,39 +49,39 @@ def test_weights_that_cannot_fit_are_refused_with_the_ways_out(
 ) -> None:
     makers, judges, _ = needs(models)
     room(monkeypatch, cuda=makers + judges - 1, cpu=10**12)
-    shelf = shelf_on("cuda:0", models)
+    manager = manager_on("cuda:0", models)
     words = r"weights of this study.*free on cuda:0.*runtime.offload: model.*dtype: float16"
     with pytest.raises(GenerationError, match=words):
-        fitting.check_fit(STUDY, plan_of(STUDY), shelf)
-    assert not shelf.weight_hashes(), "nothing was loaded"
+        fitting.check_fit(STUDY, plan_of(STUDY), manager)
+    assert not manager.weight_hashes(), "nothing was loaded"
 
 
 def test_an_estimate_that_is_a_bit_too_large_only_warns(
     models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     makers, judges, whole = needs(models)
-    shelf = shelf_on("cuda:0", models)
+    manager = manager_on("cuda:0", models)
     with caplog.at_level(logging.WARNING):
         room(monkeypatch, cuda=whole, cpu=10**12)
-        fitting.check_fit(STUDY, plan_of(STUDY), shelf)
+        fitting.check_fit(STUDY, plan_of(STUDY), manager)
         assert not caplog.records
         room(monkeypatch, cuda=makers + judges, cpu=10**12)
-        fitting.check_fit(STUDY, plan_of(STUDY), shelf)
+        fitting.check_fit(STUDY, plan_of(STUDY), manager)
     assert "memory may be short" in caplog.text
     room(monkeypatch, cuda=None, cpu=10**12)
-    fitting.check_fit(STUDY, plan_of(STUDY), shelf)
+    fitting.check_fit(STUDY, plan_of(STUDY), manager)
 
 
 def test_what_is_offloaded_must_fit_into_main_memory(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     makers, judges, _ = needs(models)
-    shelf = shelf_on("cuda:0", models, runtime=Runtime(offload="model"))
+    manager = manager_on("cuda:0", models, runtime=Runtime(offload="model"))
     room(monkeypatch, cuda=judges, cpu=makers)
-    fitting.check_fit(STUDY, plan_of(STUDY), shelf)
+    fitting.check_fit(STUDY, plan_of(STUDY), manager)
     room(monkeypatch, cuda=judges, cpu=makers - 1)
     with pytest.raises(GenerationError, match="free on cpu"):
-        fitting.check_fit(STUDY, plan_of(STUDY), shelf)
+        fitting.check_fit(STUDY, plan_of(STUDY), manager)
 
 
 def test_half_precision_on_a_cpu_is_warned_of(
@@ -89,21 +89,21 @@ def test_half_precision_on_a_cpu_is_warned_of(
 ) -> None:
     for dtype in ("float32", "float16"):
         with caplog.at_level(logging.WARNING):
-            fitting.check_fit(STUDY, plan_of(STUDY), shelf_on("cpu", models, dtype=dtype))
+            fitting.check_fit(STUDY, plan_of(STUDY), manager_on("cpu", models, dtype=dtype))
         assert ("dtype: float32 is faster" in caplog.text) == (dtype == "float16")
 
 
 def test_a_run_asks_before_it_loads(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = make_shelf(models, NO_WORLD)
-    monkeypatch.setattr(runner, "load_shelf", lambda *_: shelf)
+    manager = make_manager(models, NO_WORLD)
+    monkeypatch.setattr(runner, "load_manager", lambda *_: manager)
     monkeypatch.setattr(runner, "get_family", lambda _: NO_WORLD)
     monkeypatch.setattr(runner, "require_plan", lambda *_: ())
     room(monkeypatch, cpu=1000)
     with pytest.raises(GenerationError, match="free on cpu"):
         run_study(STUDY, tmp_path / "run")
-    assert not shelf.weight_hashes()
+    assert not manager.weight_hashes()
 
 
 @pytest.mark.parametrize("part", ["pipeline", "vae_roundtrip", "clip"])
@@ -113,10 +113,10 @@ def test_memory_that_runs_out_before_the_first_picture_is_a_sentence(
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore lines")
 
-    shelf = make_shelf(models, NO_WORLD)
-    monkeypatch.setattr(shelf, part, full)
+    manager = make_manager(models, NO_WORLD)
+    monkeypatch.setattr(manager, part, full)
     with pytest.raises(GenerationError, match=r"^memory ran out while .*Tried.*offload: model"):
-        run_study(STUDY, tmp_path / "run", shelf=shelf)
+        run_study(STUDY, tmp_path / "run", manager=manager)
 
 
 def test_commands_without_a_run_tell_it_too() -> None:

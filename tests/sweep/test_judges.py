@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import NO_WORLD, TinyShelf, make_study
+from tiny_run import NO_WORLD, TinyManager, make_study
 from transformers import CLIPModel
 
 import workbench.study.plan
@@ -44,13 +44,13 @@ def test_another_clip_reads_the_stored_pictures(family: Any, models: Path, tmp_p
     captions = {"paperdoll:900001": "a girl", "paperdoll:900002": "a boy, snow"}
     given: dict[str, Any] = {"captions": captions, "lengths": [], "seeds": [1]}
     first = make_study(**given)
-    run = run_study(first, tmp_path / "run", shelf=TinyShelf(family, models_dir=models))
-    before = run.read_index()
+    run = run_study(first, tmp_path / "run", manager=TinyManager(family, models_dir=models))
+    before = run.measurements()
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("sample.png")}
     second = make_study(**given, judges={"clip": "other"})
     chosen = family.with_judges(second.judges)
-    run = run_study(second, tmp_path / "run", shelf=TinyShelf(chosen, models_dir=models))
-    after = run.read_index()
+    run = run_study(second, tmp_path / "run", manager=TinyManager(chosen, models_dir=models))
+    after = run.measurements()
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("sample.png")} == files
     keys = ["source", "scale", "seed", "metric"]
     old, new = (frame.set_index(keys)["value"].sort_index() for frame in (before, after))
@@ -82,5 +82,5 @@ def test_models_that_are_not_the_chosen_judges_are_refused(
 ) -> None:
     study = make_study(judges={"clip": "other"})
     with pytest.raises(FamilyError, match="not the judges that the study chooses"):
-        run_study(study, tmp_path / "run", shelf=TinyShelf(family, models_dir=models))
+        run_study(study, tmp_path / "run", manager=TinyManager(family, models_dir=models))
     assert not (tmp_path / "run").exists()

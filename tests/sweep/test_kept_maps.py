@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from crews import ThreadCrew
 from test_executors import PROCESSES, crew, tiny
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.analysis import distinct_controls
 from workbench.images import encode_png
@@ -32,20 +32,20 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a report of kept maps loads no model")
 
-    monkeypatch.setattr("workbench.families.loading.ModelShelf.__init__", refuse)
+    monkeypatch.setattr("workbench.families.loading.ModelManager.__init__", refuse)
 
 
 def shown(run: RunFolder) -> dict[tuple[str, str, str], np.ndarray]:
-    frame = distinct_controls(run.read_index())
+    frame = distinct_controls(run.measurements())
     found = control_maps(run, frame, run.read_sources(), "paperdoll")
     return {key: one.picture for key, one in found.items()}
 
 
 def test_the_report_shows_the_maps_of_the_run(
-    shelf: TinyShelf, tmp_path: Path, no_models: None
+    manager: TinyManager, tmp_path: Path, no_models: None
 ) -> None:
     study = make_study(**TWO_CONTROLS)
-    run = run_study(study, tmp_path / "run", shelf=shelf)
+    run = run_study(study, tmp_path / "run", manager=manager)
     plan = make_plan(study, resolution=64)
     found = shown(run)
     wanted = {(c.source, c.control, c.control_settings): c.map_key for c in plan.cells}
@@ -56,14 +56,14 @@ def test_the_report_shows_the_maps_of_the_run(
         np.testing.assert_array_equal(found[key], kept)
     depth = next(key for key in wanted if key[1] == "depth")
     picture = run.read_sources()[depth[0]].image
-    (made,) = shelf.networks()["depth"](picture[None])  # what the tiny family calls depth
+    (made,) = manager.networks()["depth"](picture[None])  # what the tiny family calls depth
     assert np.corrcoef(made.ravel(), found[depth][..., 0].ravel())[0, 1] > 0.99
     assert 'alt="Contact sheet for Depth' in render_report(run)
 
 
-def test_workers_keep_them_too(crew: ThreadCrew, shelf: TinyShelf, tmp_path: Path) -> None:
+def test_workers_keep_them_too(crew: ThreadCrew, manager: TinyManager, tmp_path: Path) -> None:
     by_workers = run_study(make_study(), tmp_path / "a", executor=PROCESSES)
-    here = run_study(make_study(), tmp_path / "b", shelf=shelf)
+    here = run_study(make_study(), tmp_path / "b", manager=manager)
     sides = [
         {path.name: path.read_bytes() for path in (run.path / "maps").iterdir()}
         for run in (by_workers, here)
@@ -72,21 +72,21 @@ def test_workers_keep_them_too(crew: ThreadCrew, shelf: TinyShelf, tmp_path: Pat
 
 
 def test_a_second_start_leaves_them_and_brings_back_a_lost_one(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     one, other = sorted((run.path / "maps").iterdir())
     before, data = one.stat().st_mtime_ns, other.read_bytes()
     other.unlink()
-    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run_study(make_study(), tmp_path / "run", manager=manager)
     assert one.stat().st_mtime_ns == before
     assert other.read_bytes() == data
 
 
 def test_a_run_of_an_earlier_version_gets_its_maps_as_before(
-    shelf: TinyShelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     wanted = shown(run)
     first, second = sorted((run.path / "maps").iterdir())
     first.unlink()
@@ -98,10 +98,12 @@ def test_a_run_of_an_earlier_version_gets_its_maps_as_before(
         np.testing.assert_array_equal(found[key], picture)
 
 
-def test_another_map_is_another_run_to_the_verification(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_another_map_is_another_run_to_the_verification(
+    manager: TinyManager, tmp_path: Path
+) -> None:
     from workbench.verify.digest import run_digest
 
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     before = run_digest(run)
     path = next((run.path / "maps").iterdir())
     path.write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))

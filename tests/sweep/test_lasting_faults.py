@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from crews import ThreadCrew
-from tiny_run import TINY_WORLD, TinyShelf, make_study
+from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.generation.sampler as sampler
 import workbench.sweep.coordinator as coordinator
@@ -59,12 +59,12 @@ def by_workers(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a fault"), MemoryError()])
 def test_at_every_start_of_one_process(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     bad = trials()[5]
     break_trials(monkeypatch, {bad}, error)
     for _ in range(3):
-        run = run_study(study(), tmp_path / "run", shelf=shelf)
+        run = run_study(study(), tmp_path / "run", manager=manager)
         check(run, {bad})
 
 
@@ -92,4 +92,4 @@ def check(run: RunFolder, bad: set[str]) -> None:
     assert {name for name, record in records.items() if record.failed} == bad
     assert len(records) == 8 and all(records[name].retry for name in bad)
     assert (run.path / "measurements.parquet").is_file()
-    assert set(run.read_index()["trial"]) == set(records)
+    assert set(run.measurements()["trial"]) == set(records)

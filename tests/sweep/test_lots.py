@@ -24,7 +24,7 @@ import workbench.generation.batch_size as batch_size
 import workbench.generation.sampler as sampler
 import workbench.sweep.coordinator as coordinator
 import workbench.sweep.worker as worker
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.generation import BatchKey, CancelToken
 from workbench.generation.batch_size import MOST
 from workbench.store import RunFolder
@@ -131,7 +131,7 @@ def check_once(device: Device, run: RunFolder, failed: Set[str] = frozenset()) -
     records = {record.trial.id: record for record in run.records()}
     assert {trial for trial, record in records.items() if record.failed} == failed
     assert {t: r.made_by["batch_size"] for t, r in records.items() if not r.failed} == size
-    assert set(run.read_index()["trial"]) == set(records) == set(ids())
+    assert set(run.measurements()["trial"]) == set(records) == set(ids())
 
 
 def test_batches_grow_within_a_lot_and_from_lot_to_lot(
@@ -301,7 +301,7 @@ def test_a_real_process_killed_midway_through_a_lot_loses_nothing_that_was_store
             (child,) = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)
 
-    with steady(threads=1):
+    with deterministic(threads=1):
         choice = ExecutorChoice(kind, "cpu", 1)
         run = run_study(study(steps=4), tmp_path / "run", executor=choice, progress=kill)
     made_by = {record.trial.id: record.made_by for record in run.records()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 import workbench.generation
 from workbench.controls import get_control
@@ -38,19 +38,19 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ids
 
 
-def test_a_pair_runs_to_its_report(shelf: TinyShelf, tmp_path: Path, made: list[str]) -> None:
+def test_a_pair_runs_to_its_report(manager: TinyManager, tmp_path: Path, made: list[str]) -> None:
     study = make_study(controls=CONTROLS, scales=[0, 0.7], lengths=[2], seeds=[1, 2])
     plan = make_plan(study, resolution=64)
-    planned = dry_run(study, tmp_path / "run", shelf=shelf, calibrate=False)
+    planned = dry_run(study, tmp_path / "run", manager=manager, calibrate=False)
     # Two sources, two seeds; text only, canny alone, depth alone twice, both twice.
     assert planned.trials_after == len(plan.trials) == 2 + 4 * (1 + 2 + 2)
     assert planned.trials_before == 4 * (2 + 6)
     assert planned.cells == 4 * (2 + 2 * 6) == study.cell_count
 
-    run = run_study(study, tmp_path / "run", shelf=shelf, batch_size=3)
+    run = run_study(study, tmp_path / "run", manager=manager, batch_size=3)
     assert sorted(made) == sorted(plan.trials_by_id)
-    frame = run.read_index()
-    measurer = Measurer(plan, shelf)
+    frame = run.measurements()
+    measurer = Measurer(plan, manager)
     for cell in plan.cells:
         have = set(frame[frame["cell"] == cell.id]["metric"])
         assert have == {*measurer.expected(cell), "diversity_looks", "diversity_structure"}
@@ -90,25 +90,27 @@ def test_a_pair_runs_to_its_report(shelf: TinyShelf, tmp_path: Path, made: list[
     assert text.count('alt="Trade-off plot') == 1
 
     made.clear()
-    run_study(study, tmp_path / "run", shelf=shelf)
+    run_study(study, tmp_path / "run", manager=manager)
     assert made == []
 
 
 def test_a_run_of_single_controls_grows_by_the_pictures_of_both(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
     fields: dict[str, Any] = {"lengths": [2], "seeds": [1], "scales": [0, 0.5, 0.7, 1]}
-    run_study(make_study(controls=["canny", "depth"], **fields), tmp_path / "run", shelf=shelf)
+    run_study(make_study(controls=["canny", "depth"], **fields), tmp_path / "run", manager=manager)
     made.clear()
-    run = run_study(make_study(controls=["canny", PAIR], **fields), tmp_path / "run", shelf=shelf)
+    run = run_study(
+        make_study(controls=["canny", PAIR], **fields), tmp_path / "run", manager=manager
+    )
     assert len(made) == 2 * 2
     assert all(len(run.read_record(trial).trial.controls) == 2 for trial in made)
 
 
-def test_a_pair_in_batches_is_the_pair_one_at_a_time(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_a_pair_in_batches_is_the_pair_one_at_a_time(manager: TinyManager, tmp_path: Path) -> None:
     study = make_study(controls=[PAIR], lengths=[2], seeds=[1])
-    whole = run_study(study, tmp_path / "whole", shelf=shelf, batch_size=16)
-    single = run_study(study, tmp_path / "single", shelf=shelf, batch_size=1)
+    whole = run_study(study, tmp_path / "whole", manager=manager, batch_size=16)
+    single = run_study(study, tmp_path / "single", manager=manager, batch_size=1)
     assert whole.trial_ids() == single.trial_ids()
     for trial in whole.trial_ids():
         apart = whole.read_sample(trial).astype(int) - single.read_sample(trial)

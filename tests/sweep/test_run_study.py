@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 import workbench.generation
 from workbench.generation import CancelToken, SampleResult
@@ -41,17 +41,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def numbers(run: RunFolder) -> pd.DataFrame:
     """The table without what the clock decides."""
-    return run.read_index().set_index(["cell", "metric"]).sort_index()
+    return run.measurements().set_index(["cell", "metric"]).sort_index()
 
 
-def test_a_run_fills_the_grid(shelf: TinyShelf, tmp_path: Path, made: list[str]) -> None:
+def test_a_run_fills_the_grid(manager: TinyManager, tmp_path: Path, made: list[str]) -> None:
     reports: list[Progress] = []
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf, progress=reports.append)
+    run = run_study(make_study(), tmp_path / "run", manager=manager, progress=reports.append)
     plan = make_plan(make_study(), resolution=64)
     assert sorted(made) == sorted(trial.id for trial in plan.trials)
 
-    frame = run.read_index()
-    measurer = Measurer(plan, shelf)
+    frame = run.measurements()
+    measurer = Measurer(plan, manager)
     for cell in plan.cells:
         have = set(frame[frame["cell"] == cell.id]["metric"])
         assert have == {*measurer.expected(cell), "diversity_looks", "diversity_structure"}
@@ -73,68 +73,68 @@ def test_a_run_fills_the_grid(shelf: TinyShelf, tmp_path: Path, made: list[str])
 
 
 def test_a_second_start_makes_and_writes_nothing(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     before = {path: path.stat().st_mtime_ns for path in (run.path / "trials").rglob("*.*")}
     first = numbers(run)
     made.clear()
-    again = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    again = run_study(make_study(), tmp_path / "run", manager=manager)
     assert made == []
     assert {p: p.stat().st_mtime_ns for p in (run.path / "trials").rglob("*.*")} == before
     pd.testing.assert_frame_equal(first, numbers(again))
 
 
 def test_a_new_scale_computes_the_new_cells_alone(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
-    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run_study(make_study(), tmp_path / "run", manager=manager)
     old = set(made)
     made.clear()
     wider = make_study(scales=[0, 0.5, 1])
-    run = run_study(wider, tmp_path / "run", shelf=shelf)
+    run = run_study(wider, tmp_path / "run", manager=manager)
     plan = make_plan(wider, resolution=64)
     assert set(made) == {t.id for t in plan.trials} - old
-    assert set(run.read_index()["scale"]) == {0, 0.5, 1}
+    assert set(run.measurements()["scale"]) == {0, 0.5, 1}
 
 
-def test_a_smaller_study_shows_its_own_cells_alone(shelf: TinyShelf, tmp_path: Path) -> None:
-    run_study(make_study(), tmp_path / "run", shelf=shelf)
-    run = run_study(make_study(scales=[1]), tmp_path / "run", shelf=shelf)
-    assert set(run.read_index()["scale"]) == {1}
+def test_a_smaller_study_shows_its_own_cells_alone(manager: TinyManager, tmp_path: Path) -> None:
+    run_study(make_study(), tmp_path / "run", manager=manager)
+    run = run_study(make_study(scales=[1]), tmp_path / "run", manager=manager)
+    assert set(run.measurements()["scale"]) == {1}
 
 
 def test_a_new_control_reuses_the_text_only_pictures(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
-    run_study(make_study(scales=[0]), tmp_path / "run", shelf=shelf)
+    run_study(make_study(scales=[0]), tmp_path / "run", manager=manager)
     made.clear()
     both = make_study(scales=[0], controls=["canny", "depth"])
-    run = run_study(both, tmp_path / "run", shelf=shelf)
+    run = run_study(both, tmp_path / "run", manager=manager)
     assert made == []
-    frame = run.read_index()
+    frame = run.measurements()
     assert set(frame[frame["control"] == "depth"]["metric"]) >= {"depth_pearson", "clip_used"}
-    fresh = run_study(both, tmp_path / "fresh", shelf=shelf)
+    fresh = run_study(both, tmp_path / "fresh", manager=manager)
     columns = ["value", "chance", "ceiling", "adherence"]
     pd.testing.assert_frame_equal(numbers(run)[columns], numbers(fresh)[columns], atol=1e-5)
 
 
-def test_a_new_seed_renews_the_diversity_of_old_cells(shelf: TinyShelf, tmp_path: Path) -> None:
-    run_study(make_study(seeds=[1]), tmp_path / "run", shelf=shelf)
-    frame = RunFolder.open(tmp_path / "run").read_index()
+def test_a_new_seed_renews_the_diversity_of_old_cells(manager: TinyManager, tmp_path: Path) -> None:
+    run_study(make_study(seeds=[1]), tmp_path / "run", manager=manager)
+    frame = RunFolder.open(tmp_path / "run").measurements()
     alone = frame[frame["metric"] == "diversity_looks"]
     assert alone["value"].isna().all()
     assert alone["reason"].str.contains("one seed").all()
-    run_study(make_study(seeds=[1, 2]), tmp_path / "run", shelf=shelf)
-    frame = RunFolder.open(tmp_path / "run").read_index()
+    run_study(make_study(seeds=[1, 2]), tmp_path / "run", manager=manager)
+    frame = RunFolder.open(tmp_path / "run").measurements()
     assert frame[frame["metric"] == "diversity_looks"]["value"].notna().all()
     assert frame[frame["metric"] == "diversity_structure"]["value"].notna().all()
 
 
 def test_readings_lost_from_a_record_are_taken_from_the_picture(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     first = numbers(run)
     plan = make_plan(make_study(), resolution=64)
     trial = plan.trials[0]
@@ -142,15 +142,15 @@ def test_readings_lost_from_a_record_are_taken_from_the_picture(
     kept = [r for r in run.read_record(trial.id).rows if r["metric"] == "clip_used"]
     run.add_rows(trial.id, [r for r in kept if r["cell"] == cell.id], cells=[cell])
     made.clear()
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     assert made == []
     pd.testing.assert_frame_equal(first, numbers(run), atol=1e-5)
 
 
 def test_without_a_world_ceilings_come_from_the_text_only_pictures(
-    worldless: TinyShelf, tmp_path: Path
+    worldless: TinyManager, tmp_path: Path
 ) -> None:
-    frame = run_study(make_study(), tmp_path / "run", shelf=worldless).read_index()
+    frame = run_study(make_study(), tmp_path / "run", manager=worldless).measurements()
     used = frame[frame["metric"] == "clip_used"]
     assert used["ceiling"].notna().all()
     for _, rows in used.groupby("prompt"):
@@ -159,28 +159,28 @@ def test_without_a_world_ceilings_come_from_the_text_only_pictures(
         # Stored embeddings are float16.
         assert rows["ceiling"].to_numpy() == pytest.approx(text_only["value"].mean(), abs=0.05)
 
-    frame = run_study(make_study(scales=[1]), tmp_path / "other", shelf=worldless).read_index()
+    frame = run_study(make_study(scales=[1]), tmp_path / "other", manager=worldless).measurements()
     used = frame[frame["metric"] == "clip_used"]
     assert used["adherence"].isna().all()
     assert (used["reason"] == NO_TEXT_ONLY).all()
 
 
 def test_a_new_source_moves_chance_but_no_value(
-    worldless: TinyShelf, tmp_path: Path, made: list[str]
+    worldless: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
     three = [f"paperdoll:90000{i}" for i in (1, 2, 3)]
-    old = numbers(run_study(make_study(), tmp_path / "run", shelf=worldless))
+    old = numbers(run_study(make_study(), tmp_path / "run", manager=worldless))
     made.clear()
-    run = run_study(make_study(sources=three), tmp_path / "run", shelf=worldless)
+    run = run_study(make_study(sources=three), tmp_path / "run", manager=worldless)
     new = numbers(run).loc[old.index]
     np.testing.assert_array_equal(new["value"], old["value"])
     assert not np.array_equal(new["chance"], old["chance"], equal_nan=True)
-    fresh = numbers(run_study(make_study(sources=three), tmp_path / "fresh", shelf=worldless))
+    fresh = numbers(run_study(make_study(sources=three), tmp_path / "fresh", manager=worldless))
     np.testing.assert_allclose(numbers(run)["chance"], fresh["chance"], rtol=1e-5)
 
 
 def test_a_broken_sample_is_a_failed_trial(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = workbench.generation.generate
 
@@ -192,24 +192,24 @@ def test_a_broken_sample_is_a_failed_trial(
                 yield result
 
     monkeypatch.setattr(workbench.generation, "generate", breaking)
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     trial = make_plan(make_study(), resolution=64).trials[0]
     assert run.read_record(trial.id).failed == "the picture is black"
-    rows = run.read_index().query("trial == @trial.id")
+    rows = run.measurements().query("trial == @trial.id")
     assert rows["value"].isna().all()
     assert rows["reason"].str.contains("failed").all()
-    others = run.read_index().query("trial != @trial.id and metric == 'clip_full'")
+    others = run.measurements().query("trial != @trial.id and metric == 'clip_full'")
     assert others["value"].notna().all()
     calls: list[int] = []
     monkeypatch.setattr(
         workbench.generation, "generate", lambda trials, *a, **k: calls.append(len(trials)) or []
     )
-    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run_study(make_study(), tmp_path / "run", manager=manager)
     assert calls == [0]
 
 
 def test_a_cancel_keeps_what_is_done_and_the_next_start_goes_on(
-    shelf: TinyShelf, tmp_path: Path, made: list[str]
+    manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:
     cancel = CancelToken()
 
@@ -217,20 +217,20 @@ def test_a_cancel_keeps_what_is_done_and_the_next_start_goes_on(
         if progress.phase == "generating" and progress.done >= 4:
             cancel.cancel()
 
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf, progress=stop, cancel=cancel)
+    run = run_study(make_study(), tmp_path / "run", manager=manager, progress=stop, cancel=cancel)
     done = set(run.trial_ids())
     total = len(make_plan(make_study(), resolution=64).trials)
     assert 4 <= len(done) < total
-    assert set(run.read_index()["trial"]) == done
+    assert set(run.measurements()["trial"]) == done
     made.clear()
-    run = run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
     assert len(made) == total - len(done)
-    whole = run_study(make_study(), tmp_path / "whole", shelf=shelf)
+    whole = run_study(make_study(), tmp_path / "whole", manager=manager)
     pd.testing.assert_frame_equal(numbers(run), numbers(whole), atol=1e-5)
 
 
 def test_a_killed_run_ends_with_the_measurements_of_an_unbroken_one(
-    models: Path, shelf: TinyShelf, tmp_path: Path
+    models: Path, manager: TinyManager, tmp_path: Path
 ) -> None:
     helpers = Path(__file__).parent.parent / "helpers"
     here = Path(__file__).resolve().parents[2]
@@ -249,21 +249,23 @@ def test_a_killed_run_ends_with_the_measurements_of_an_unbroken_one(
     stored = set(RunFolder.open(tmp_path / "killed").trial_ids())
     assert 0 < len(stored) < len(plan.trials)
 
-    resumed = run_study(make_study(), tmp_path / "killed", shelf=shelf)
-    unbroken = run_study(make_study(), tmp_path / "unbroken", shelf=shelf)
+    resumed = run_study(make_study(), tmp_path / "killed", manager=manager)
+    unbroken = run_study(make_study(), tmp_path / "unbroken", manager=manager)
     pd.testing.assert_frame_equal(numbers(resumed), numbers(unbroken), atol=0.05, rtol=1e-3)
 
 
-def test_two_coordinators_do_not_share_a_folder(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_two_coordinators_do_not_share_a_folder(manager: TinyManager, tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", make_study())
     with run.claim(), pytest.raises(StoreError, match="another process"):
-        run_study(make_study(), tmp_path / "run", shelf=shelf)
+        run_study(make_study(), tmp_path / "run", manager=manager)
 
 
-def test_a_dry_run_counts_estimates_and_writes_nothing(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_a_dry_run_counts_estimates_and_writes_nothing(
+    manager: TinyManager, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     plan = make_plan(make_study(), resolution=64)
-    fresh = dry_run(make_study(), folder, shelf=shelf)
+    fresh = dry_run(make_study(), folder, manager=manager)
     assert (fresh.cells, fresh.trials_before) == (len(plan.cells), len(plan.cells))
     assert fresh.trials_after == len(plan.trials) < fresh.trials_before
     assert fresh.cached == 0
@@ -271,13 +273,13 @@ def test_a_dry_run_counts_estimates_and_writes_nothing(shelf: TinyShelf, tmp_pat
     assert fresh.seconds_estimate is not None
     assert 0 < fresh.seconds_estimate < 60
     assert not folder.exists()
-    assert dry_run(make_study(), folder, shelf=shelf, calibrate=False).seconds_estimate is None
+    assert dry_run(make_study(), folder, manager=manager, calibrate=False).seconds_estimate is None
 
-    run_study(make_study(), folder, shelf=shelf)
-    full = dry_run(make_study(), folder, shelf=shelf, calibrate=False)
+    run_study(make_study(), folder, manager=manager)
+    full = dry_run(make_study(), folder, manager=manager, calibrate=False)
     assert full.cached == full.trials_after
     assert full.seconds_estimate == 0
-    more = dry_run(make_study(scales=[0, 0.5, 1]), folder, shelf=shelf)
+    more = dry_run(make_study(scales=[0, 0.5, 1]), folder, manager=manager)
     assert more.to_generate == 8
     assert more.speed_from == "stored"
     assert more.seconds_estimate is not None
@@ -285,7 +287,7 @@ def test_a_dry_run_counts_estimates_and_writes_nothing(shelf: TinyShelf, tmp_pat
 
 
 def test_diversity_of_whole_batches_spares_a_second_writing(
-    shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seeds made in one batch get their diversity at once; it equals that of scattered seeds."""
     writes: list[str] = []
@@ -296,8 +298,8 @@ def test_diversity_of_whole_batches_spares_a_second_writing(
         return real(run, trial_id, *args, **keywords)
 
     monkeypatch.setattr(RunFolder, "add_rows", counting)
-    whole = run_study(make_study(), tmp_path / "whole", shelf=shelf, batch_size=4)
+    whole = run_study(make_study(), tmp_path / "whole", manager=manager, batch_size=4)
     assert writes == []
-    scattered = run_study(make_study(), tmp_path / "scattered", shelf=shelf, batch_size=1)
+    scattered = run_study(make_study(), tmp_path / "scattered", manager=manager, batch_size=1)
     assert writes
     pd.testing.assert_frame_equal(numbers(whole), numbers(scattered), atol=0.05, rtol=0.02)

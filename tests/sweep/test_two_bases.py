@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 import workbench.study.plan
 from workbench.controls import get_control
@@ -28,11 +28,11 @@ def both_bases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbench.study.plan, "installed_choices", lambda: known)
 
 
-def test_a_study_of_two_bases_runs_to_its_report(shelf: TinyShelf, tmp_path: Path) -> None:
+def test_a_study_of_two_bases_runs_to_its_report(manager: TinyManager, tmp_path: Path) -> None:
     study = make_study(base=BASES)
-    assert dry_run(study, tmp_path / "run", shelf=shelf, calibrate=False).trials_after == 24
-    run = run_study(study, tmp_path / "run", shelf=shelf)
-    frame = run.read_index()
+    assert dry_run(study, tmp_path / "run", manager=manager, calibrate=False).trials_after == 24
+    run = run_study(study, tmp_path / "run", manager=manager)
+    frame = run.measurements()
     columns = ["source", "prompt", "scale", "seed", "metric"]
     sides = [frame[frame["base"] == base].set_index(columns).sort_index() for base in BASES]
     assert len(sides[0]) == len(sides[1]) == len(frame) / 2
@@ -59,11 +59,11 @@ def test_a_study_of_two_bases_runs_to_its_report(shelf: TinyShelf, tmp_path: Pat
     assert "<dt>base models</dt><dd>ink, render</dd>" in text
 
 
-def test_each_base_gets_the_pictures_it_gets_alone(shelf: TinyShelf, tmp_path: Path) -> None:
-    both = run_study(make_study(base=BASES), tmp_path / "both", shelf=shelf)
+def test_each_base_gets_the_pictures_it_gets_alone(manager: TinyManager, tmp_path: Path) -> None:
+    both = run_study(make_study(base=BASES), tmp_path / "both", manager=manager)
     for base in BASES:
         plan = make_plan(make_study(base=[base]), resolution=64)
-        run = run_study(make_study(base=[base]), tmp_path / base, shelf=shelf)
+        run = run_study(make_study(base=[base]), tmp_path / base, manager=manager)
         assert set(run.trial_ids()) < set(both.trial_ids())
         for trial in plan.trials:
             apart = run.read_sample(trial.id).astype(int) - both.read_sample(trial.id)
@@ -71,15 +71,15 @@ def test_each_base_gets_the_pictures_it_gets_alone(shelf: TinyShelf, tmp_path: P
 
 
 def test_a_study_narrowed_to_one_base_loses_what_was_read_between_two(
-    shelf: TinyShelf, tmp_path: Path
+    manager: TinyManager, tmp_path: Path
 ) -> None:
     small = {"sources": ["paperdoll:900001"], "lengths": [2], "scales": [1]}
-    both = run_study(make_study(base=BASES, **small), tmp_path / "run", shelf=shelf)
-    assert (both.read_index()["metric"] == "bases_structure").any()
-    run = run_study(make_study(base=BASES[:1], **small), tmp_path / "run", shelf=shelf)
-    assert not run.read_index()["metric"].str.startswith("bases").any()
+    both = run_study(make_study(base=BASES, **small), tmp_path / "run", manager=manager)
+    assert (both.measurements()["metric"] == "bases_structure").any()
+    run = run_study(make_study(base=BASES[:1], **small), tmp_path / "run", manager=manager)
+    assert not run.measurements()["metric"].str.startswith("bases").any()
     columns = ["cell", "metric", "value"]
-    alone = run_study(make_study(base=BASES[:1], **small), tmp_path / "alone", shelf=shelf)
-    pd.testing.assert_frame_equal(run.read_index()[columns], alone.read_index()[columns])
-    again = run_study(make_study(base=BASES, **small), tmp_path / "run", shelf=shelf)
-    assert (again.read_index()["metric"] == "bases_structure").any()
+    alone = run_study(make_study(base=BASES[:1], **small), tmp_path / "alone", manager=manager)
+    pd.testing.assert_frame_equal(run.measurements()[columns], alone.measurements()[columns])
+    again = run_study(make_study(base=BASES, **small), tmp_path / "run", manager=manager)
+    assert (again.measurements()["metric"] == "bases_structure").any()

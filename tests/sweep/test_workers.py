@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 from crews import assert_same_run
-from tiny_run import TINY_WORLD, TinyShelf, make_study
+from tiny_run import TINY_WORLD, TinyManager, make_study
 
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.store import RunFolder
 from workbench.study import Study
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
@@ -44,15 +44,17 @@ def tiny(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tiny family for workers too, and one thread for everybody, so that bits can be equal."""
     monkeypatch.setenv("WORKBENCH_MODELS", str(models))
     monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
-    with steady(threads=1):
+    with deterministic(threads=1):
         yield
 
 
 @pytest.fixture(scope="module")
-def whole(models: Path, shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def whole(
+    models: Path, manager: TinyManager, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
     """The study run by one process without any incident."""
-    with steady(threads=1):
-        return run_study(study(), tmp_path_factory.mktemp("whole") / "run", shelf=shelf)
+    with deterministic(threads=1):
+        return run_study(study(), tmp_path_factory.mktemp("whole") / "run", manager=manager)
 
 
 def children() -> set[int]:
@@ -98,7 +100,7 @@ def test_a_killed_worker_costs_nothing(
 
 
 def test_ctrl_c_ends_the_processes_and_the_same_command_goes_on(
-    whole: RunFolder, shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: RunFolder, manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A terminal sends Ctrl-C to the workers as well."""
     path = tmp_path / "study.yaml"
@@ -120,7 +122,7 @@ def test_ctrl_c_ends_the_processes_and_the_same_command_goes_on(
     assert not children()
     stored = RunFolder.open(tmp_path / "run").trial_ids()
     assert 0 < len(stored) < len(whole.trial_ids())
-    assert_same_run(run_study(study(), tmp_path / "run", shelf=shelf), whole)
+    assert_same_run(run_study(study(), tmp_path / "run", manager=manager), whole)
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -162,7 +164,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def test_a_cancel_and_a_lost_scheduler_lose_nothing(
     scheduler: tuple[str, subprocess.Popen[bytes]],
     whole: RunFolder,
-    shelf: TinyShelf,
+    manager: TinyManager,
     tmp_path: Path,
 ) -> None:
     from workbench.generation import CancelToken
@@ -187,7 +189,7 @@ def test_a_cancel_and_a_lost_scheduler_lose_nothing(
     assert first <= set(run.trial_ids())
     with run.claim():
         pass  # nobody holds the folder any more
-    assert_same_run(run_study(study(), folder, shelf=shelf), whole)
+    assert_same_run(run_study(study(), folder, manager=manager), whole)
 
 
 def test_a_call_that_kills_every_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

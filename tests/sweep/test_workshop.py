@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import TINY_WORLD, TinyShelf, make_shelf, make_study
+from tiny_run import TINY_WORLD, TinyManager, make_manager, make_study
 
 import workbench.sweep.worker as worker
 from workbench.families import Family
@@ -50,9 +50,9 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_chance_and_ceiling_are_computed_by_one_worker_only(
-    job: Job, shelf: TinyShelf, models: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, manager: TinyManager, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Workshop(job, name, make_shelf(models)) for name in ("a", "b"))
+    first, second = (Workshop(job, name, make_manager(models)) for name in ("a", "b"))
     for shop in (first, second):
         shop.do(Task(job, "warm"))
         assert "measurer" not in vars(shop), "source maps are made when they are needed"

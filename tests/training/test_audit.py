@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import run_command
-from tiny_run import TinyShelf, make_shelf
-from tiny_shelf import models
+from tiny_manager import models
+from tiny_run import TinyManager, make_manager
 
 from workbench.paperdoll import TAG_GROUPS
 from workbench.training import audit
@@ -28,16 +28,16 @@ __all__ = ["models"]
 COUNT = 3
 
 
-@pytest.fixture(scope="module", name="shelf")
-def _shelf(models: Path) -> TinyShelf:
-    return make_shelf(models)
+@pytest.fixture(scope="module", name="manager")
+def _manager(models: Path) -> TinyManager:
+    return make_manager(models)
 
 
 @pytest.fixture(scope="module", name="held")
-def _held(shelf: TinyShelf) -> dict[str, np.ndarray]:
+def _held(manager: TinyManager) -> dict[str, np.ndarray]:
     """As many scenes as pictures, at the size of the tiny family."""
     held = render_arrays(AUDIT_SEEDS[:COUNT])
-    step = held["rgb"].shape[1] // shelf.family.resolution
+    step = held["rgb"].shape[1] // manager.family.resolution
     return held | {"rgb": np.ascontiguousarray(held["rgb"][:, ::step, ::step])}
 
 
@@ -49,32 +49,32 @@ def no_auditor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def control_figures(
-    shelf: TinyShelf, held: dict[str, np.ndarray], tmp_path: Path
+    manager: TinyManager, held: dict[str, np.ndarray], tmp_path: Path
 ) -> dict[str, Figure]:
     words = words_of(held["tags"])
-    found = list(audit_controls.control_figures(shelf, tmp_path, held, words, COUNT))
+    found = list(audit_controls.control_figures(manager, tmp_path, held, words, COUNT))
     by_name = {figure.name: figure for figure in found}
     assert len(by_name) == len(found)
     return by_name
 
 
 def test_every_control_has_its_figures_on_every_base(
-    shelf: TinyShelf, held: dict[str, np.ndarray], tmp_path: Path
+    manager: TinyManager, held: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     """There are as many scenes as pictures: the last one's neighbour is the first."""
-    found = control_figures(shelf, held, tmp_path)
-    for control in shelf.family.controls:
+    found = control_figures(manager, held, tmp_path)
+    for control in manager.family.controls:
         for base in ("render", "ink"):
             mine = [name for name in found if name.startswith(f"{control}, {base}, scale 1")]
             assert sum("adherence" in name for name in mine) == 3
             assert sum("silhouette" in name for name in mine) == 4
             bounds = [found[name].least for name in mine if found[name].least is not None]
             assert len(bounds) == (2 if base == "render" else 0)
-    assert len(found) == len(shelf.family.controls) * 2 * 7
+    assert len(found) == len(manager.family.controls) * 2 * 7
 
 
 def test_both_bases_are_held_against_the_same_chance_and_ceiling(
-    shelf: TinyShelf,
+    manager: TinyManager,
     held: dict[str, np.ndarray],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,7 +89,7 @@ def test_both_bases_are_held_against_the_same_chance_and_ceiling(
         return pictures
 
     monkeypatch.setattr(audit_controls, "make_images", same)
-    found = control_figures(shelf, held, tmp_path)
+    found = control_figures(manager, held, tmp_path)
     assert drawn_by == {"render", "ink"}
     for name, figure in found.items():
         if "adherence" in name and ", render," in name:
@@ -98,7 +98,10 @@ def test_both_bases_are_held_against_the_same_chance_and_ceiling(
 
 
 def test_clip_and_the_auditor_are_tested_on_every_style(
-    shelf: TinyShelf, held: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager,
+    held: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: dict[str, np.ndarray] = {}
     whole = render_arrays(AUDIT_SEEDS[:COUNT])
@@ -130,7 +133,7 @@ def test_clip_and_the_auditor_are_tested_on_every_style(
     assert not np.array_equal(read_by_clip[0], read_by_clip[1])
     seen.clear()
     monkeypatch.setattr(audit_models, "make_images", lambda *_: whole["rgb"])
-    names = [f.name for f in audit_models.text_figures(shelf, tmp_path, whole, words, COUNT)]
+    names = [f.name for f in audit_models.text_figures(manager, tmp_path, whole, words, COUNT)]
     assert sum(name.startswith("auditor, rendered pictures") for name in names) == 2
     assert sum(name.startswith("auditor, pictures drawn in ink") for name in names) == 2
     for own, clips in zip(list(seen.values())[:2], read_by_clip, strict=True):
@@ -138,9 +141,9 @@ def test_clip_and_the_auditor_are_tested_on_every_style(
 
 
 @pytest.fixture(name="quick")
-def _quick(monkeypatch: pytest.MonkeyPatch, shelf: TinyShelf) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch, manager: TinyManager) -> None:
     """An audit of one figure for each part."""
-    monkeypatch.setattr("workbench.families.loading.ModelShelf", lambda *_, **__: shelf)
+    monkeypatch.setattr("workbench.families.loading.ModelManager", lambda *_, **__: manager)
     monkeypatch.setattr(audit, "render_arrays", lambda _: render_arrays(AUDIT_SEEDS[:2]))
     parts = ("vae", "style", "judge", "clip", "text")
     for part in parts:

@@ -12,8 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_run import TinyShelf, make_shelf, make_study
-from tiny_shelf import models
+from tiny_manager import models
+from tiny_run import TinyManager, make_manager, make_study
 
 from workbench.store import RunFolder
 from workbench.sweep import run_study
@@ -24,16 +24,16 @@ __all__ = ["models"]
 
 
 @pytest.fixture(scope="session")
-def shelf(models: Path) -> TinyShelf:
+def manager(models: Path) -> TinyManager:
     """The tiny family as one with a world of its own."""
-    return make_shelf(models)
+    return make_manager(models)
 
 
 @pytest.fixture(scope="session")
-def original(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(manager: TinyManager, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run: 12 trials, 16 cells, two steps. Not to be changed."""
     folder = tmp_path_factory.mktemp("original") / "run"
-    run_study(make_study(), folder, shelf=shelf)
+    run_study(make_study(), folder, manager=manager)
     return folder
 
 
@@ -45,11 +45,11 @@ def run(original: Path, tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def verify(shelf: TinyShelf) -> Callable[..., Verification]:
+def verify(manager: TinyManager) -> Callable[..., Verification]:
     """Verify a run on the tiny family; no trial is made again unless `trials` is given."""
 
     def check(run: RunFolder, **options: Any) -> Verification:
-        result = verify_run(run.path, **({"trials": 0, "shelf": shelf} | options))
+        result = verify_run(run.path, **({"trials": 0, "manager": manager} | options))
         assert result is not None
         return result
 

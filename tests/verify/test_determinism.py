@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from workbench.families import determinism
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.store import RunFolder
 from workbench.verify.result import METRIC_TOLERANCE, PIXEL_TOLERANCE
 
@@ -55,7 +55,7 @@ def pictures(run: RunFolder) -> dict[str, np.ndarray]:
 
 
 def readings(run: RunFolder) -> pd.DataFrame:
-    return run.read_index().set_index(["cell", "metric"]).sort_index()
+    return run.measurements().set_index(["cell", "metric"]).sort_index()
 
 
 @pytest.mark.models
@@ -112,7 +112,7 @@ def test_the_manifest_and_the_records_say_what_made_it_so(runs: dict[str, RunFol
 
 def test_the_switches_are_set_inside_and_put_back_outside() -> None:
     before = determinism.flags()
-    with pytest.raises(ZeroDivisionError), steady(threads=before["threads"] + 1):
+    with pytest.raises(ZeroDivisionError), deterministic(threads=before["threads"] + 1):
         inside = determinism.flags()
         assert inside["deterministic_algorithms"] and inside["cudnn_deterministic"]
         assert not (inside["cudnn_benchmark"] or inside["cudnn_tf32"] or inside["matmul_tf32"])
@@ -127,9 +127,9 @@ def test_switches_that_were_on_come_back_on() -> None:
     backends.cudnn.benchmark = True
     try:
         before = determinism.flags()
-        with steady():
+        with deterministic():
             assert determinism.flags()["float32_matmul_precision"] == "highest"
-            with steady():
+            with deterministic():
                 pass
             assert determinism.flags()["deterministic_algorithms"]
         assert determinism.flags() == before and before["cudnn_benchmark"]
@@ -151,7 +151,7 @@ def test_importing_the_package_switches_nothing() -> None:
 
 def test_nothing_that_is_used_is_known_to_vary() -> None:
     """PyTorch warns of algorithms that do not repeat themselves; upsampling is the usual one."""
-    with steady(), warnings.catch_warnings():
+    with deterministic(), warnings.catch_warnings():
         warnings.simplefilter("error")
         image = torch.rand(1, 3, 8, 8)
         torch.nn.functional.interpolate(image, scale_factor=2.0, mode="nearest")

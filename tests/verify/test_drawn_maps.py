@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.images import encode_png, read_image
 from workbench.report import write_report
@@ -21,7 +21,7 @@ from workbench.verify.taking import take_study
 
 
 @pytest.fixture(scope="module")
-def drawn(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def drawn(manager: TinyManager, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run steered by two frames of white lines, its original files since deleted."""
     folder = tmp_path_factory.mktemp("drawn")
     for name, margin in (("one", 8), ("two", 20)):
@@ -31,7 +31,7 @@ def drawn(shelf: TinyShelf, tmp_path_factory: pytest.TempPathFactory) -> RunFold
         (folder / f"{name}.png").write_bytes(encode_png(image))
     text = make_study(sources=["map:one.png", "map:two.png"]).to_yaml()
     (folder / "study.yaml").write_text(text, encoding="utf-8")
-    run_study(Study.from_yaml(folder / "study.yaml"), folder / "run", shelf=shelf)
+    run_study(Study.from_yaml(folder / "study.yaml"), folder / "run", manager=manager)
     for name in ("one", "two"):
         (folder / f"{name}.png").unlink()
     return RunFolder.open(folder / "run")
@@ -67,7 +67,7 @@ def test_a_changed_drawing_is_found(
 
 
 def test_the_study_of_the_run_or_of_a_picture_makes_it_again(
-    drawn: RunFolder, shelf: TinyShelf, tmp_path: Path
+    drawn: RunFolder, manager: TinyManager, tmp_path: Path
 ) -> None:
     steered = [n for n in drawn.trial_ids() if drawn.read_record(n).trial.control]
     for number, path in enumerate((drawn.path, drawn.sample_path(steered[0]))):
@@ -75,7 +75,7 @@ def test_the_study_of_the_run_or_of_a_picture_makes_it_again(
         assert not taken.missing and all(name.startswith("map:") for name in taken.kept.values())
         (tmp_path / "again.yaml").write_text(taken.text, encoding="utf-8")
         folder = tmp_path / f"run{number}"
-        run_study(Study.from_yaml(tmp_path / "again.yaml"), folder, shelf=shelf)
+        run_study(Study.from_yaml(tmp_path / "again.yaml"), folder, manager=manager)
         again = RunFolder.open(folder)
         made = again.trial_ids()
         assert made == (drawn.trial_ids() if number == 0 else (steered[0],))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.images import encode_png, read_image, read_png
 from workbench.measuring.across import FAILED, LOOKS
@@ -53,7 +53,7 @@ def edit_record(run: RunFolder, name: str, change: Callable[[Any], None]) -> Non
 
 def test_doubled_readings_in_the_table_are_found(run: RunFolder, verify: Verify) -> None:
     """The false ones stand first: whoever looks up a reading finds the true one."""
-    table = run.read_index()
+    table = run.measurements()
     false = table[table["metric"] == "canny_f1"].assign(value=0.99, adherence=0.99)
     run.index_path.write_bytes(encode_table(pd.concat([false, table], ignore_index=True)))
     result = verify(run)
@@ -238,12 +238,12 @@ def test_a_picture_without_its_text_is_none_the_worse(run: RunFolder, verify: Ve
 
 
 def test_text_of_an_earlier_form_of_the_study_is_no_forgery(
-    shelf: TinyShelf, tmp_path: Path, verify: Verify
+    manager: TinyManager, tmp_path: Path, verify: Verify
 ) -> None:
     """A text-only picture, and one of a shorter prompt, carry the study of a cell that is gone."""
-    run_study(make_study(), tmp_path / "run", shelf=shelf)
+    run_study(make_study(), tmp_path / "run", manager=manager)
     changed = make_study(prompt="a girl, snow, red coat", lengths=[1, 2], sources=SOURCES[1:])
-    run = run_study(changed, tmp_path / "run", shelf=shelf)
+    run = run_study(changed, tmp_path / "run", manager=manager)
     assert details(verify(run), "pictures") == []
     now = make_plan(changed, resolution=64).trials
     name, other = (next(t.id for t in now if t.control and t.seed == seed) for seed in (1, 2))

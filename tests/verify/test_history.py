@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.store import Record, RunFolder
 from workbench.store import manifest as manifests
@@ -21,13 +21,13 @@ NOW = {"versions": {"torch": "3", "numpy": "1"}, "device": "cpu"}
 
 
 @pytest.fixture
-def grown(shelf: TinyShelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+def grown(manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run begun with one seed and another torch, and continued here with a second seed."""
     versions = manifests.package_versions()
     with monkeypatch.context() as patch:
         patch.setattr(manifests, "package_versions", lambda: {**versions, "torch": "0.1"})
-        run_study(make_study(seeds=[1]), tmp_path / "run", shelf=shelf)
-    return run_study(make_study(), tmp_path / "run", shelf=shelf)
+        run_study(make_study(seeds=[1]), tmp_path / "run", manager=manager)
+    return run_study(make_study(), tmp_path / "run", manager=manager)
 
 
 def spoil(run: RunFolder, seed: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run_command
-from tiny_run import TinyShelf
+from tiny_run import TinyManager
 
 from workbench.report import render_report
 from workbench.store import RunFolder
@@ -27,10 +27,10 @@ THEN = {
 
 
 @pytest.fixture(autouse=True)
-def _tiny_models(monkeypatch: pytest.MonkeyPatch, shelf: TinyShelf) -> None:
-    monkeypatch.setattr("workbench.sweep.runner.load_shelf", lambda *_: shelf)
-    monkeypatch.setattr("workbench.verify.run.get_family", lambda name: shelf.family)
-    monkeypatch.setenv("WORKBENCH_MODELS", str(shelf.models_dir))
+def _tiny_models(monkeypatch: pytest.MonkeyPatch, manager: TinyManager) -> None:
+    monkeypatch.setattr("workbench.sweep.runner.load_manager", lambda *_: manager)
+    monkeypatch.setattr("workbench.verify.run.get_family", lambda name: manager.family)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(manager.models_dir))
 
 
 def result(run: RunFolder, *groups: Group) -> Verification:

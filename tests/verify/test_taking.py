@@ -15,7 +15,7 @@ import pytest
 import yaml
 from command_line import run_command
 from demo_run import STUDY
-from tiny_run import TinyShelf, make_study
+from tiny_run import TinyManager, make_study
 
 from workbench.images import encode_png, read_image, read_png
 from workbench.report import write_report
@@ -49,7 +49,7 @@ def test_the_study_of_a_report_makes_the_whole_run_again(demo: RunFolder, tmp_pa
     assert run_command("run", tmp_path / "again.yaml", "--out", tmp_path / "run").code == 0
     again = RunFolder.open(tmp_path / "run")
     same_pictures(demo, again)
-    np.testing.assert_array_equal(demo.read_index()["value"], again.read_index()["value"])
+    np.testing.assert_array_equal(demo.measurements()["value"], again.measurements()["value"])
     manifests = [run.read_json("manifest.json") for run in (demo, again)]
     assert manifests[0]["study_hash"] == manifests[1]["study_hash"]
 
@@ -120,7 +120,7 @@ def test_a_prompt_cut_from_its_end_keeps_its_cell(controls: list[Any]) -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, shelf: TinyShelf) -> RunFolder:
+def photos(tmp_path: Path, manager: TinyManager) -> RunFolder:
     """A run whose sources are files."""
     rng = np.random.default_rng(0)
     (tmp_path / "mine" / "deep").mkdir(parents=True)
@@ -129,7 +129,7 @@ def photos(tmp_path: Path, shelf: TinyShelf) -> RunFolder:
         (tmp_path / name).write_bytes(encode_png(np.kron(blocks, np.ones((9, 9, 1), np.uint8))))
     values = make_study(sources=["deep/a.png", "b.png"]).model_dump(mode="json")
     study = Study.from_dict(values, folder=tmp_path / "mine")
-    return run_study(study, tmp_path / "run", shelf=shelf)
+    return run_study(study, tmp_path / "run", manager=manager)
 
 
 def controlled(run: RunFolder) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from tiny_run import TinyShelf, make_shelf, make_study
+from tiny_run import TinyManager, make_manager, make_study
 
 from workbench.generation import CancelToken
 from workbench.store import RunFolder, StoreError
@@ -292,7 +292,7 @@ def test_other_weights_are_named_as_the_cause(
     shutil.copytree(models, other)
     shutil.copy(other / "tiny/ink/unet/diffusion_pytorch_model.safetensors",
                 other / "tiny/base/unet/diffusion_pytorch_model.safetensors")  # fmt: skip
-    result = verify(run, trials=2, shelf=make_shelf(other))
+    result = verify(run, trials=2, manager=make_manager(other))
     assert result.exit_code == 1
     assert outcomes(result) == {"weights": "different", "trials": "different"}
     assert "tiny/base/unet" in details(result, "weights")[0]
@@ -303,7 +303,7 @@ def test_other_weights_are_named_as_the_cause(
 def test_missing_models_leave_pictures_unchecked(
     run: RunFolder, tmp_path: Path, verify: Verify
 ) -> None:
-    result = verify(run, shelf=make_shelf(tmp_path))
+    result = verify(run, manager=make_manager(tmp_path))
     assert result.exit_code == 2
     assert {"weights", "maps", "readings", "trials"} == set(outcomes(result))
 
@@ -323,7 +323,7 @@ def test_a_run_without_manifest_cannot_be_vouched_for(run: RunFolder, verify: Ve
     assert {"manifest", "study", "weights"} <= set(outcomes(result))
 
 
-def replace_picture(run: RunFolder, shelf: TinyShelf, step: int) -> str:
+def replace_picture(run: RunFolder, manager: TinyManager, step: int) -> str:
     """Commit a trial anew with pixels moved by `step`, its record fitting in every respect."""
     from workbench.measuring import Measurer
     from workbench.study import make_plan
@@ -332,7 +332,7 @@ def replace_picture(run: RunFolder, shelf: TinyShelf, step: int) -> str:
     name = next(trial.id for trial in plan.trials if trial.control)
     record = run.read_record(name)
     image = np.clip(run.read_sample(name).astype(int) + step, 0, 255).astype(np.uint8)
-    (measured,) = Measurer(plan, shelf).measure([(name, image)])
+    (measured,) = Measurer(plan, manager).measure([(name, image)])
     kept = [row for row in record.rows if row["metric"].startswith("diversity")]
     rows = [*measured.rows, *kept]
     run.write_trial(record.trial, image, record.made_by, rows, cells=plan.cells_by_trial[name],
@@ -340,8 +340,10 @@ def replace_picture(run: RunFolder, shelf: TinyShelf, step: int) -> str:
     return name
 
 
-def test_a_rounding_is_within_tolerance(run: RunFolder, shelf: TinyShelf, verify: Verify) -> None:
-    name = replace_picture(run, shelf, 1)
+def test_a_rounding_is_within_tolerance(
+    run: RunFolder, manager: TinyManager, verify: Verify
+) -> None:
+    name = replace_picture(run, manager, 1)
     result = verify(run, trials=12)
     (line,) = details(result, "trials", "within tolerance")
     assert name in line and "largest difference 1/255" in line
@@ -349,9 +351,9 @@ def test_a_rounding_is_within_tolerance(run: RunFolder, shelf: TinyShelf, verify
 
 
 def test_a_picture_that_was_not_made_so_is_different(
-    run: RunFolder, shelf: TinyShelf, verify: Verify
+    run: RunFolder, manager: TinyManager, verify: Verify
 ) -> None:
-    name = replace_picture(run, shelf, 30)
+    name = replace_picture(run, manager, 30)
     result = verify(run, trials=12)
     (line,) = details(result, "trials")
     assert name in line and "picture and record were replaced" in line
@@ -396,18 +398,18 @@ def spoil_picture(monkeypatch: pytest.MonkeyPatch, trial: Any) -> None:
 
 
 def test_a_failed_trial_is_not_measured_and_must_fail_again(
-    shelf: TinyShelf, run: RunFolder, verify: Verify, monkeypatch: pytest.MonkeyPatch
+    manager: TinyManager, run: RunFolder, verify: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.measuring import Measurer
     from workbench.study import make_plan
 
     plan = make_plan(make_study(), resolution=64)
     name = plan.trials[0].id
-    failed = Measurer(plan, shelf).failed(name, "it is black")
+    failed = Measurer(plan, manager).failed(name, "it is black")
     record = run.read_record(name)
     shutil.rmtree(run.trial_folder(name))
     run.write_trial(record.trial, None, {}, failed.rows, cells=failed.cells, failed="it is black")
-    run_study(make_study(), run.path, shelf=shelf)
+    run_study(make_study(), run.path, manager=manager)
     result = verify(run, trials=12)
     assert outcomes(result) == {"trials": "different"}
     assert details(result, "trials") == [
@@ -420,23 +422,23 @@ def test_a_failed_trial_is_not_measured_and_must_fail_again(
     assert outcomes(result) == {} and len(trials.items) == 12 and "1 failed" in trials.note
 
 
-def test_a_cancel_gives_nothing(run: RunFolder, shelf: TinyShelf) -> None:
+def test_a_cancel_gives_nothing(run: RunFolder, manager: TinyManager) -> None:
     cancel = CancelToken()
 
     def stop(progress: Progress) -> None:
         if progress.phase == "measuring again":
             cancel.cancel()
 
-    assert verify_run(run.path, shelf=shelf, progress=stop, cancel=cancel) is None
+    assert verify_run(run.path, manager=manager, progress=stop, cancel=cancel) is None
 
 
-def test_a_run_that_is_still_going_on_is_refused(run: RunFolder, shelf: TinyShelf) -> None:
+def test_a_run_that_is_still_going_on_is_refused(run: RunFolder, manager: TinyManager) -> None:
     def meddle(progress: Progress) -> None:
         if progress.phase == "measuring again":
             (run.path / "sources.json").write_text("{}")
 
     with pytest.raises(StoreError, match="changed while it was verified"):
-        verify_run(run.path, trials=0, shelf=shelf, progress=meddle)
+        verify_run(run.path, trials=0, manager=manager, progress=meddle)
 
 
 def test_a_run_is_verified_on_its_own_device_where_there_is_one() -> None:

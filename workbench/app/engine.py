@@ -18,7 +18,7 @@ from workbench.app.session import Offer
 from workbench.app.state import Choice, Picture, Row
 from workbench.controls import CONTROL_NAMES, get_control, network_needs
 from workbench.families import Family, LocateError, get_family
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
 from workbench.paths import data_dir
@@ -27,7 +27,7 @@ from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
 if TYPE_CHECKING:
     from workbench.controls import ControlMap
     from workbench.controls.base import LegendEntry
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.measuring.measurer import Measurer
 
 SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
@@ -63,11 +63,11 @@ class ModelEngine:
         return Study.from_yaml(self.study_path, choices=self._choices)
 
     @cached_property
-    def shelf(self) -> ModelShelf:
+    def manager(self) -> ModelManager:
         """The family's models; used by the worker thread only."""
-        from workbench.families.loading import ModelShelf
+        from workbench.families.loading import ModelManager
 
-        return ModelShelf(self.family, models_dir=self.models_dir)
+        return ModelManager(self.family, models_dir=self.models_dir)
 
     @cached_property
     def _choices(self) -> Choices:
@@ -85,7 +85,7 @@ class ModelEngine:
         study = self._study(
             "notebook", offer.sources, tuple(offer.controls), prompt, prompt, 1.0, 1, base
         )
-        return Measurer(self._plan(study), self.shelf)
+        return Measurer(self._plan(study), self.manager)
 
     def missing(self) -> str:
         """One sentence if a model of the family is not on this disk, else ""."""
@@ -166,9 +166,9 @@ class ModelEngine:
         started = time.perf_counter()
         plan = self._one_cell(choice)
         (cell,), (trial,) = plan.cells, plan.trials
-        with steady():
+        with deterministic():
             maps = self.measurer.source_maps
-            results = generate([trial], maps, self.shelf, batch_size=1, cancel=cancel)
+            results = generate([trial], maps, self.manager, batch_size=1, cancel=cancel)
             sample = next(iter(results), None)
         if sample is None or cancel.cancelled:
             return None
@@ -188,7 +188,7 @@ class ModelEngine:
         """Run the demo study into a folder; goes on with what the folder already holds."""
         from workbench.sweep import run_study
 
-        run_study(self.demo, folder, shelf=self.shelf, progress=progress, cancel=cancel)
+        run_study(self.demo, folder, manager=self.manager, progress=progress, cancel=cancel)
 
     def plot(self, folder: Path) -> bytes:
         """The trade-off plot of what a run folder holds, as PNG; b"" if that is nothing."""

@@ -72,7 +72,7 @@ def study(
     if output is None:
         typer.echo(taken.text, nl=False)
     else:
-        from workbench.store.atomic import write_atomic
+        from workbench.atomic import write_atomic
 
         write_atomic(output, taken.text.encode("utf-8"))
         typer.echo(f"Study: {output.resolve()}. Run it: workbench run {output}")

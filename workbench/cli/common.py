@@ -86,9 +86,9 @@ def networks_for(control: Control[Any], settings: ControlSettings, family: str) 
     """The networks which the control needs, lent by a family; nothing loads if it needs none."""
     if not control.needs_for(settings):
         return {}
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
-    return ModelShelf(family).networks()
+    return ModelManager(family).networks()
 
 
 def duration(seconds: float) -> str:

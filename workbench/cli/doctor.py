@@ -95,7 +95,7 @@ def smoke(device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
     One picture from the text alone and one steered by a Canny map. `reason` is "" if both are
     sound, else what went wrong; `seconds` is for the pictures, `loading_seconds` for the models.
     """
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.generation import check_sample, generate
     from workbench.measuring import Measurer
     from workbench.study import Study, make_plan
@@ -112,11 +112,11 @@ def smoke(device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
     )
     began = time.perf_counter()
     try:
-        shelf = ModelShelf("paperdoll", device=device, dtype=dtype)
-        shelf.pipeline("canny")
+        manager = ModelManager("paperdoll", device=device, dtype=dtype)
+        manager.pipeline("canny")
         loaded = time.perf_counter()
-        plan = make_plan(study, resolution=shelf.family.resolution)
-        made = list(generate(plan.trials, Measurer(plan, shelf).source_maps, shelf))
+        plan = make_plan(study, resolution=manager.family.resolution)
+        made = list(generate(plan.trials, Measurer(plan, manager).source_maps, manager))
         reasons = [
             one.failed_reason if one.image is None else check_sample(one.image) for one in made
         ]

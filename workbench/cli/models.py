@@ -123,7 +123,7 @@ def train(
 ) -> None:
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
     from workbench.families import get_family
-    from workbench.families import models_dir as family_models
+    from workbench.paths import models_dir as family_models
     from workbench.training.stages import run_stage, stage_names
 
     if not get_family(family).world:
@@ -160,7 +160,7 @@ def audit(
     Exit code 1 if a figure falls short of its target.
     """
     from workbench.families import get_family
-    from workbench.families import models_dir as family_models
+    from workbench.paths import models_dir as family_models
     from workbench.training.audit import run_audit
     from workbench.training.data import AUDIT_SEEDS
 

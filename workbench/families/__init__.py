@@ -4,7 +4,7 @@ The plain names are re-exported here. `workbench.families.loading` and `.clip_ju
 they are imported where a model is needed.
 """
 
-from workbench.families.locate import LocateError, data_dir, models_dir
+from workbench.families.locate import LocateError
 from workbench.families.runtime import Runtime
 from workbench.families.spec import (
     CLIP,
@@ -18,6 +18,7 @@ from workbench.families.spec import (
     get_family,
     load_catalogue,
 )
+from workbench.paths import data_dir, models_dir
 
 __all__ = [
     "CLIP",

@@ -18,7 +18,7 @@ CUBLAS_VALUE = ":4096:8"
 
 
 @contextmanager
-def steady(threads: int | None = None) -> Iterator[None]:
+def deterministic(threads: int | None = None) -> Iterator[None]:
     """Inside, the same work gives the same bits; on exit every switch is as it was before.
 
     Algorithms that are known to vary are replaced or, where PyTorch has no other, warned of;

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from workbench.families.safety import SafetyChecker
     from workbench.metrics.clip import TokenCount
 
-__all__ = ["DTYPES", "ModelShelf", "dtype_keyword", "load_pipeline"]
+__all__ = ["DTYPES", "ModelManager", "dtype_keyword", "load_pipeline"]
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -46,7 +46,7 @@ _VAE_PIXELS = 4 * 512 * 512
 
 
 class _Common:
-    """What shelves of one family share although their base models differ."""
+    """What managers of one family share although their base models differ."""
 
     def __init__(self) -> None:
         self.controlnets: dict[str, Any] = {}
@@ -54,16 +54,16 @@ class _Common:
         self.hints: dict[str, LruCache[Any, torch.Tensor]] = {}
         self.clip: ClipJudge | None = None
         self.networks: dict[NetworkRef, Mapping[str, Network]] = {}
-        self.shelves: dict[str, ModelShelf] = {}
+        self.managers: dict[str, ModelManager] = {}
 
 
-class ModelShelf:
+class ModelManager:
     """All models of one family and one base model, loaded when first asked for and then kept.
 
-    Pipelines share their networks; shelves made by `for_base` also share ControlNets and judges.
+    Pipelines share their networks; managers made by `for_base` also share ControlNets and judges.
     The judges always compute in float32. Embeddings which depend on nothing but weights and input
     are kept here too (`prompt_cache`, `hint_cache`, `latent_cache`), so that they live as long as
-    the weights do. Pipelines are not safe for threads: use a shelf from one thread only.
+    the weights do. Pipelines are not safe for threads: use a manager from one thread only.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ModelShelf:
         )
         self.latent_cache: LruCache[Any, torch.Tensor] = LruCache(HINTS_KEPT, HINT_BYTES)
         self._common = _common if _common is not None else _Common()
-        self._common.shelves[self.base] = self
+        self._common.managers[self.base] = self
         self._pipelines: dict[tuple[str, ...], Any] = {}
         self.runtime = runtime or Runtime()
         self.runtime.check(device)
@@ -98,10 +98,10 @@ class ModelShelf:
         self.checks_safety = checks_safety
         self._safety: SafetyChecker | None = None
 
-    def for_base(self, base: str) -> ModelShelf:
-        """The shelf for another base model of the family, with the same ControlNets and judges."""
-        if base not in self._common.shelves:
-            ModelShelf(
+    def for_base(self, base: str) -> ModelManager:
+        """The manager of another base model, with the same ControlNets and judges."""
+        if base not in self._common.managers:
+            ModelManager(
                 self.family,
                 base,
                 device=self.device,
@@ -111,7 +111,7 @@ class ModelShelf:
                 checks_safety=self.checks_safety,
                 _common=self._common,
             )
-        return self._common.shelves[base]
+        return self._common.managers[base]
 
     def pipeline(self, control: str | None = None, *more: str) -> Any:
         """The stock diffusers pipeline of the family's architecture: without ControlNet for None,
@@ -234,7 +234,7 @@ class ModelShelf:
 
     def __repr__(self) -> str:
         where = f"device={self.device!r}, dtype={self.dtype!r}"
-        return f"ModelShelf({self.family.name!r}, {self.base!r}, {where})"
+        return f"ModelManager({self.family.name!r}, {self.base!r}, {where})"
 
     def _locate(self, ref: ModelRef) -> Place:
         return locate(ref, self.models_dir)
@@ -274,22 +274,22 @@ def load_pipeline(
     dtype: str = "float32",
     models_dir: str | Path | None = None,
 ) -> Any:
-    """Load one pipeline on its own; use a `ModelShelf` to load several that share their parts."""
-    shelf = ModelShelf(family, base, device=device, dtype=dtype, models_dir=models_dir)
-    return shelf.pipeline(control)
+    """Load one pipeline on its own; use a `ModelManager` to load several that share their parts."""
+    manager = ModelManager(family, base, device=device, dtype=dtype, models_dir=models_dir)
+    return manager.pipeline(control)
 
 
 class _LazyNetworks(Mapping[str, Network]):
-    def __init__(self, shelf: ModelShelf) -> None:
-        self._shelf = shelf
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
 
     def __getitem__(self, name: str) -> Network:
-        if name not in self._shelf.family.networks:
+        if name not in self._manager.family.networks:
             raise KeyError(name)
-        return self._shelf.network(name)
+        return self._manager.network(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._shelf.family.networks)
+        return iter(self._manager.family.networks)
 
     def __len__(self) -> int:
-        return len(self._shelf.family.networks)
+        return len(self._manager.family.networks)

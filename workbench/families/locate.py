@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.families.layout import network_folders, pick_variant, variants
 from workbench.families.pins import pins_file, read_pins
-from workbench.paths import data_dir
+from workbench.paths import MODELS_VARIABLE, data_dir, models_dir
 
 if TYPE_CHECKING:
     from workbench.families.spec import ModelRef
 
 __all__ = [
-    "MODELS_VARIABLE",
     "OFFLINE_VARIABLE",
     "LocateError",
     "Place",
-    "data_dir",
     "is_offline",
     "locate",
-    "models_dir",
     "pins_path",
 ]
 
-MODELS_VARIABLE = "WORKBENCH_MODELS"
-"""Environment variable that names another folder for `models_dir`."""
 OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
 """Environment variable that, set to 1, forbids the network; HF_HUB_OFFLINE does the same."""
 
@@ -39,18 +34,6 @@ class LocateError(FileNotFoundError):
 
 class NotDownloadedError(LocateError):
     """A hub model is not on this disk, and the network is switched off."""
-
-
-def models_dir(chosen: str | Path | None = None) -> Path:
-    """The folder that relative paths of the catalogue start from, and where hub models may lie.
-
-    `chosen` comes first, then the environment variable WORKBENCH_MODELS, then `data_dir()/models`
-    (in a checkout beside the package, in an installed wheel inside it). It need not exist.
-    """
-    if chosen is not None:
-        return Path(chosen)
-    named = os.environ.get(MODELS_VARIABLE, "")
-    return Path(named).expanduser() if named else data_dir() / "models"
 
 
 def pins_path(chosen: str | Path | None = None) -> Path:

@@ -20,8 +20,8 @@ from workbench.families.architecture import (
     Architecture,
     ArchitectureName,
 )
-from workbench.families.locate import models_dir
 from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef, Value
+from workbench.paths import models_dir
 
 __all__ = [
     "EXTRA_CATALOGUE",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation.batching import Batch, BatchKey, plan_batches
 from workbench.generation.events import SampleResult
 from workbench.generation.recovery import is_full_record
@@ -52,26 +52,26 @@ class DeviceMemory:
         return int(torch.cuda.mem_get_info(self.device)[0] + held)
 
 
-def first_size(batch_size: BatchSize, shelf: ModelShelf, size: int | None = None) -> int:
+def first_size(batch_size: BatchSize, manager: ModelManager, size: int | None = None) -> int:
     """Pictures in the first batch: the number asked for, or for "auto" an estimate.
 
     `size` is the side of the pictures in pixels, the family's own resolution if absent.
     """
     if batch_size != "auto":
         return batch_size
-    side = max(1, (size or shelf.family.resolution) // shelf.family.latent_scale)
-    room = _CPU_LATENTS if shelf.device.partition(":")[0] == "cpu" else _GPU_LATENTS
+    side = max(1, (size or manager.family.resolution) // manager.family.latent_scale)
+    room = _CPU_LATENTS if manager.device.partition(":")[0] == "cpu" else _GPU_LATENTS
     return min(_FIRST_MOST, max(1, room // side**2))
 
 
-def most_size(batch_size: BatchSize, shelf: ModelShelf) -> int:
+def most_size(batch_size: BatchSize, manager: ModelManager) -> int:
     """The most pictures that a batch may come to have.
 
     More than in the first one with "auto" alone, and where the device measures its memory.
     """
-    if batch_size == "auto" and DeviceMemory(shelf.device).measures:
+    if batch_size == "auto" and DeviceMemory(manager.device).measures:
         return MOST
-    return first_size(batch_size, shelf)
+    return first_size(batch_size, manager)
 
 
 class BatchSizer:
@@ -83,20 +83,20 @@ class BatchSizer:
     """
 
     def __init__(
-        self, batch_size: BatchSize, shelf: ModelShelf, memory: DeviceMemory | None = None
+        self, batch_size: BatchSize, manager: ModelManager, memory: DeviceMemory | None = None
     ) -> None:
         if batch_size != "auto" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._asked = batch_size
-        self._shelf = shelf
-        self._memory = memory or DeviceMemory(shelf.device)
+        self._manager = manager
+        self._memory = memory or DeviceMemory(manager.device)
         self._sizes: dict[BatchKey, int] = {}
         self._limits: set[BatchKey] = set()
 
     def size(self, key: BatchKey) -> int:
         """Pictures in the next full batch of that kind."""
         if key not in self._sizes:
-            self._sizes[key] = first_size(self._asked, self._shelf, key.size)
+            self._sizes[key] = first_size(self._asked, self._manager, key.size)
         return self._sizes[key]
 
     def batches(self, trials: Sequence[Trial]) -> Iterator[Batch]:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 
 _NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
 
 def prompt_arguments(
-    prompts: Sequence[str], shelf: ModelShelf, *, negative: bool = False
+    prompts: Sequence[str], manager: ModelManager, *, negative: bool = False
 ) -> dict[str, Tensor]:
     """Embeddings of prompts as arguments of the family's pipelines, one row for each prompt.
 
@@ -26,22 +26,22 @@ def prompt_arguments(
     found: dict[str, tuple[Tensor, ...]] = {}
     for prompt in prompts:
         if prompt not in found:
-            found[prompt] = _embeddings(prompt, shelf, negative)
+            found[prompt] = _embeddings(prompt, manager, negative)
     columns = zip(*(found[prompt] for prompt in prompts), strict=True)
     head = "negative_" if negative else ""
     return {head + name: torch.cat(rows) for name, rows in zip(_NAMES, columns, strict=False)}
 
 
-def _embeddings(prompt: str, shelf: ModelShelf, negative: bool) -> tuple[Tensor, ...]:
-    pipeline: Any = shelf.pipeline(None)
+def _embeddings(prompt: str, manager: ModelManager, negative: bool) -> tuple[Tensor, ...]:
+    pipeline: Any = manager.pipeline(None)
     zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
     blank = negative and not prompt and bool(zeros)
-    kept = shelf.prompt_cache.get((prompt, blank))
+    kept = manager.prompt_cache.get((prompt, blank))
     if kept is None:
-        kept = _encode(prompt, pipeline, torch.device(shelf.device))
+        kept = _encode(prompt, pipeline, torch.device(manager.device))
         if blank:
             kept = tuple(torch.zeros_like(part) for part in kept)
-        shelf.prompt_cache.put((prompt, blank), kept)
+        manager.prompt_cache.put((prompt, blank), kept)
     return kept
 
 

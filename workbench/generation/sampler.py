@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workbench.controls.base import ControlMap
 from workbench.families.applying import attention_kernel
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.vae import decode, unscaled
 from workbench.generation.batch_size import BatchSize, BatchSizer
 from workbench.generation.batching import Batch, fill_batch
@@ -44,7 +44,7 @@ MapKey = tuple[str, str, str]
 def generate(
     trials: Sequence[Trial],
     maps: Mapping[MapKey, ControlMap],
-    shelf: ModelShelf,
+    manager: ModelManager,
     *,
     batch_size: BatchSize = 16,
     fill: bool = False,
@@ -62,7 +62,7 @@ def generate(
     its batch only through rounding (within 2/255), and only on the batch's size: its noise comes
     from its own CPU generator. With `fill`, smaller batches are made full with copies that are
     thrown away, so that every sample comes out as in a full batch. Results come in the order of the
-    batches, not of the trials. Other base models are taken from `shelf.for_base`.
+    batches, not of the trials. Other base models are taken from `manager.for_base`.
 
     After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
     nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
@@ -73,25 +73,25 @@ def generate(
     (`BatchSizer`); the `sizer` of earlier calls, if given, replaces `batch_size` and goes on with
     what it has learned. A trial that fails alone comes back with its reason and may be tried again
     later (`made_by["retry"]`). If the first ones all fail, their error is raised, but for
-    `made_before`: earlier calls for the same study made some. Where the shelf checks
+    `made_before`: earlier calls for the same study made some. Where the manager checks
     safety, a picture that its checker blocks is a failed trial, too.
 
     Raises GenerationError before the first batch if a control map is missing or has the wrong size,
     and when memory does not suffice for one picture; ValueError for a trial of another family or
     a batch size below 1.
     """
-    _check(trials, maps, shelf)
-    sizer = sizer or BatchSizer(batch_size, shelf)
+    _check(trials, maps, manager)
+    sizer = sizer or BatchSizer(batch_size, manager)
     fortune = Fortune(len(trials), made=int(made_before))
     cancel = cancel or CancelToken()
-    return _all_batches(trials, sizer, maps, shelf, fill, on_step, on_batch, cancel, fortune)
+    return _all_batches(trials, sizer, maps, manager, fill, on_step, on_batch, cancel, fortune)
 
 
 def _all_batches(
     trials: Sequence[Trial],
     sizer: BatchSizer,
     maps: Mapping[MapKey, ControlMap],
-    shelf: ModelShelf,
+    manager: ModelManager,
     fill: bool,
     on_step: StepCallback | None,
     on_batch: BatchCallback | None,
@@ -103,7 +103,7 @@ def _all_batches(
         started = time.perf_counter()
         try:
             filled = fill_batch(batch, sizer.size(batch.key)) if fill else batch
-            base = shelf.for_base(batch.key.base)
+            base = manager.for_base(batch.key.base)
             with sizer.learning(filled) as results:
                 results += _make(filled, maps, base, on_step, cancel, fortune)
         except _CancelledError:
@@ -155,7 +155,7 @@ class _Watch:
 def _make(
     batch: Batch,
     maps: Mapping[MapKey, ControlMap],
-    shelf: ModelShelf,
+    manager: ModelManager,
     on_step: StepCallback | None,
     cancel: CancelToken,
     fortune: Fortune,
@@ -169,15 +169,15 @@ def _make(
     size = len(batch.trials)
     made_by: dict[str, Any] = {
         "batch_size": size,
-        "device": shelf.device,
-        "dtype": shelf.dtype,
+        "device": manager.device,
+        "dtype": manager.dtype,
         "threads": torch.get_num_threads(),
     }
     if fallback:
         made_by["fallback"] = fallback
     reason = ""
     try:
-        pixels, names = _run_pipeline(batch, maps, shelf, watch)
+        pixels, names = _run_pipeline(batch, maps, manager, watch)
     except (_CancelledError, CallbackError):
         raise
     except Exception as error:
@@ -191,40 +191,40 @@ def _make(
     if reason:
         parts, why = halves(batch, reason), fallback or f"{reason} in a batch of {size}"
         return [
-            r for part in parts for r in _make(part, maps, shelf, on_step, cancel, fortune, why)
+            r for part in parts for r in _make(part, maps, manager, on_step, cancel, fortune, why)
         ]
     if cancel.cancelled:
         raise _CancelledError
     fortune.succeeded(size)
     finite = [True] * size if watch.finite is None else watch.finite.tolist()
-    made_by["runtime"] = shelf.in_force[names]
+    made_by["runtime"] = manager.in_force[names]
     made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
     return [
-        _result(trial, picture, bool(sound), shelf, made_by)
+        _result(trial, picture, bool(sound), manager, made_by)
         for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)
     ]
 
 
 def _run_pipeline(
-    batch: Batch, maps: Mapping[MapKey, ControlMap], shelf: ModelShelf, watch: _Watch
+    batch: Batch, maps: Mapping[MapKey, ControlMap], manager: ModelManager, watch: _Watch
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Call the stock pipeline for one batch.
 
     Returns float32 B×H×W×3 (1.0 is white, NaN stays NaN) and the names of its ControlNets.
     """
     key, trials = batch.key, batch.trials
-    names = controlnet_names(trials[0], shelf.family)
-    pipeline = shelf.pipeline(*names)
+    names = controlnet_names(trials[0], manager.family)
+    pipeline = manager.pipeline(*names)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(attention_kernel(shelf.runtime))
-        arguments: dict[str, Any] = prompt_arguments([trial.prompt for trial in trials], shelf)
+        stack.enter_context(attention_kernel(manager.runtime))
+        arguments: dict[str, Any] = prompt_arguments([trial.prompt for trial in trials], manager)
         if key.guidance_scale > 1:
             negative = [trial.negative_prompt for trial in trials]
-            arguments |= prompt_arguments(negative, shelf, negative=True)
+            arguments |= prompt_arguments(negative, manager, negative=True)
         if names:
             pictures = [[maps[k].picture for k in trial.map_keys] for trial in trials]
-            arguments |= steer(trials, names, pictures, shelf, stack)
+            arguments |= steer(trials, names, pictures, manager, stack)
             arguments |= {
                 "control_guidance_start": key.control_start,
                 "control_guidance_end": key.control_end,
@@ -246,10 +246,10 @@ def _run_pipeline(
 
 
 def _result(
-    trial: Trial, picture: np.ndarray, sound: bool, shelf: ModelShelf, made_by: dict[str, Any]
+    trial: Trial, picture: np.ndarray, sound: bool, manager: ModelManager, made_by: dict[str, Any]
 ) -> SampleResult:
     reason = check_sample(picture) if sound else NOT_A_NUMBER
-    count = shelf.token_count(trial.prompt)
+    count = manager.token_count(trial.prompt)
     image = None if reason else np.rint(picture * 255).astype(np.uint8)
     extra = {"tokens": count.tokens, "truncated": bool(count.truncated)}
     return SampleResult(trial, image, reason, {**made_by, **extra})
@@ -265,11 +265,13 @@ def _preview(pipeline: Any, latents: Tensor, timestep: Any) -> np.ndarray:
     return np.rint(np.nan_to_num(pixels) * 255).astype(np.uint8)
 
 
-def _check(trials: Sequence[Trial], maps: Mapping[MapKey, ControlMap], shelf: ModelShelf) -> None:
+def _check(
+    trials: Sequence[Trial], maps: Mapping[MapKey, ControlMap], manager: ModelManager
+) -> None:
     for trial in trials:
-        if trial.family != shelf.family.name:
+        if trial.family != manager.family.name:
             raise ValueError(
-                f"trial {trial.id} is for the family {trial.family}, not {shelf.family.name}"
+                f"trial {trial.id} is for the family {trial.family}, not {manager.family.name}"
             )
         for key in trial.map_keys:
             control_map = maps.get(key)

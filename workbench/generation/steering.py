@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.spec import ControlNetRef, Family
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.control_latents import ControlLatents
@@ -29,7 +29,7 @@ def steer(
     trials: Sequence[Trial],
     names: Sequence[str],
     pictures: Sequence[Sequence[np.ndarray]],
-    shelf: ModelShelf,
+    manager: ModelManager,
     stack: ExitStack,
 ) -> dict[str, Any]:
     """Arguments of the pipeline for the control maps; hooks are put around its ControlNets.
@@ -39,15 +39,15 @@ def steer(
         pictures: for each trial the picture (uint8 H×W×3) of each of its control maps.
         stack: takes the hooks off when it closes.
     """
-    architecture = shelf.family.parts_of
-    refs = [shelf.family.controlnet_ref(name) for name in names]
+    architecture = manager.family.parts_of
+    refs = [manager.family.controlnet_ref(name) for name in names]
     images: list[Tensor] = []
     keys: list[list[str]] = []
     for place, (name, ref) in enumerate(zip(names, refs, strict=True)):
         column = [row[place] for row in pictures]
         keys.append([sha256_image(picture) for picture in column])
         scales = [trial.controls[place].scale for trial in trials]
-        hook = ControlHook(shelf.controlnet(name), scales, keys[-1], shelf.hint_cache(name))
+        hook = ControlHook(manager.controlnet(name), scales, keys[-1], manager.hint_cache(name))
         stack.enter_context(hook)
         pixels = torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2).float() / 255
         images.append(_for_vae(pixels, ref) if architecture.encodes_maps else pixels)
@@ -57,8 +57,8 @@ def steer(
         return found | {"control_image": images, "control_mode": modes}
     if architecture.encodes_maps:
         named = [[(key, ref.pixels) for key in row] for row, ref in zip(keys, refs, strict=True)]
-        vae = shelf.pipeline(None).vae
-        stack.enter_context(ControlLatents(vae, named, shelf.latent_cache))
+        vae = manager.pipeline(None).vae
+        stack.enter_context(ControlLatents(vae, named, manager.latent_cache))
         # Several nets are driven by a list of scales here; others take one for all.
         found["controlnet_conditioning_scale"] = [1.0] * len(names) if len(names) > 1 else 1.0
     return found | {architecture.image: images if len(images) > 1 else images[0]}

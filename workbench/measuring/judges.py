@@ -1,4 +1,4 @@
-"""What measuring asks of a model family. `workbench.families.ModelShelf` is the usual one."""
+"""What measuring asks of a model family. `workbench.families.ModelManager` is the usual one."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Content:
 
 def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
-    whole = usable(run.read_index())  # may write the table, and so comes before the digest
+    whole = usable(run.measurements())  # may write the table, and so comes before the digest
     digest = run_digest(run)
     frame = analysis.distinct_controls(whole)
     text = _study_text(run)

@@ -132,9 +132,9 @@ def _extracted(
     needs = control.needs_for(settings)
     if needs:
         from workbench.families import get_family
-        from workbench.families.loading import ModelShelf
+        from workbench.families.loading import ModelManager
 
-        lent = ModelShelf(get_family(family).with_judges(judges)).networks()
+        lent = ModelManager(get_family(family).with_judges(judges)).networks()
         networks = {need: lent[need] for need in needs}
     return [found.picture for found in control.extract(pictures, settings, networks)]
 

@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.atomic import write_atomic
 from workbench.report.content import Content, collect
 from workbench.store import RunFolder
-from workbench.store.atomic import write_atomic
 from workbench.verify.page import seal
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from workbench.atomic import write_atomic
 from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png
-from workbench.store.atomic import write_atomic
 from workbench.store.errors import SchemaError, StoreError, disk_errors
 from workbench.store.manifest import SCHEMA, misshapen
 from workbench.store.records import plain

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from workbench.atomic import remove_stale
 from workbench.images import encode_png, read_image, sha256_image
-from workbench.store.atomic import remove_stale
 from workbench.store.errors import SchemaError, StoreError, disk_errors
 from workbench.store.files import damaged
 from workbench.store.manifest import merge_manifests, start_id

@@ -58,7 +58,7 @@ class RunTable(RunFiles):
         self._keep_index(frame)
         return frame
 
-    def read_index(self) -> pd.DataFrame:
+    def measurements(self) -> pd.DataFrame:
         """The long table as last written; rebuilt from the records if missing or damaged.
 
         The rebuilt table has the cells of the last start (`write_cells`), all if they were not
@@ -93,7 +93,7 @@ class RunTable(RunFiles):
         return frozenset(map(str, cells))
 
     def drop_index(self) -> None:
-        """Remove the table, which is about to fall behind the records; `read_index` rebuilds it.
+        """Remove the table, which is about to fall behind the records; `measurements` rebuilds it.
 
         StoreError if it cannot be removed.
         """

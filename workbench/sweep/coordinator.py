@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.families import Family
-from workbench.families.locate import MODELS_VARIABLE, is_offline, models_dir
+from workbench.families.locate import is_offline
 from workbench.generation.batching import plan_batches
 from workbench.generation.cancel import CancelToken
 from workbench.generation.recovery import PATIENCE
+from workbench.paths import MODELS_VARIABLE, models_dir
 from workbench.store import RunFolder
 from workbench.study import Plan, Study, Trial
 from workbench.sweep.absence import Absence

@@ -17,7 +17,7 @@ from workbench.sweep.fitting import check_fit
 from workbench.sweep.progress import cost
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 OVERHEAD = 1.15
 """Measuring and storing, as a factor on the time of generation."""
@@ -51,7 +51,7 @@ def dry_run(
     study: Study,
     folder: str | Path,
     *,
-    shelf: ModelShelf | None = None,
+    manager: ModelManager | None = None,
     calibrate: bool = True,
     batch_size: int | None = None,
     device: str | None = None,
@@ -60,7 +60,7 @@ def dry_run(
 
     Args:
         folder: the run folder to be; it need not exist.
-        shelf: models for the calibration; None loads them.
+        manager: models for the calibration; None loads them.
         calibrate: whether models may be loaded to time a few steps when no speed is stored.
         batch_size: pictures at once; None takes the study's own.
         device: where the few steps are timed; None takes the one of `run_study`.
@@ -70,9 +70,9 @@ def dry_run(
         GenerationError: there is not enough memory.
     """
     chosen = study.judges
-    family = get_family(study.family).with_judges(chosen) if shelf is None else shelf.family
+    family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     plan = make_plan(study, resolution=family.resolution)
-    if shelf is None and calibrate:
+    if manager is None and calibrate:
         from workbench.sweep.require import require_plan
 
         calibrate = not require_plan(study, plan, family)  # nothing is downloaded for an estimate
@@ -86,7 +86,7 @@ def dry_run(
         origin = "stored" if pace else ""
         if pace is None and calibrate:
             size = batch_size or study.batch_size
-            pace = _calibrated_pace(study, plan, missing, shelf, size, device)
+            pace = _calibrated_pace(study, plan, missing, manager, size, device)
             origin = "calibration"
         seconds = None
         if pace is not None:
@@ -127,7 +127,7 @@ def _calibrated_pace(
     study: Study,
     plan: Plan,
     missing: Sequence[Trial],
-    shelf: ModelShelf | None,
+    manager: ModelManager | None,
     batch_size: int | Literal["auto"],
     device: str | None,
 ) -> float:
@@ -136,23 +136,23 @@ def _calibrated_pace(
     from workbench.generation.batch_size import first_size
     from workbench.generation.recovery import memory_errors
     from workbench.measuring import Measurer
-    from workbench.sweep.runner import load_shelf
+    from workbench.sweep.runner import load_manager
 
-    if shelf is None:
-        shelf = load_shelf(study, device or own_device())
-        check_fit(study, plan, shelf)
+    if manager is None:
+        manager = load_manager(study, device or own_device())
+        check_fit(study, plan, manager)
     kinds = [tuple(use.control for use in trial.controls) for trial in missing]
     common = Counter(kinds).most_common(1)[0][0]
     batch = [trial for trial, kind in zip(missing, kinds, strict=True) if kind == common]
-    size = first_size(batch_size, shelf)
+    size = first_size(batch_size, manager)
     batch = batch[:size]
     with memory_errors("models were loaded to time a few steps"):
-        maps = Measurer(plan, shelf).source_maps
+        maps = Measurer(plan, manager).source_maps
     for steps in (1, CALIBRATION_STEPS):
         trials = [replace(trial, steps=steps) for trial in batch]
         trials = list({trial.id: trial for trial in trials}.values())
         started = time.perf_counter()
-        for _ in generate(trials, maps, shelf, batch_size=size):
+        for _ in generate(trials, maps, manager, batch_size=size):
             pass
         seconds = time.perf_counter() - started
     return seconds / sum(cost(trial) for trial in trials)

@@ -10,14 +10,14 @@ from workbench.study import Plan, Study
 from workbench.sweep.require import controlnets_of
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 log = logging.getLogger(__name__)
 GB = 1e9
 
 
-def check_fit(study: Study, plan: Plan, shelf: ModelShelf) -> None:
-    """Compare what a plan loads with what is free where a shelf, still empty, will load it.
+def check_fit(study: Study, plan: Plan, manager: ModelManager) -> None:
+    """Compare what a plan loads with what is free where a manager, still empty, will load it.
 
     A need that only comes near is a warning: estimates of the work are rough, and batches get
     smaller where memory is short. So is half precision on a CPU, which is slower there.
@@ -28,21 +28,21 @@ def check_fit(study: Study, plan: Plan, shelf: ModelShelf) -> None:
     from workbench.generation.recovery import GenerationError
     from workbench.measuring.bases import networks_read
 
-    family, device, dtype = shelf.family, shelf.device, shelf.dtype
+    family, device, dtype = manager.family, manager.device, manager.dtype
     if device == "cpu" and dtype != "float32":
         log.warning("%s is slower than float32 on a CPU: dtype: float32 is faster there", dtype)
     controlnets = controlnets_of(plan, family)
     parts = {
         "bases": study.base,
         "controlnets": controlnets,
-        "networks": networks_read(plan, shelf),
+        "networks": networks_read(plan, manager),
     }
-    weights = weights_need(family, dtype, shelf.models_dir, **parts)
+    weights = weights_need(family, dtype, manager.models_dir, **parts)
     held = {device: 0}
     if weights is not None:
         # What waits in main memory between two uses is not on the device, but is still somewhere.
         held = {device: weights.judges}
-        home = shelf.runtime.home(device)
+        home = manager.runtime.home(device)
         held[home] = held.get(home, 0) + weights.makers
     what = (
         f"{_count(len(study.base), 'base model')}, {_count(len(controlnets), 'ControlNet')} and "
@@ -53,11 +53,11 @@ def check_fit(study: Study, plan: Plan, shelf: ModelShelf) -> None:
         if free is not None and need > free:
             raise GenerationError(
                 f"the weights of this study ({what}) take {need / GB:.1f} GB, and only "
-                f"{free / GB:.1f} GB are free on {place}: {_ways_out(study, shelf, place)}"
+                f"{free / GB:.1f} GB are free on {place}: {_ways_out(study, manager, place)}"
             )
     whole = memory_need(family, dtype, weights)
     free = free_memory(device)
-    if whole is None or free is None or shelf.runtime.offload != "none" or whole <= free:
+    if whole is None or free is None or manager.runtime.offload != "none" or whole <= free:
         return
     log.warning(
         "memory may be short: about %.1f GB are needed for %s, and %.1f GB are free on %s; if it "
@@ -66,15 +66,15 @@ def check_fit(study: Study, plan: Plan, shelf: ModelShelf) -> None:
         what,
         free / GB,
         device,
-        _ways_out(study, shelf, device),
+        _ways_out(study, manager, device),
     )
 
 
-def _ways_out(study: Study, shelf: ModelShelf, place: str) -> str:
+def _ways_out(study: Study, manager: ModelManager, place: str) -> str:
     ways = ["close other programs"]
-    if place != "cpu" and shelf.runtime.offload == "none":
+    if place != "cpu" and manager.runtime.offload == "none":
         ways.append("set runtime.offload: model")
-    if shelf.dtype == "float32":
+    if manager.dtype == "float32":
         ways.append("set dtype: float16")
     ways.append("choose another device")
     if len(study.base) > 1 or len(study.controls) > 1:

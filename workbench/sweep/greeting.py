@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from workbench.atomic import TEMPORARY, write_atomic
 from workbench.generation.cancel import CancelToken
 from workbench.store import RunFolder
-from workbench.store.atomic import TEMPORARY, write_atomic
 from workbench.store.errors import disk_errors
 from workbench.sweep.errors import ExecutorError
 from workbench.sweep.tasks import Facts, Probe, folder_problem, own_versions, version_problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.generation.batch_size import BatchSize, BatchSizer
 from workbench.generation.cancel import CancelToken
 from workbench.measuring import Measurer
@@ -22,13 +22,13 @@ class Maker:
         self,
         run: RunFolder,
         study: Study,
-        shelf: ModelShelf,
+        manager: ModelManager,
         measurer: Measurer,
         cancel: CancelToken,
         name: str,
     ) -> None:
         self.made = 0
-        self._run, self._study, self._shelf, self._measurer = run, study, shelf, measurer
+        self._run, self._study, self._manager, self._measurer = run, study, manager, measurer
         self._cancel, self._name = cancel, name
         self._sizers: dict[BatchSize, BatchSizer] = {}
 
@@ -41,7 +41,7 @@ class Maker:
             generate(
                 trials,
                 self._measurer.source_maps,
-                self._shelf,
+                self._manager,
                 sizer=self._sizer(task.size),
                 fill=self._study.fill_batches,
                 cancel=self._cancel,
@@ -76,7 +76,7 @@ class Maker:
             lambda on_batch: generate(
                 left,
                 self._measurer.source_maps,
-                self._shelf,
+                self._manager,
                 sizer=sizer,
                 on_batch=on_batch,
                 cancel=self._cancel,
@@ -101,5 +101,5 @@ class Maker:
         how large batches may grow.
         """
         if size not in self._sizers:
-            self._sizers[size] = BatchSizer(size, self._shelf)
+            self._sizers[size] = BatchSizer(size, self._manager)
         return self._sizers[size]

@@ -9,19 +9,19 @@ from workbench.study import Plan, Study
 from workbench.sweep.require import controlnets_of
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 
-def manifest_of(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
+def manifest_of(study: Study, plan: Plan, manager: ModelManager) -> dict[str, Any]:
     """Load what the plan needs and write down what it is."""
     from workbench.families.applying import runtime_record
     from workbench.generation.schedulers import make_scheduler
     from workbench.measuring.bases import networks_read
     from workbench.measuring.judges import judge_hashes
 
-    family = shelf.family
+    family = manager.family
     controls = controlnets_of(plan, family)
-    needs = networks_read(plan, shelf)
+    needs = networks_read(plan, manager)
     hashes: dict[str, str] = {}
     models = {f"base/{name}": family.base_ref(name).title for name in study.base}
     models |= {f"controlnet/{name}": family.controlnet_ref(name).title for name in controls}
@@ -30,23 +30,23 @@ def manifest_of(study: Study, plan: Plan, shelf: ModelShelf) -> dict[str, Any]:
     models |= {
         f"network/{name}": family.networks[name].title for name in needs if name in family.networks
     }
-    judge_hashes(shelf, needs)
+    judge_hashes(manager, needs)
     for name in study.base:
-        base = shelf.for_base(name)
+        base = manager.for_base(name)
         for control in (None, *controls):
             base.pipeline(control)
         if base.checks_safety:
             base.safety_checker()
         hashes |= base.weight_hashes()
-    scheduler = make_scheduler(study.scheduler, shelf.pipeline(None).scheduler.config)
+    scheduler = make_scheduler(study.scheduler, manager.pipeline(None).scheduler.config)
     return build_manifest(
         study,
         plan.sources,
-        device=shelf.device,
-        dtype=shelf.dtype,
+        device=manager.device,
+        dtype=manager.dtype,
         models=models,
         weight_hashes=hashes,
         scheduler_config=dict(scheduler.config),
-        runtime=runtime_record(shelf.runtime, shelf.in_force),
-        safety_checker=shelf.checks_safety,
+        runtime=runtime_record(manager.runtime, manager.in_force),
+        safety_checker=manager.checks_safety,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.families import Family, FamilyError, get_family
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.generation.cancel import CancelToken
 from workbench.store import RunFolder, disk_errors
 from workbench.study import Plan, Study, StudyError, Trial, make_plan
@@ -29,7 +29,7 @@ from workbench.sweep.progress import ProgressCallback, ProgressMeter
 from workbench.sweep.require import require_plan
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.generation import Step
     from workbench.measuring import Measurer
 
@@ -38,7 +38,7 @@ def run_study(
     study: Study,
     folder: str | Path,
     *,
-    shelf: ModelShelf | None = None,
+    manager: ModelManager | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     batch_size: int | None = None,
@@ -54,12 +54,12 @@ def run_study(
     Args:
         study: what to run.
         folder: the run folder, made if it does not exist.
-        shelf: loaded models of the study's family; None loads them.
+        manager: loaded models of the study's family; None loads them.
         progress: called with a `Progress`, at most five times a second and after each batch.
         cancel: raise it from any thread to stop after the step at work; what is stored stays.
         batch_size: pictures at once, kept in the run's study; None takes the study's own.
         executor: who does the work, and on which devices; None does it in this process. Workers
-            other than this process load their own models: `shelf` then gives the family alone.
+            other than this process load their own models: `manager` then gives the family alone.
 
     Returns:
         The run folder. After a cancel its table holds what was measured so far.
@@ -79,11 +79,11 @@ def run_study(
             raise StudyError([f"batch_size: {batch_size} is not between 1 and {MAX_BATCH}"])
         study = study.model_copy(update={"batch_size": batch_size})
     chosen = study.judges
-    family = get_family(study.family).with_judges(chosen) if shelf is None else shelf.family
+    family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
     plan = make_plan(study, resolution=family.resolution)
-    if shelf is None:
+    if manager is None:
         require_plan(study, plan, family)
     run = RunFolder.prepare(folder)
     meter = ProgressMeter(len(plan.trials), progress)
@@ -92,7 +92,7 @@ def run_study(
         run.write_sources(plan.sources)
         meter.phase("loading")
         if executor.kind == "in-process":
-            _run_here(run, study, plan, family, shelf, executor.device, meter, cancel)
+            _run_here(run, study, plan, family, manager, executor.device, meter, cancel)
         else:
             from workbench.sweep.coordinator import run_with_workers
 
@@ -108,7 +108,7 @@ def _run_here(
     study: Study,
     plan: Plan,
     family: Family,
-    shelf: ModelShelf | None,
+    manager: ModelManager | None,
     device: str | None,
     meter: ProgressMeter,
     cancel: CancelToken,
@@ -116,20 +116,20 @@ def _run_here(
     """Everything between the plan and the table, in this process."""
     from workbench.generation.recovery import memory_errors
 
-    with steady(), memory_errors("models were loaded or pictures were read"):
-        if shelf is None:
-            shelf = load_shelf(study, device or own_device())
-            check_fit(study, plan, shelf)
+    with deterministic(), memory_errors("models were loaded or pictures were read"):
+        if manager is None:
+            manager = load_manager(study, device or own_device())
+            check_fit(study, plan, manager)
         from workbench.generation.batch_size import first_size
         from workbench.measuring import Measurer
         from workbench.sweep.finishing import finish
         from workbench.sweep.manifesting import manifest_of
 
-        workers = [{"name": IN_PROCESS, "device": shelf.device}]
+        workers = [{"name": IN_PROCESS, "device": manager.device}]
         who = {"kind": IN_PROCESS, "workers": workers}
-        run.write_manifest({**manifest_of(study, plan, shelf), "executor": who})
+        run.write_manifest({**manifest_of(study, plan, manager), "executor": who})
         run.write_cells([cell.id for cell in plan.cells])
-        measurer = Measurer(plan, shelf, run.path / REFERENCES)
+        measurer = Measurer(plan, manager, run.path / REFERENCES)
         keep_maps(run, plan, measurer)
         meter.phase("preparing")
         work = find_work(run, plan, measurer)
@@ -137,12 +137,12 @@ def _run_here(
         if work.trials or work.unmeasured:
             run.drop_index()  # a report on a killed run must not show the table of the last start
         meter.phase("measuring")
-        for trials in chunks(list(work.unmeasured), first_size(study.batch_size, shelf)):
+        for trials in chunks(list(work.unmeasured), first_size(study.batch_size, manager)):
             if not cancel.cancelled:
                 measure_stored(run, measurer, {trial: work.unmeasured[trial] for trial in trials})
         meter.phase("generating")
         _generate(
-            run, measurer, work.trials, shelf, study.batch_size, study.fill_batches, meter, cancel
+            run, measurer, work.trials, manager, study.batch_size, study.fill_batches, meter, cancel
         )
         with disk_errors(run.path / REFERENCES):
             measurer.references.cache.save()
@@ -151,11 +151,11 @@ def _run_here(
             finish(run, measurer, cancel)
 
 
-def load_shelf(study: Study, device: str = "cpu") -> ModelShelf:
+def load_manager(study: Study, device: str = "cpu") -> ModelManager:
     """The models of a study, on a device of this process."""
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
-    return ModelShelf(
+    return ModelManager(
         get_family(study.family).with_judges(study.judges),
         study.base[0],
         device=device,
@@ -169,7 +169,7 @@ def _generate(
     run: RunFolder,
     measurer: Measurer,
     trials: Sequence[Trial],
-    shelf: ModelShelf,
+    manager: ModelManager,
     batch_size: int | Literal["auto"],
     fill: bool,
     meter: ProgressMeter,
@@ -186,7 +186,7 @@ def _generate(
         lambda on_batch: generate(
             trials,
             measurer.source_maps,
-            shelf,
+            manager,
             batch_size=batch_size,
             fill=fill,
             on_step=on_step,

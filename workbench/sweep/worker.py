@@ -38,7 +38,7 @@ from workbench.sweep.tasks import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.measuring import Measurer
     from workbench.study import Plan, Study
     from workbench.sweep.making import Maker
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 class Workshop:
     """Plan, models and measurer of one job, made when first needed and then kept."""
 
-    def __init__(self, job: Job, name: str, shelf: ModelShelf | None = None) -> None:
+    def __init__(self, job: Job, name: str, manager: ModelManager | None = None) -> None:
         from workbench.families import Family
         from workbench.study import Study, choices_among, make_plan
 
@@ -56,29 +56,29 @@ class Workshop:
         self.cancel = StopFile(job.stop_file)
         self.run = RunFolder.open(job.folder)
         self.study = Study.model_validate_json(job.study)
-        self.shelf = _shelf(job, self.study) if shelf is None else shelf
+        self.manager = _manager(job, self.study) if manager is None else manager
         kept = self.run.read_sources()
         sources = {label: kept[label] for label in self.study.sources}
         self.plan: Plan = make_plan(
             self.study,
-            resolution=self.shelf.family.resolution,
+            resolution=self.manager.family.resolution,
             choices=choices_among([Family.model_validate_json(job.family)]),
             sources=sources,
         )
-        if shelf is None:
-            check_fit(self.study, self.plan, self.shelf)
+        if manager is None:
+            check_fit(self.study, self.plan, self.manager)
 
     @cached_property
     def measurer(self) -> Measurer:
         from workbench.measuring import Measurer
 
-        return Measurer(self.plan, self.shelf, self.run.path / REFERENCES)
+        return Measurer(self.plan, self.manager, self.run.path / REFERENCES)
 
     @cached_property
     def maker(self) -> Maker:
         from workbench.sweep.making import Maker
 
-        return Maker(self.run, self.study, self.shelf, self.measurer, self.cancel, self.name)
+        return Maker(self.run, self.study, self.manager, self.measurer, self.cancel, self.name)
 
     def do(self, task: Task) -> Outcome:
         """Do one task; errors come through."""
@@ -94,7 +94,7 @@ class Workshop:
         from workbench.generation.batch_size import first_size, most_size
         from workbench.sweep.manifesting import manifest_of
 
-        manifest = manifest_of(self.study, self.plan, self.shelf)
+        manifest = manifest_of(self.study, self.plan, self.manager)
         keep_maps(self.run, self.plan, self.measurer)
         work = find_work(self.run, self.plan, self.measurer)
         unmeasured = {trial: [c.id for c in cells] for trial, cells in work.unmeasured.items()}
@@ -103,16 +103,16 @@ class Workshop:
         return Outcome(
             prepared={
                 "manifest": manifest,
-                "batch_size": first_size(self.job.batch_size, self.shelf),
-                "most": most(self.job.batch_size, self.shelf),
+                "batch_size": first_size(self.job.batch_size, self.manager),
+                "most": most(self.job.batch_size, self.manager),
                 "missing": [trial.id for trial in work.trials],
                 "unmeasured": unmeasured,
             }
         )
 
     def _warm(self, _: Task) -> Outcome:
-        self.shelf.pipeline(None)
-        self.shelf.clip()
+        self.manager.pipeline(None)
+        self.manager.clip()
         return Outcome()
 
     def _refer(self, _: Task) -> Outcome:
@@ -146,7 +146,7 @@ class Workshop:
     def _fail(self, task: Task) -> Outcome:
         from workbench.generation import SampleResult
 
-        made_by = {"retry": True, "device": self.shelf.device, "dtype": self.shelf.dtype}
+        made_by = {"retry": True, "device": self.manager.device, "dtype": self.manager.dtype}
         trials = [self.plan.trials_by_id[trial] for trial in task.trials]
         missing = [trial for trial in trials if not self.run.has(trial.id)]
         results = [SampleResult(trial, None, task.reason, made_by) for trial in missing]
@@ -196,12 +196,12 @@ def greet(probe: Probe, dask_worker: Any = None) -> Facts:
 
 def perform(task: Task) -> Outcome:
     """Do one task of any job. Never raises: what goes wrong is in the outcome."""
-    from workbench.families.determinism import steady
+    from workbench.families.determinism import deterministic
     from workbench.generation.recovery import full_message, is_full
 
     with _Here.lock:
         try:
-            with steady(task.job.threads), network(task.job.offline):
+            with deterministic(task.job.threads), network(task.job.offline):
                 return _workshop(task.job).do(task)
         except UnfitWorkerError as error:
             return Outcome(error=str(error), unfit=_address())
@@ -227,9 +227,9 @@ def _workshop(job: Job) -> Workshop:
     if problem:  # a worker that came after the greeting
         raise UnfitWorkerError(problem)
     _Here.shop = None  # so that two sets of models are never held at once
-    shelf = old.shelf if old is not None and _same_models(old.job, job) else None
+    manager = old.manager if old is not None and _same_models(old.job, job) else None
     del old
-    _Here.shop = Workshop(job, _name(), shelf)
+    _Here.shop = Workshop(job, _name(), manager)
     return _Here.shop
 
 
@@ -242,16 +242,16 @@ def _same_models(old: Job, new: Job) -> bool:
     return models(old) == models(new)
 
 
-def _shelf(job: Job, study: Study) -> ModelShelf:
+def _manager(job: Job, study: Study) -> ModelManager:
     from workbench.families import Family
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
     device = _Here.device or job.device or own_device()
     problem = device_problem(device)
     if problem:
         raise UnfitWorkerError(f"the worker {_name()} cannot begin: {problem}")
     family = Family.model_validate_json(job.family)
-    return ModelShelf(
+    return ModelManager(
         family,
         study.base[0],
         device=device,

@@ -18,7 +18,7 @@ from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
 
 if TYPE_CHECKING:
-    from workbench.training.workshop import Workshop
+    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=800, rate=2e-3, warm_up=100, decay=0.05, average=0.99, seed=41)
 SEEDS = range(500_000, 505_000)
@@ -63,17 +63,19 @@ class Auditor(nn.Module):
         return np.concatenate(parts)
 
 
-def train_auditor(shop: Workshop) -> bool:
+def train_auditor(context: TrainingContext) -> bool:
     """Train on scenes of its own in every style, some pushed once through the autoencoder."""
     from workbench.training.export import load_vae
 
     torch.manual_seed(RECIPE.seed)
-    data = world_data(shop.work_dir / "auditor-world", SEEDS[: shop.scenes])
-    blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[: len(data) // 2])
-    auditor = load_auditor(shop.models_dir / "auditor") if shop.goes_on("auditor") else Auditor()
+    data = world_data(context.work_dir / "auditor-world", SEEDS[: context.scenes])
+    blurred = reconstruct(load_vae(context.models_dir).eval(), data.rgb[: len(data) // 2])
+    auditor = (
+        load_auditor(context.models_dir / "auditor") if context.goes_on("auditor") else Auditor()
+    )
     auditor.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    result = shop.fit("auditor", auditor, lambda d: _loss(auditor, data, blurred, d), RECIPE)
-    save_auditor(result.module, shop.models_dir / "auditor")
+    result = context.fit("auditor", auditor, lambda d: _loss(auditor, data, blurred, d), RECIPE)
+    save_auditor(result.module, context.models_dir / "auditor")
     return result.finished
 
 

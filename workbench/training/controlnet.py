@@ -22,7 +22,7 @@ from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-    from workbench.training.workshop import Workshop
+    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=1_800, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
 SCENES = 8_000
@@ -137,31 +137,31 @@ def _residuals(
     return out[0], out[1]
 
 
-def train_controlnet(shop: Workshop, control: str) -> bool:
+def train_controlnet(context: TrainingContext, control: str) -> bool:
     """Train one ControlNet on the base checkpoint and export it."""
     from workbench.training.export import load_controlnet, load_unet, load_vae, save_controlnet
     from workbench.training.latents import latents_of
     from workbench.training.unet import text_embedder
 
-    data = shop.data()
-    latents = latents_of(shop.work_dir, load_vae(shop.models_dir), data)
-    maps = control_maps(shop.work_dir, control, shop.models_dir, data)
-    embed = text_embedder(shop.models_dir)
-    unet = plain_attention(load_unet(shop.models_dir).eval().requires_grad_(False))
+    data = context.data()
+    latents = latents_of(context.work_dir, load_vae(context.models_dir), data)
+    maps = control_maps(context.work_dir, control, context.models_dir, data)
+    embed = text_embedder(context.models_dir)
+    unet = plain_attention(load_unet(context.models_dir).eval().requires_grad_(False))
     stage = f"controlnet:{control}"
-    first = control if shop.goes_on(stage) else shop.start_from
-    made = load_controlnet(first, shop.models_dir) if first else new_controlnet(unet)
+    first = control if context.goes_on(stage) else context.start_from
+    made = load_controlnet(first, context.models_dir) if first else new_controlnet(unet)
     lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
-    few = {"scenes": 2} if shop.scenes else {}
-    noising, watch = Noising(), AdherenceWatch(shop.models_dir, control, **few)
-    result = shop.fit(
+    few = {"scenes": 2} if context.scenes else {}
+    noising, watch = Noising(), AdherenceWatch(context.models_dir, control, **few)
+    result = context.fit(
         stage,
         lesson,
         lambda d: control_loss(lesson, unet, latents, data, maps, embed, noising, d),
         RECIPE,
         Watch(WATCH_STEPS, lambda module: measure_lesson(watch, module)),
     )
-    seed = shop.seed_of(stage, RECIPE)
-    save_curve(result.history, _BATCH, control, shop.models_dir, seed=seed, start=first)
-    save_controlnet(result.module.controlnet, control, shop.models_dir)  # type: ignore[arg-type]
+    seed = context.seed_of(stage, RECIPE)
+    save_curve(result.history, _BATCH, control, context.models_dir, seed=seed, start=first)
+    save_controlnet(result.module.controlnet, control, context.models_dir)  # type: ignore[arg-type]
     return result.finished

@@ -17,7 +17,7 @@ from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
 
 if TYPE_CHECKING:
-    from workbench.training.workshop import Workshop
+    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=700, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
 SCENES = 9_000
@@ -29,17 +29,17 @@ _HEAT = 32
 _HEAT_SPREAD = 1.2
 
 
-def train_judge(shop: Workshop) -> bool:
+def train_judge(context: TrainingContext) -> bool:
     """Train all heads at once on every drawing style; some pictures are reconstructions."""
     from workbench.training.export import load_vae
 
     torch.manual_seed(RECIPE.seed)
-    data = shop.data()
-    blurred = reconstruct(load_vae(shop.models_dir).eval(), data.rgb[:RECONSTRUCTED])
-    judge = load_judge(shop.models_dir / "judge") if shop.goes_on("judge") else Judge()
+    data = context.data()
+    blurred = reconstruct(load_vae(context.models_dir).eval(), data.rgb[:RECONSTRUCTED])
+    judge = load_judge(context.models_dir / "judge") if context.goes_on("judge") else Judge()
     judge.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    result = shop.fit("judge", judge, lambda d: judge_loss(judge, data, blurred, d), RECIPE)
-    save_judge(result.module, shop.models_dir / "judge")  # type: ignore[arg-type]
+    result = context.fit("judge", judge, lambda d: judge_loss(judge, data, blurred, d), RECIPE)
+    save_judge(result.module, context.models_dir / "judge")  # type: ignore[arg-type]
     return result.finished
 
 

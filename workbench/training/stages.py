@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from workbench.controls import CONTROL_NAMES
-from workbench.training.workshop import Workshop
+from workbench.training.context import TrainingContext
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
@@ -57,7 +57,7 @@ def run_stage(
         StageError: if no stage has this name, a stage it builds on has not been run, or
             `start_from` names what is no other finished ControlNet.
     """
-    shop = Workshop(
+    context = TrainingContext(
         work_dir, models_dir, minutes, steps, threads, scenes, improve, start_from, seed
     )
     name, _, detail = stage.partition(":")
@@ -75,14 +75,14 @@ def run_stage(
     if name == "controlnet":
         from workbench.training.controlnet import train_controlnet
 
-        return train_controlnet(shop, detail)
+        return train_controlnet(context, detail)
     if stage == "unet:ink":
         from workbench.training.unet import train_other_style
 
-        return train_other_style(shop, detail)
+        return train_other_style(context, detail)
     if stage == "vae-decoder:ink":
-        return _vae_decoder(shop, detail)
-    return _STAGES[name](shop)
+        return _vae_decoder(context, detail)
+    return _STAGES[name](context)
 
 
 def _check_start(stage: str, start_from: str, models_dir: Path, improve: bool) -> None:
@@ -95,69 +95,71 @@ def _check_start(stage: str, start_from: str, models_dir: Path, improve: bool) -
         raise StageError(f"{stage} cannot start from {start_from!r}: that is no finished other one")
 
 
-def _clip(shop: Workshop) -> bool:
+def _clip(context: TrainingContext) -> bool:
     from workbench.training.captions import corpus
     from workbench.training.clip import RECIPE, clip_loss, new_clip
     from workbench.training.export import save_clip
     from workbench.training.tokenizer import train_tokenizer
 
-    data = shop.data()
+    data = context.data()
     tokenizer = train_tokenizer(list(corpus(RECIPE.seed)))
     model = new_clip(tokenizer)
-    result = shop.fit("clip", model, lambda d: clip_loss(model, tokenizer, data, d), RECIPE)
-    save_clip(result.module, tokenizer, shop.models_dir)
-    _report_clip(shop, result.module, tokenizer, "clip")
+    result = context.fit("clip", model, lambda d: clip_loss(model, tokenizer, data, d), RECIPE)
+    save_clip(result.module, tokenizer, context.models_dir)
+    _report_clip(context, result.module, tokenizer, "clip")
     return result.finished
 
 
-def _clip_pictures(shop: Workshop) -> bool:
+def _clip_pictures(context: TrainingContext) -> bool:
     from workbench.training.clip_pictures import RECIPE, PictureLesson, picture_loss
     from workbench.training.export import load_clip, save_score_clip
 
-    data = shop.data()
-    model, tokenizer = load_clip(shop.models_dir)
+    data = context.data()
+    model, tokenizer = load_clip(context.models_dir)
     lesson = PictureLesson(model)
-    result = shop.fit(
+    result = context.fit(
         "clip-pictures", lesson, lambda d: picture_loss(lesson, tokenizer, data, d), RECIPE
     )
     clip = result.module.clip
-    save_score_clip(clip, tokenizer, shop.models_dir)  # type: ignore[arg-type]
-    _report_clip(shop, clip, tokenizer, "clip-pictures")  # type: ignore[arg-type]
+    save_score_clip(clip, tokenizer, context.models_dir)  # type: ignore[arg-type]
+    _report_clip(context, clip, tokenizer, "clip-pictures")  # type: ignore[arg-type]
     return result.finished
 
 
-def _report_clip(shop: Workshop, model: torch.nn.Module, tokenizer: object, stage: str) -> None:
+def _report_clip(
+    context: TrainingContext, model: torch.nn.Module, tokenizer: object, stage: str
+) -> None:
     from workbench.training.clip import tag_accuracy
     from workbench.training.data import render_arrays, words_of
 
     held = render_arrays(range(700_000, 700_256))
     figures = tag_accuracy(model.eval(), tokenizer, held["rgb"], words_of(held["tags"]))  # type: ignore[arg-type]
-    shop.log(stage)("  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    context.log(stage)("  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
-def _vae(shop: Workshop) -> bool:
+def _vae(context: TrainingContext) -> bool:
     from workbench.training.export import save_vae
     from workbench.training.vae import RECIPE, new_vae, normalise_latents, vae_loss
 
-    data = shop.data()
+    data = context.data()
     vae = new_vae()
-    result = shop.fit("vae", vae, lambda d: vae_loss(vae, data, d), RECIPE)
+    result = context.fit("vae", vae, lambda d: vae_loss(vae, data, d), RECIPE)
     normalise_latents(result.module, data)  # type: ignore[arg-type]
-    save_vae(result.module, shop.models_dir)
-    _report_vae(shop, "vae")
+    save_vae(result.module, context.models_dir)
+    _report_vae(context, "vae")
     return result.finished
 
 
-def _vae_decoder(shop: Workshop, style: str = "render") -> bool:
+def _vae_decoder(context: TrainingContext, style: str = "render") -> bool:
     from workbench.training.export import load_vae, save_vae
     from workbench.training.latents import latents_of
     from workbench.training.vae import DECODER_RECIPE, Decoder, decoder_loss
 
-    data = shop.data()
-    vae = load_vae(shop.models_dir)
-    latents = latents_of(shop.work_dir, vae, data, style)
+    data = context.data()
+    vae = load_vae(context.models_dir)
+    latents = latents_of(context.work_dir, vae, data, style)
     decoder = Decoder(vae)
-    result = shop.fit(
+    result = context.fit(
         "vae-decoder" if style == "render" else f"vae-decoder:{style}",
         decoder,
         lambda d: decoder_loss(decoder, latents, data, d, style),
@@ -165,40 +167,40 @@ def _vae_decoder(shop: Workshop, style: str = "render") -> bool:
     )
     vae.post_quant_conv.load_state_dict(result.module.post_quant_conv.state_dict())  # type: ignore[union-attr]
     vae.decoder.load_state_dict(result.module.decoder.state_dict())  # type: ignore[union-attr]
-    save_vae(vae, shop.models_dir, style)
-    _report_vae(shop, "vae-decoder", style)
+    save_vae(vae, context.models_dir, style)
+    _report_vae(context, "vae-decoder", style)
     return result.finished
 
 
-def _report_vae(shop: Workshop, stage: str, style: str = "render") -> None:
+def _report_vae(context: TrainingContext, stage: str, style: str = "render") -> None:
     from workbench.training.data import held_pictures
     from workbench.training.export import load_vae
     from workbench.training.vae import psnr, reconstruct
 
     held = held_pictures(range(700_000, 700_128), style)
-    vae = load_vae(shop.models_dir, style).eval()
-    shop.log(stage)(f"PSNR {psnr(held, reconstruct(vae, held)):.2f} dB on 128 other scenes")
+    vae = load_vae(context.models_dir, style).eval()
+    context.log(stage)(f"PSNR {psnr(held, reconstruct(vae, held)):.2f} dB on 128 other scenes")
 
 
-def _unet(shop: Workshop) -> bool:
+def _unet(context: TrainingContext) -> bool:
     from workbench.training.unet import train_unet
 
-    return train_unet(shop)
+    return train_unet(context)
 
 
-def _judge(shop: Workshop) -> bool:
+def _judge(context: TrainingContext) -> bool:
     from workbench.training.judge import train_judge
 
-    return train_judge(shop)
+    return train_judge(context)
 
 
-def _auditor(shop: Workshop) -> bool:
+def _auditor(context: TrainingContext) -> bool:
     from workbench.training.auditor import train_auditor
 
-    return train_auditor(shop)
+    return train_auditor(context)
 
 
-_STAGES: dict[str, Callable[[Workshop], bool]] = {
+_STAGES: dict[str, Callable[[TrainingContext], bool]] = {
     "clip": _clip,
     "clip-pictures": _clip_pictures,
     "vae": _vae,

@@ -18,7 +18,7 @@ from workbench.training.loop import Recipe, StepDraws
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-    from workbench.training.workshop import Workshop
+    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=3_800, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
 
@@ -171,38 +171,38 @@ def unet_loss(
     return {"noise": weighted_error(guess, target, weight, cells)}
 
 
-def train_unet(shop: Workshop) -> bool:
+def train_unet(context: TrainingContext) -> bool:
     """Train UNet and text tower on stored latents; export the average as base checkpoint."""
     from workbench.training.export import load_unet, load_vae, save_base
     from workbench.training.latents import latents_of
 
-    data = shop.data()
-    latents = latents_of(shop.work_dir, load_vae(shop.models_dir), data)
-    unet = plain_attention(load_unet(shop.models_dir)) if shop.goes_on("unet") else new_unet()
-    lesson, noising = BaseLesson(unet, shop.models_dir), Noising()
-    result = shop.fit(
+    data = context.data()
+    latents = latents_of(context.work_dir, load_vae(context.models_dir), data)
+    unet = plain_attention(load_unet(context.models_dir)) if context.goes_on("unet") else new_unet()
+    lesson, noising = BaseLesson(unet, context.models_dir), Noising()
+    result = context.fit(
         "unet", lesson, lambda d: unet_loss(lesson, latents, data, noising, d), RECIPE
     )
-    save_base(result.module.unet, result.module.text, SCHEDULE, shop.models_dir)  # type: ignore[arg-type]
+    save_base(result.module.unet, result.module.text, SCHEDULE, context.models_dir)  # type: ignore[arg-type]
     return result.finished
 
 
-def train_other_style(shop: Workshop, style: str) -> bool:
+def train_other_style(context: TrainingContext, style: str) -> bool:
     """Retrain the finished UNet on the same scenes in another drawing style, as fine-tuned
     checkpoints are made; the text tower stays as it is, ControlNets are not touched."""
     from workbench.training.export import load_unet, load_vae, save_base
     from workbench.training.latents import latents_of
 
-    data = shop.data()
-    latents = latents_of(shop.work_dir, load_vae(shop.models_dir, style), data, style)
-    lesson = BaseLesson(plain_attention(load_unet(shop.models_dir)), shop.models_dir)
+    data = context.data()
+    latents = latents_of(context.work_dir, load_vae(context.models_dir, style), data, style)
+    lesson = BaseLesson(plain_attention(load_unet(context.models_dir)), context.models_dir)
     lesson.text.requires_grad_(False)
     noising = Noising()
-    result = shop.fit(
+    result = context.fit(
         f"unet:{style}",
         lesson,
         lambda d: unet_loss(lesson, latents, data, noising, d),
         STYLE_RECIPE,
     )
-    save_base(result.module.unet, result.module.text, SCHEDULE, shop.models_dir, style)  # type: ignore[arg-type]
+    save_base(result.module.unet, result.module.text, SCHEDULE, context.models_dir, style)  # type: ignore[arg-type]
     return result.finished

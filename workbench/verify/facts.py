@@ -13,7 +13,7 @@ from workbench.verify.files import Found
 from workbench.verify.result import DIFFERENT, IDENTICAL, Group, Item
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 _OWN = {"cell", "trial", "metric", "value", "chance", "ceiling", "adherence", "reason"}
 _FACTS = set(COLUMNS) - _OWN
@@ -74,11 +74,11 @@ def _problems(record: Record, cell: str, wanted: Mapping[str, Any]) -> Iterator[
         yield f"a reading has a {', '.join(sorted(own))} of its own: the record was edited"
 
 
-def token_problem(record: Record, shelf: ModelShelf) -> str:
+def token_problem(record: Record, manager: ModelManager) -> str:
     """What a record says wrongly of its prompt's tokens; "" if nothing."""
     if record.failed and "tokens" not in record.made_by:
         return ""
-    count = shelf.for_base(record.trial.base).token_count(record.trial.prompt)
+    count = manager.for_base(record.trial.base).token_count(record.trial.prompt)
     stored = (record.made_by.get("tokens"), record.made_by.get("truncated"))
     if stored == (count.tokens, bool(count.truncated)):
         return ""

@@ -25,7 +25,7 @@ from workbench.verify.result import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 UNIT = "of 255"
 _NUMBER = re.compile(r"\d+")
@@ -49,7 +49,7 @@ def check_trials(
     run: RunFolder,
     chosen: Sequence[Record],
     maps: Mapping[tuple[str, str, str], ControlMap],
-    shelf: ModelShelf,
+    manager: ModelManager,
     explain: Callable[[Record, str], str],
     cancel: CancelToken,
     on_step: Callable[[Step], None],
@@ -75,7 +75,7 @@ def check_trials(
         results = generate(
             [record.trial for record in records],
             maps,
-            shelf,
+            manager,
             batch_size=size,
             fill=True,
             on_step=on_step,

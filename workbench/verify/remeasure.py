@@ -36,7 +36,7 @@ from workbench.verify.result import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 Rows = dict[tuple[str, str], Mapping[str, Any]]
 FIGURES = ("value", "chance", "ceiling")
@@ -48,7 +48,7 @@ def check_readings(
     run: RunFolder,
     found: Found,
     measurer: Measurer,
-    shelf: ModelShelf,
+    manager: ModelManager,
     explain: Callable[[Record, str], str],
     cancel: CancelToken,
     on_done: Callable[[int], None],
@@ -60,7 +60,7 @@ def check_readings(
 
     Args:
         measurer: of the run's plan, without a cache.
-        shelf: the models; its tokenizers count.
+        manager: the models; its tokenizers count.
         explain: what may be why a record's readings differ, as a clause; its second argument is
             what it must be if nothing is known to have changed.
         on_done: told the number of pictures after each batch.
@@ -92,7 +92,7 @@ def check_readings(
     items = []
     for record in mine:
         item = _compare(record, fresh[record.trial.id], measurer, complete)
-        miscounted = token_problem(record, shelf)
+        miscounted = token_problem(record, manager)
         if miscounted:
             detail = f"{miscounted}; {item.detail}" if item.detail else miscounted
             item = replace(item, outcome=DIFFERENT, detail=detail)

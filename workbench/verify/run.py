@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.families import Family, FamilyError, LocateError, get_family
-from workbench.families.determinism import steady
+from workbench.families.determinism import deterministic
 from workbench.generation import CancelToken, GenerationError
 from workbench.store import Record, RunFolder, StoreError
 from workbench.study import Plan, Study, StudyError, make_plan
@@ -27,7 +27,7 @@ from workbench.verify.result import DIFFERENT, UNCHECKED, Group, Item, Verificat
 from workbench.verify.weights import check_weights
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 TRIALS = 4
 SEEDS = 10_000
@@ -42,7 +42,7 @@ def verify_run(
     trials: int = TRIALS,
     seed: int | None = None,
     report: str | Path | None = None,
-    shelf: ModelShelf | None = None,
+    manager: ModelManager | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Verification | None:
@@ -53,7 +53,7 @@ def verify_run(
         trials: how many trials are made again, chosen by chance; 0 makes none.
         seed: decides which; None draws one, so that nobody can know which will be made again.
         report: a report of the run; None checks that in the folder, if there is one.
-        shelf: loaded models of the study's family; None loads them.
+        manager: loaded models of the study's family; None loads them.
         progress: called with a `Progress` whose count is pictures, at most five times a second.
         cancel: raise it from any thread to stop.
 
@@ -77,14 +77,14 @@ def verify_run(
     now: dict[str, Any] = {}
     changed: Changes = {}
     if study is not None:
-        with steady(_threads(found.whole.values(), manifest)):
+        with deterministic(_threads(found.whole.values(), manifest)):
             chosen = get_family(study.family).with_judges(study.judges)
-            family = chosen if shelf is None else shelf.family
-            device = _device(manifest) if shelf is None else shelf.device
+            family = chosen if manager is None else manager.family
+            device = _device(manifest) if manager is None else manager.device
             now = conditions_now(device, study.dtype)
             history = History(manifest, now)
             changed = history.all
-            job = _Job(run, study, family, manifest, found, history, shelf, device, meter, cancel)
+            job = _Job(run, study, family, manifest, found, history, manager, device, meter, cancel)
             groups += job.check(trials, seed)
     else:  # hashes need no study
         groups.append(files.check_pictures(found, ()))
@@ -131,14 +131,14 @@ class _Job:
         manifest: dict[str, Any],
         found: files.Found,
         history: History,
-        shelf: ModelShelf | None,
+        manager: ModelManager | None,
         device: str,
         meter: Meter,
         cancel: CancelToken,
     ) -> None:
         self.run, self.study, self.family = run, study, family
         self.manifest, self.found, self.history = manifest, found, history
-        self.shelf, self.device, self.meter, self.cancel = shelf, device, meter, cancel
+        self.manager, self.device, self.meter, self.cancel = manager, device, meter, cancel
 
     def check(self, count: int, seed: int) -> list[Group]:
         """All groups after the study's own."""
@@ -152,7 +152,7 @@ class _Job:
                 plan = make_plan(self.study, resolution=self.family.resolution, sources=sources)
             except StudyError as error:
                 reason = " ".join(str(error).split())
-        models = None if self.shelf is None else self.shelf.models_dir
+        models = None if self.manager is None else self.manager.models_dir
         weights = check_weights(self.family, plan, self.manifest, models)
         groups = [weights, group]
         if plan is None:
@@ -183,7 +183,7 @@ class _Job:
         self, plan: Plan, other_weights: tuple[str, ...], count: int, seed: int
     ) -> list[Group]:
         from workbench.measuring import Measurer
-        from workbench.sweep.runner import load_shelf
+        from workbench.sweep.runner import load_manager
         from workbench.verify.maps import check_maps
         from workbench.verify.remake import check_trials, choose
         from workbench.verify.remeasure import check_readings
@@ -198,8 +198,8 @@ class _Job:
         chosen = choose([record for record in mine if not record.retry], count, seed)
         self.meter.expect(len(alive), chosen)
         self.meter.phase("loading")
-        shelf = self.shelf or load_shelf(_computed_on(self.study, self.device), self.device)
-        measurer = Measurer(plan, shelf)
+        manager = self.manager or load_manager(_computed_on(self.study, self.device), self.device)
+        measurer = Measurer(plan, manager)
 
         def explain_readings(record: Record, otherwise: str) -> str:
             changed = self._with_own(record, self.history.since_made(record))
@@ -213,12 +213,12 @@ class _Job:
         why = explanation(self.history.all, other_weights, "the kept map was edited")
         maps = check_maps(self.run, measurer, why)
         readings = check_readings(
-            self.run, self.found, measurer, shelf, explain_readings, self.cancel,
+            self.run, self.found, measurer, manager, explain_readings, self.cancel,
             self.meter.measured,
         )  # fmt: skip
         self.meter.phase("making again")
         made = check_trials(
-            self.run, chosen, measurer.source_maps, shelf, explain_picture, self.cancel,
+            self.run, chosen, measurer.source_maps, manager, explain_picture, self.cancel,
             self.meter.step,
         )  # fmt: skip
         if not chosen:
@@ -231,7 +231,7 @@ class _Job:
         """What has changed, that which the record itself says of its making included."""
         import torch
 
-        dtype = self.study.dtype if self.shelf is None else self.shelf.dtype
+        dtype = self.study.dtype if self.manager is None else self.manager.dtype
         now = {"device": self.device, "dtype": dtype, "threads": torch.get_num_threads()}
         own = {
             name: (str(record.made_by[name]), str(value))

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from workbench.atomic import write_atomic
 from workbench.store import RunFolder, StoreError
-from workbench.store.atomic import write_atomic
 from workbench.verify.digest import run_digest
 from workbench.verify.result import IDENTICAL, Group, Verification, counts, tolerances
 

@@ -31,7 +31,7 @@ from onnx_files import (
 from workbench.families import FamilyError, LocateError, NetworkRef, load_catalogue
 from workbench.families.annotators._onnx import OnnxNetwork, names_other_files, providers
 from workbench.families.annotators.weights import Weights
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.locate import Place
 from workbench.families.needs import require_models
 
@@ -77,9 +77,9 @@ def test_a_missing_folder_names_both_files(tmp_path: Path) -> None:
 
 
 def test_both_files_are_hashed(models: Path) -> None:
-    shelf = ModelShelf(family_with({"pose": ENTRY}), models_dir=models)
-    shelf.network("pose")
-    hashes = shelf.weight_hashes()
+    manager = ModelManager(family_with({"pose": ENTRY}), models_dir=models)
+    manager.network("pose")
+    hashes = manager.weight_hashes()
     assert sorted(name.rpartition("/")[2] for name in hashes) == sorted([DETECTOR, POSE])
     assert len(set(hashes.values())) == 2
 

@@ -23,7 +23,7 @@ from workbench.families import FamilyError, LocateError, NetworkRef
 from workbench.families.annotators import LOADERS
 from workbench.families.annotators.weights import Weights
 from workbench.families.fetch import fetch
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 from workbench.families.locate import Place, locate
 
 SOFT = ("hed", "pidinet", "lineart", "lineart-anime")
@@ -100,12 +100,14 @@ def test_the_same_picture_gives_the_same_bits(
 
 def test_a_missing_file_is_named_with_its_repository_and_place(loader: str, tmp_path: Path) -> None:
     name, wanted = LOADERS[loader].gives[0], LOADERS[loader].files[0]
-    shelf = ModelShelf(family_with({name: {"loader": loader, "path": FOLDER}}), models_dir=tmp_path)
+    manager = ModelManager(
+        family_with({name: {"loader": loader, "path": FOLDER}}), models_dir=tmp_path
+    )
     with pytest.raises(LocateError) as no_folder:
-        shelf.network(name)
+        manager.network(name)
     (tmp_path / FOLDER).mkdir()
     with pytest.raises(LocateError) as no_file:
-        shelf.network(name)
+        manager.network(name)
     for error in (no_folder, no_file):
         text = str(error.value)
         assert wanted in text
@@ -117,12 +119,14 @@ def test_a_missing_file_is_named_with_its_repository_and_place(loader: str, tmp_
 @pytest.mark.parametrize("index", [0])
 def test_the_file_that_was_read_is_hashed(loader: str, models: Path, index: int) -> None:
     name = LOADERS[loader].gives[0]
-    shelf = ModelShelf(family_with({name: {"loader": loader, "path": FOLDER}}), models_dir=models)
-    assert shelf.weight_hashes() == {}
-    shelf.network(name)
+    manager = ModelManager(
+        family_with({name: {"loader": loader, "path": FOLDER}}), models_dir=models
+    )
+    assert manager.weight_hashes() == {}
+    manager.network(name)
     title = f"{FOLDER}/{LOADERS[loader].files[index]}"
-    assert list(shelf.weight_hashes()) == [title]
-    assert len(shelf.weight_hashes()[title]) == 64
+    assert list(manager.weight_hashes()) == [title]
+    assert len(manager.weight_hashes()[title]) == 64
 
 
 def small_weights(folder: Path, loader: str = "hed") -> Weights:
@@ -222,7 +226,7 @@ def test_a_file_on_a_hub_out_of_reach_is_named(hub: Hub, tmp_path: Path) -> None
     hub.reachable = False
     family = family_with({"edges": {"loader": "hed", "repo": "someone/Annotators"}})
     with pytest.raises(LocateError, match=r"ControlNetHED\.pth of someone/Annotators") as error:
-        ModelShelf(family, models_dir=tmp_path).network("edges")
+        ModelManager(family, models_dir=tmp_path).network("edges")
     assert "--models PATH" in str(error.value)
 
 

@@ -14,7 +14,7 @@ from tiny_networks import CLASSES, dpt, save, segformer
 
 from workbench.families import FamilyError, LocateError
 from workbench.families.annotators.depth_transformers import gives_metres
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 
 
 def _depth_anything(kind: str = "relative") -> tuple[Any, Any]:
@@ -114,7 +114,7 @@ LOADER = {"depth": "depth-transformers", "segmentation": "segmentation-transform
 
 def network(name: str, models: Path) -> Callable[[Any], Any]:
     family = family_with({name: {"loader": LOADER[name], "path": "model"}})
-    return ModelShelf(family, models_dir=models).network(name)
+    return ModelManager(family, models_dir=models).network(name)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from workbench.atomic import write_atomic
 from workbench.families import FamilyDefaults
 from workbench.paperdoll import STYLES
-from workbench.store.atomic import write_atomic
 from workbench.training.audit.controls import control_figures
 from workbench.training.audit.figures import Figure
 from workbench.training.audit.judging import judge_figures
@@ -52,28 +52,28 @@ def run_audit(
         )
     import torch
 
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
     torch.set_num_threads(threads)
-    shelf = ModelShelf("paperdoll", models_dir=models_dir.parent)
+    manager = ModelManager("paperdoll", models_dir=models_dir.parent)
     held = render_arrays(AUDIT_SEEDS)
     words = words_of(held["tags"])
     some = {name: rows[:_JUDGED] for name, rows in held.items()}
     figures: list[Figure] = []
     for part in (
-        lambda: vae_figures(shelf, held["rgb"]),
-        lambda: style_figures(shelf, held),
-        lambda: (f for style in STYLES for f in judge_figures(shelf.networks(), some, style)),
+        lambda: vae_figures(manager, held["rgb"]),
+        lambda: style_figures(manager, held),
+        lambda: (f for style in STYLES for f in judge_figures(manager.networks(), some, style)),
         lambda: clip_figures(models_dir, held, words),
-        lambda: text_figures(shelf, models_dir, held, words, pictures),
-        lambda: control_figures(shelf, models_dir, held, words, pictures),
-        lambda: [zero_scale_figure(shelf, words)],
+        lambda: text_figures(manager, models_dir, held, words, pictures),
+        lambda: control_figures(manager, models_dir, held, words, pictures),
+        lambda: [zero_scale_figure(manager, words)],
     ):
         for figure in part():
             log(figure.row())
             figures.append(figure)
-            _write(models_dir, _page(figures, pictures, shelf.family.defaults) + UNFINISHED)
-    _write(models_dir, _page(figures, pictures, shelf.family.defaults))
+            _write(models_dir, _page(figures, pictures, manager.family.defaults) + UNFINISHED)
+    _write(models_dir, _page(figures, pictures, manager.family.defaults))
     return figures
 
 

@@ -15,7 +15,7 @@ from workbench.training.audit.samples import audited, make_images, make_sources,
 from workbench.training.captions import caption
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.measuring.references import References
 
 TARGETS = {"depth": 0.80}
@@ -26,7 +26,7 @@ only: where these draw lines around everything, edges cannot lie as in a picture
 
 
 def control_figures(
-    shelf: ModelShelf,
+    manager: ModelManager,
     models_dir: Path,
     held: dict[str, np.ndarray],
     words: list[tuple[str, ...]],
@@ -40,19 +40,19 @@ def control_figures(
 
     sources = make_sources(held["rgb"][:pictures])
     lookup: dict[tuple[str, str, str], ControlMap] = {}
-    references = References({s.label: s for s in sources}, lookup, shelf)
+    references = References({s.label: s for s in sources}, lookup, manager)
     neighbours = [(i + 1) % len(words) for i in range(pictures)]
     own, other = held["tags"][:pictures], held["tags"][neighbours]
-    for control in shelf.family.controls:
+    for control in manager.family.controls:
         kind = get_control(control)
-        settings = kind.settings(shelf.family.settings_for(control))
-        maps = kind.extract([s.image for s in sources], settings, shelf.networks())
+        settings = kind.settings(manager.family.settings_for(control))
+        maps = kind.extract([s.image for s in sources], settings, manager.networks())
         keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
         lookup.update(zip(keys, maps, strict=True))
         least = TARGETS.get(control, 0.75)
-        for base in shelf.family.base:
-            drawn = shelf.for_base(base)
-            own_base = base == shelf.family.default_base
+        for base in manager.family.base:
+            drawn = manager.for_base(base)
+            own_base = base == manager.family.default_base
             for label, prompts, tags, bound in (
                 ("the source's own prompt", words, own, least if own_base else None),
                 ("another scene's prompt", [words[i] for i in neighbours], other, None),
@@ -63,7 +63,7 @@ def control_figures(
                     for i in range(pictures)
                 ]
                 images = make_images(trials, lookup, drawn)
-                found = _adherence(references, lookup, keys, images, shelf)
+                found = _adherence(references, lookup, keys, images, manager)
                 where = f"{control}, {base}, scale 1, {label}"
                 spec = kind.metric(kind.primary)
                 yield Figure(f"{where}: adherence of {spec.label}", found, least=bound)
@@ -90,12 +90,12 @@ def _adherence(
     lookup: dict[tuple[str, str, str], ControlMap],
     keys: Sequence[tuple[str, str, str]],
     images: np.ndarray,
-    shelf: ModelShelf,
+    manager: ModelManager,
 ) -> float:
     """Mean over sources of (value - chance) / (ceiling - chance) of the primary metric."""
     kind = get_control(keys[0][1])
     settings = kind.settings_type.model_validate_json(keys[0][2])
-    got = kind.extract(list(images), settings, shelf.networks())
+    got = kind.extract(list(images), settings, manager.networks())
     shares = []
     for key, found in zip(keys, got, strict=True):
         value = kind.compare(lookup[key], found, settings)[kind.primary].value

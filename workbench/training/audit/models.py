@@ -13,30 +13,30 @@ from workbench.training.audit.samples import audited, make_images, make_trial
 from workbench.training.captions import caption
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
 
 _PICTURES = {style: f"pictures drawn in {style}" for style in STYLES} | {
     STYLES[0]: "rendered pictures"
 }
 
 
-def vae_figures(shelf: ModelShelf, rgb: np.ndarray) -> list[Figure]:
+def vae_figures(manager: ModelManager, rgb: np.ndarray) -> list[Figure]:
     from workbench.training.vae import psnr
 
-    back = np.stack(shelf.vae_roundtrip(list(rgb)))
+    back = np.stack(manager.vae_roundtrip(list(rgb)))
     name = f"VAE reconstruction PSNR, {len(rgb)} scenes"
     return [Figure(name, psnr(rgb, back), least=27.0, unit=" dB")]
 
 
-def style_figures(shelf: ModelShelf, held: dict[str, np.ndarray]) -> list[Figure]:
+def style_figures(manager: ModelManager, held: dict[str, np.ndarray]) -> list[Figure]:
     """What the autoencoders of the other styles give back of pictures in their style."""
     from workbench.training.vae import psnr
 
     figures = []
-    for style in list(shelf.family.base)[1:]:
+    for style in list(manager.family.base)[1:]:
         truth = (held[name] for name in ("rgb", "depth", "normal", "segmentation"))
         drawn = draw_in(style, *truth)
-        back = np.stack(shelf.for_base(style).vae_roundtrip(list(drawn)))
+        back = np.stack(manager.for_base(style).vae_roundtrip(list(drawn)))
         name = f"VAE reconstruction PSNR of the {style} checkpoint, {len(drawn)} scenes"
         figures.append(Figure(name, psnr(drawn, back), unit=" dB"))
     return figures
@@ -66,7 +66,7 @@ def in_style(held: dict[str, np.ndarray], style: str) -> np.ndarray:
 
 
 def text_figures(
-    shelf: ModelShelf,
+    manager: ModelManager,
     models_dir: Path,
     held: dict[str, np.ndarray],
     words: list[tuple[str, ...]],
@@ -77,8 +77,8 @@ def text_figures(
     for style in STYLES:
         known = audited(models_dir, in_style(held, style), held["tags"])
         rows += by_group(f"auditor, {_PICTURES[style]}", known, None, None)[-2:]
-    for base in shelf.family.base:
-        drawn = shelf.for_base(base)
+    for base in manager.family.base:
+        drawn = manager.for_base(base)
         trials = [make_trial(drawn, caption(words[i]), i) for i in range(pictures)]
         images = make_images(trials, {}, drawn)
         found = audited(models_dir, images, held["tags"][:pictures])
@@ -86,12 +86,12 @@ def text_figures(
     return rows
 
 
-def zero_scale_figure(shelf: ModelShelf, words: list[tuple[str, ...]]) -> Figure:
+def zero_scale_figure(manager: ModelManager, words: list[tuple[str, ...]]) -> Figure:
     """Stock pipelines with and without a ControlNet, at scale 0, same prompts and seeds."""
     import torch
     from PIL import Image
 
-    control = next(iter(shelf.family.controls))
+    control = next(iter(manager.family.controls))
     prompts = [caption(w) for w in words[:4]]
     common = {"num_inference_steps": 20, "guidance_scale": 5.0, "output_type": "np"}
 
@@ -99,9 +99,9 @@ def zero_scale_figure(shelf: ModelShelf, words: list[tuple[str, ...]]) -> Figure
         return [torch.Generator("cpu").manual_seed(i) for i in range(len(prompts))]
 
     with torch.inference_mode():
-        plain = shelf.pipeline(None)(prompts, generator=seeds(), **common).images
-        blank = Image.new("RGB", (shelf.family.resolution,) * 2, "white")
-        steered = shelf.pipeline(control)(
+        plain = manager.pipeline(None)(prompts, generator=seeds(), **common).images
+        blank = Image.new("RGB", (manager.family.resolution,) * 2, "white")
+        steered = manager.pipeline(control)(
             prompts,
             image=[blank] * len(prompts),
             controlnet_conditioning_scale=0.0,

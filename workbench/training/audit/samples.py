@@ -12,7 +12,7 @@ from workbench.controls import ControlMap
 from workbench.paperdoll import TAG_GROUPS
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelShelf
+    from workbench.families.loading import ModelManager
     from workbench.study import SourceImage, Trial
 
 
@@ -32,7 +32,7 @@ def make_sources(rgb: np.ndarray) -> list[SourceImage]:
 
 
 def make_trial(
-    shelf: ModelShelf,
+    manager: ModelManager,
     prompt: str,
     seed: int,
     control: str | None = None,
@@ -40,10 +40,10 @@ def make_trial(
 ) -> Trial:
     from workbench.study import Trial
 
-    defaults = shelf.family.defaults
+    defaults = manager.family.defaults
     return Trial(
-        family=shelf.family.name,
-        base=shelf.base,
+        family=manager.family.name,
+        base=manager.base,
         control=control,
         control_settings=key[2] if key else "",
         source_sha256=key[0] if key else None,
@@ -56,17 +56,17 @@ def make_trial(
         scale=1.0 if control else 0.0,
         control_start=0.0,
         control_end=1.0,
-        size=shelf.family.resolution,
+        size=manager.family.resolution,
     )
 
 
 def make_images(
-    trials: Sequence[Trial], maps: dict[tuple[str, str, str], ControlMap], shelf: ModelShelf
+    trials: Sequence[Trial], maps: dict[tuple[str, str, str], ControlMap], manager: ModelManager
 ) -> np.ndarray:
     """The samples of trials in their order, uint8 (N, H, W, 3)."""
     from workbench.generation import generate
 
-    made = {r.trial.id: r.image for r in generate(trials, maps, shelf, batch_size=32)}
+    made = {r.trial.id: r.image for r in generate(trials, maps, manager, batch_size=32)}
     missing = [t.id for t in trials if made.get(t.id) is None]
     if missing:
         raise RuntimeError(f"{len(missing)} samples of the audit failed, first {missing[0]}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_models import FAMILY, write_tiny_family
 
-from workbench.families.loading import ModelShelf
+from workbench.families.loading import ModelManager
 
 
 @pytest.fixture(scope="session")
@@ -17,12 +17,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shelf(models: Path) -> ModelShelf:
-    """A fresh shelf with nothing loaded yet."""
-    return ModelShelf(FAMILY, models_dir=models)
+def manager(models: Path) -> ModelManager:
+    """A fresh manager with nothing loaded yet."""
+    return ModelManager(FAMILY, models_dir=models)
 
 
 @pytest.fixture(scope="session")
-def warm_shelf(models: Path) -> ModelShelf:
-    """One shelf for the tests that do not care what it has loaded or remembers."""
-    return ModelShelf(FAMILY, models_dir=models)
+def warm_manager(models: Path) -> ModelManager:
+    """One manager for the tests that do not care what it has loaded or remembers."""
+    return ModelManager(FAMILY, models_dir=models)

@@ -17,7 +17,7 @@ _IMPROVED = 1_000
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TrainingContext:
     """Where a stage works.
 
     Attributes:
@@ -87,7 +87,7 @@ class Workshop:
         recipe: Recipe,
         watch: Watch | None = None,
     ) -> Fit:
-        """Run the shared loop under this workshop's limits."""
+        """Run the shared loop under this context's limits."""
         name = stage.replace(":", "-")
         plan = replace(recipe, steps=self.steps or recipe.steps, seed=self.seed_of(stage, recipe))
         if self.goes_on(stage):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.store.atomic import remove_stale, write_atomic
+from workbench.atomic import remove_stale, write_atomic
 
 
 def test_writes_and_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_process_killed_between_write_and_replace_does_no_harm(tmp_path: Path)
     write_atomic(path, b"old")
     code = (
         "import os, signal, sys; from pathlib import Path; "
-        "from workbench.store.atomic import write_atomic; "
+        "from workbench.atomic import write_atomic; "
         "os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL); "
         "write_atomic(Path(sys.argv[1]), b'new')"
     )
