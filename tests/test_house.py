@@ -19,6 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "atomic": 0,
     "paths": 0,
+    "dtypes": 0,
+    "samplers": 0,
     "imageguard": 0,
     "images": 1,
     "prompts": 1,

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from tiny_models import PROMPTS, SIDE, make_maps, make_trial
 
-from workbench.families import SCHEDULERS
 from workbench.families.loading import ModelManager
 from workbench.generation import BatchDone, GenerationError, SampleResult, Step, generate
 from workbench.generation.schedulers import make_scheduler
+from workbench.samplers import SAMPLER_NAMES
 from workbench.study import Trial
 
 MAPS = make_maps()
@@ -62,7 +62,7 @@ def stock(trial: Trial, manager: ModelManager) -> np.ndarray:
     return np.asarray(picture).astype(int)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", SAMPLER_NAMES)
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
 def test_a_mixed_batch_equals_the_stock_pipeline_one_at_a_time(
     warm_manager: ModelManager, scheduler: str, guidance: float
@@ -205,7 +205,7 @@ def test_progress_is_reported_by_step_and_by_batch(warm_manager: ModelManager) -
     assert np.abs(previews[0].astype(int) - last).max() > TOLERANCE
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", SAMPLER_NAMES)
 def test_looking_at_previews_changes_nothing(warm_manager: ModelManager, scheduler: str) -> None:
     trial = make_trial(scheduler=scheduler)
     (seen,) = generate([trial], MAPS, warm_manager, on_step=lambda s: [s.preview(0)])

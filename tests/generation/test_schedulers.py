@@ -2,8 +2,8 @@
 
 import pytest
 
-from workbench.families import SCHEDULERS
 from workbench.generation.schedulers import make_scheduler
+from workbench.samplers import SAMPLER_NAMES
 
 CONFIG = {
     "num_train_timesteps": 1000,
@@ -15,7 +15,7 @@ CONFIG = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", SAMPLER_NAMES)
 def test_training_settings_are_kept(name: str) -> None:
     scheduler = make_scheduler(name, CONFIG)
     assert scheduler.config.prediction_type == "v_prediction"

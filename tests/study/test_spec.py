@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.controls import get_control
-from workbench.families import SCHEDULERS, get_family
+from workbench.families import get_family
+from workbench.samplers import SAMPLER_NAMES
 from workbench.study import Choices, ControlChoice, FamilyChoice, PairChoice, Study, StudyError
 from workbench.study.spec import ALLOWED
 
@@ -251,10 +252,10 @@ def test_not_a_mapping_at_all() -> None:
 
 
 def test_every_scheduler_of_the_families_is_allowed_and_no_other() -> None:
-    for name in SCHEDULERS:
+    for name in SAMPLER_NAMES:
         assert Study(**(MINIMAL | {"scheduler": name})).scheduler == name
     (line,) = problems(scheduler="none")
-    assert line.endswith("allowed: " + ", ".join(SCHEDULERS))
+    assert line.endswith("allowed: " + ", ".join(SAMPLER_NAMES))
 
 
 def test_hash_ignores_how_a_value_is_written_but_not_what_it_is() -> None:
@@ -338,7 +339,7 @@ def studies(draw: st.DrawFn) -> Study:
         seeds=draw(st.lists(st.integers(0, 2**32 - 1), **unique)),
         steps=draw(st.integers(1, 1000)),
         guidance_scale=draw(st.floats(1, 30)),
-        scheduler=draw(st.sampled_from(SCHEDULERS)),
+        scheduler=draw(st.sampled_from(SAMPLER_NAMES)),
         negative_prompt=draw(st.just("") | WORDS),
         control_start=draw(st.floats(0, 1)),
         control_end=draw(st.floats(0, 1)),

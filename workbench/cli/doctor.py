@@ -59,15 +59,18 @@ def examine(runs: Path) -> dict[str, Any]:
 
 def families_here(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each family of the catalogue: what of it is here, and in which dtypes it fits where."""
+    from workbench.dtypes import DTYPE_BYTES
     from workbench.families import load_catalogue
-    from workbench.families.fit import BYTES, memory_need, weights_need
+    from workbench.families.fit import memory_need, weights_need
     from workbench.families.states import family_states
 
     places = {"cpu": facts["memory"]["available"]}
     places |= {device["device"]: device["free"] for device in facts["devices"]}
     found = []
     for family in load_catalogue().values():
-        needs = {dtype: memory_need(family, dtype, weights_need(family, dtype)) for dtype in BYTES}
+        needs = {
+            dtype: memory_need(family, dtype, weights_need(family, dtype)) for dtype in DTYPE_BYTES
+        }
         fits = {
             place: [dtype for dtype, need in needs.items() if need is not None and need <= room]
             for place, room in places.items()

@@ -12,7 +12,7 @@ from workbench.cli.common import Refusal
 from workbench.cli.places import ModelsOption, OfflineOption, use_models
 
 if TYPE_CHECKING:
-    from workbench.families.spec import DtypeName
+    from workbench.dtypes import DtypeName
     from workbench.families.states import ModelState
 
 FamilyArgument = Annotated[str, typer.Argument(help="Name of a model family.")]

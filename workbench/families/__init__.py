@@ -8,7 +8,6 @@ from workbench.families.locate import LocateError
 from workbench.families.runtime import Runtime
 from workbench.families.spec import (
     CLIP,
-    SCHEDULERS,
     ControlNetRef,
     Family,
     FamilyDefaults,
@@ -22,7 +21,6 @@ from workbench.paths import data_dir, models_dir
 
 __all__ = [
     "CLIP",
-    "SCHEDULERS",
     "ControlNetRef",
     "Family",
     "FamilyDefaults",

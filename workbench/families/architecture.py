@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ArchitectureName = Literal["stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3"]
+from workbench.samplers import FLOW_SAMPLERS, SAMPLER_NAMES
 
-SCHEDULERS: tuple[str, ...] = ("unipc", "ddim", "euler", "dpm++")
-"""Names of the samplers a study may ask for."""
-FLOW_SCHEDULERS: tuple[str, ...] = ("unipc", "euler", "dpm++")
-"""Those of them which are defined for flow matching; DDIM is not."""
+ArchitectureName = Literal["stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Architecture:
     image: str = "image"
     encodes_maps: bool = False
     upcasts_vae: bool = False
-    schedulers: tuple[str, ...] = SCHEDULERS
+    schedulers: tuple[str, ...] = SAMPLER_NAMES
     checks_safety: bool = False
 
 
@@ -82,6 +79,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         denoiser="transformer",
         image="control_image",
         encodes_maps=True,
-        schedulers=FLOW_SCHEDULERS,
+        schedulers=FLOW_SAMPLERS,
     ),
 }

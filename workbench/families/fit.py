@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.dtypes import DTYPE_BYTES
 from workbench.families.layout import weight_files
 from workbench.families.locate import LocateError, locate
 from workbench.families.spec import Family, ModelRef, NetworkRef
 
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WORK = 1500
 """Numbers that sampling and decoding hold at once for each pixel of a picture, about: SD 1.5 takes
 0.8 GB beside its weights for one picture of 512 px in half precision."""
@@ -76,7 +76,7 @@ def weights_need(
     read = _sum(judges)
     if makers is None or nets is None or read is None:
         return None
-    return Weights(BYTES[dtype] * (makers + nets), BYTES["float32"] * read)
+    return Weights(DTYPE_BYTES[dtype] * (makers + nets), DTYPE_BYTES["float32"] * read)
 
 
 def memory_need(
@@ -89,7 +89,7 @@ def memory_need(
     if weights is None:
         stated = {str(name): size for name, size in family.memory.items()}.get(dtype)
         return None if stated is None else int(stated * 1e9)
-    return weights.total + BYTES[dtype] * WORK * family.resolution**2 * pictures
+    return weights.total + DTYPE_BYTES[dtype] * WORK * family.resolution**2 * pictures
 
 
 def free_memory(device: str) -> int | None:
@@ -143,7 +143,7 @@ def _count(ref: ModelRef, models: str | Path | None, skip: Iterable[str] = ()) -
         if not all(file.is_file() for file in files):
             return None
         # Pickles tell no shapes without being read; nearly all hold float32.
-        return sum(file.stat().st_size // BYTES["float32"] for file in files)
+        return sum(file.stat().st_size // DTYPE_BYTES["float32"] for file in files)
     files = weight_files(place.folder, place.keywords.get("variant", ""), skip)
     try:
         return sum(parameters_in(file) for file in files)

@@ -15,7 +15,6 @@ from workbench.families.hashes import fingerprints
 from workbench.families.locate import Place, locate
 from workbench.families.lru import LruCache
 from workbench.families.pipelines import (
-    DTYPES,
     add_controls,
     check_dtype,
     dtype_keyword,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.families.safety import SafetyChecker
     from workbench.metrics.clip import TokenCount
 
-__all__ = ["DTYPES", "ModelManager", "dtype_keyword", "load_pipeline"]
+__all__ = ["ModelManager", "dtype_keyword", "load_pipeline"]
 
 Network = Callable[[np.ndarray], np.ndarray]
 

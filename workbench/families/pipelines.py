@@ -10,16 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from workbench.dtypes import DTYPE_BYTES
 from workbench.families.locate import LocateError, Place
 from workbench.families.quiet import quiet_loading
 from workbench.families.spec import Family, FamilyError
 
 Prepare = Callable[[Any], Any]
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 # Parts nobody asked for: filters, and encoders of reference pictures. A watermark changes pixels.
 _LEFT_OUT: dict[str, Any] = {
     "safety_checker": None,
@@ -96,7 +92,7 @@ def dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
     import diffusers
 
     major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
-    return {"dtype" if (major, minor) >= (0, 42) else "torch_dtype": DTYPES[dtype]}
+    return {"dtype" if (major, minor) >= (0, 42) else "torch_dtype": getattr(torch, dtype)}
 
 
 def _load(kind: Any, place: Place, dtype: str, more: Mapping[str, Any] | None = None) -> Any:
@@ -128,5 +124,5 @@ def _own_settings(pipeline: Any) -> dict[str, Any]:
 
 def check_dtype(dtype: str) -> None:
     """FamilyError for a dtype that nobody knows."""
-    if dtype not in DTYPES:
-        raise FamilyError(f'there is no dtype "{dtype}"; there is: {", ".join(DTYPES)}')
+    if dtype not in DTYPE_BYTES:
+        raise FamilyError(f'there is no dtype "{dtype}"; there is: {", ".join(DTYPE_BYTES)}')

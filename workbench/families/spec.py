@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, StrictStr, ValidationError, model_validator
 
 from workbench.controls import get_control
+from workbench.dtypes import DtypeName
 from workbench.families.annotators import LOADERS
 from workbench.families.architecture import (
     ARCHITECTURES,
-    SCHEDULERS,
     Architecture,
     ArchitectureName,
 )
 from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef, Value
 from workbench.paths import models_dir
+from workbench.samplers import SamplerName
 
 __all__ = [
     "EXTRA_CATALOGUE",
-    "SCHEDULERS",
     "ControlNetRef",
     "Family",
     "FamilyDefaults",
@@ -44,8 +44,6 @@ CLIP = "clip"
 """What the judge of prompts is called where judges are chosen."""
 
 T = TypeVar("T")
-SchedulerName = Literal["unipc", "ddim", "euler", "dpm++"]
-DtypeName = Literal["float32", "float16", "bfloat16"]
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9_\-.]*$", max_length=60)]
 
 
@@ -58,7 +56,7 @@ class FamilyDefaults(Value):
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_scale: Annotated[float, Field(ge=1, le=30)] = 5.0
-    scheduler: SchedulerName = "unipc"
+    scheduler: SamplerName = "unipc"
     negative_prompt: str = ""
     dtype: DtypeName = "float32"
 

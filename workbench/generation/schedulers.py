@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.families.architecture import FLOW_SCHEDULERS, SCHEDULERS
-
-_CLASSES = {
-    "unipc": "UniPCMultistepScheduler",
-    "ddim": "DDIMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-}
+from workbench.samplers import FLOW_SAMPLERS, SAMPLER_NAMES, SAMPLERS
 
 
 def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
@@ -24,21 +17,18 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     for an unknown name, or one that is not defined for the model.
     """
     flow = "beta_start" not in config or config.get("prediction_type") == "flow_prediction"
-    known = FLOW_SCHEDULERS if flow else SCHEDULERS
+    known = FLOW_SAMPLERS if flow else SAMPLER_NAMES
     if name not in known:
         kind = " for flow-matching models" if flow else ""
         raise ValueError(f'there is no scheduler "{name}"{kind}; there is: {", ".join(known)}')
     import diffusers
 
+    sampler = SAMPLERS[name]
     if not flow:
-        return getattr(diffusers, _CLASSES[name]).from_config(config)
-    steps = int(config.get("num_train_timesteps", 1000))
+        return getattr(diffusers, sampler.scheduler).from_config(config)
     shift = float(config.get("shift") or config.get("flow_shift") or 1.0)
-    if name == "euler":
-        return diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=shift)
-    return getattr(diffusers, _CLASSES[name])(
-        num_train_timesteps=steps,
-        prediction_type="flow_prediction",
-        use_flow_sigmas=True,
-        flow_shift=shift,
+    return getattr(diffusers, sampler.flow_scheduler)(
+        num_train_timesteps=int(config.get("num_train_timesteps", 1000)),
+        **{sampler.flow_shift: shift},
+        **sampler.flow_arguments,
     )

@@ -7,14 +7,13 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from workbench.samplers import SAMPLERS
 from workbench.study import Cell, Trial, single_study
 
 WORKBENCH = "workbench"
 STUDY = "workbench_study"
 PARAMETERS = "parameters"
 CHUNKS = (WORKBENCH, STUDY, PARAMETERS)
-
-_SAMPLERS = {"unipc": "UniPC", "ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
 
 
 def png_text(
@@ -51,9 +50,10 @@ def parameters(trial: Trial) -> str:
     lines = [trial.prompt]
     if trial.negative_prompt:
         lines.append(f"Negative prompt: {trial.negative_prompt}")
+    known = SAMPLERS.get(trial.scheduler)
     settings = [
         f"Steps: {trial.steps}",
-        f"Sampler: {_SAMPLERS.get(trial.scheduler, trial.scheduler)}",
+        f"Sampler: {known.webui if known else trial.scheduler}",
         f"CFG scale: {trial.guidance_scale:g}",
         f"Seed: {trial.seed}",
         f"Size: {trial.size}x{trial.size}",

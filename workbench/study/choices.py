@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.families.architecture import SCHEDULERS
+from workbench.samplers import SAMPLER_NAMES
 
 if TYPE_CHECKING:
     from workbench.controls import ControlSettings
@@ -32,7 +32,7 @@ class FamilyChoice:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     judges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resolution: int = 0
-    schedulers: tuple[str, ...] = SCHEDULERS
+    schedulers: tuple[str, ...] = SAMPLER_NAMES
     net_problem: Callable[[Sequence[tuple[str, str]]], str] = lambda _: ""
     settings_for: SettingsOf = lambda *_: {}
     fixed_settings: SettingsOf = lambda *_: {}

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from workbench.dtypes import DTYPE_BYTES, DtypeName
+from workbench.samplers import SAMPLER_NAMES, SamplerName
 from workbench.study.canonical import settings_hash
 from workbench.study.checks import cross_problems, name_problems, source_problems
 from workbench.study.choices import Choices, installed_choices
@@ -78,13 +80,13 @@ ALLOWED = {
     "seeds": f"a list of whole numbers from 0 to {MAX_SEED}",
     "steps": "a whole number from 1 to 1000",
     "guidance_scale": "a number from 1 (off) to 30",
-    "scheduler": "unipc, ddim, euler, dpm++",
+    "scheduler": ", ".join(SAMPLER_NAMES),
     "negative_prompt": "text of up to 2000 characters on one line",
     "control_start": "a number from 0 to 1 (share of the steps)",
     "control_end": "a number from 0 to 1 (share of the steps)",
     "batch_size": f"a whole number from 1 to {MAX_BATCH}, or auto",
     "fill_batches": "true or false",
-    "dtype": "float32, float16, bfloat16",
+    "dtype": ", ".join(DTYPE_BYTES),
     "runtime": RUNTIME_ALLOWED,
     "safety_checker": "true or false",
     "captions": "for each source its own prompt, a text or a list of tags",
@@ -140,13 +142,13 @@ class Study(Value):
     seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1, max_length=MANY)
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
     guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
-    scheduler: Literal["unipc", "ddim", "euler", "dpm++"] = "unipc"
+    scheduler: SamplerName = "unipc"
     negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(plain_text)] = ""
     control_start: Fraction = 0.0
     control_end: Fraction = 1.0
     batch_size: BatchSize = 16
     fill_batches: bool = Field(default=False, strict=True)
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: DtypeName = "float32"
     runtime: Runtime = Runtime()
     safety_checker: bool = Field(default=False, strict=True)
     captions: dict[Source, Annotated[Tags, Field(min_length=1)]] = Field(default_factory=dict)
