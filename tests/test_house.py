@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room imports only from rooms with a smaller number.
 FLOORS = {
     "atomic": 0,
+    "formats": 0,
     "paths": 0,
     "dtypes": 0,
     "samplers": 0,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
+from workbench.formats import mebibytes
 from workbench.imageguard import decompression_bomb, most_pixels
 
 Picture = NDArray[np.uint8]
@@ -233,7 +234,7 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
 
 def _refuse_large(name: str, size: int, limit: int) -> None:
     if size > limit:
-        has, allowed = f"{size / 2**20:.1f} MiB", f"{limit / 2**20:.1f} MiB"
+        has, allowed = mebibytes(size), mebibytes(limit)
         raise ImageError(f"{name} has {has}, more than the {allowed} that are allowed")
 
 

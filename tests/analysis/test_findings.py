@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import pandas as pd
-import pytest
 
 from workbench.analysis import (
     Finding,
@@ -17,7 +16,6 @@ from workbench.analysis import (
     primary_metrics,
     tradeoff,
 )
-from workbench.analysis.wording import plain, signed
 
 Simulate = Callable[..., pd.DataFrame]
 OUTLINE = ("a girl", "long hair")
@@ -155,11 +153,3 @@ def test_labels_tell_settings_and_bases_and_labelling_twice_changes_nothing(
     pd.testing.assert_frame_equal(distinct_controls(named), named)
     part = named[named["control"] == "canny (low=20; base ink)"]
     pd.testing.assert_frame_equal(distinct_controls(part), part)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.812, "+0.81"), (-0.0648, "−0.065"), (12.34, "+12.3"), (-250.4, "−250")]
-)
-def test_figures_are_short_and_signed(value: float, text: str) -> None:
-    assert signed(value) == text
-    assert plain(abs(value)) == text[1:]

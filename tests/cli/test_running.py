@@ -240,15 +240,6 @@ def test_the_version_is_printed() -> None:
     assert run_command("--version").out.strip() == version("controlnet-workbench")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
-)
-def test_durations_are_readable(seconds: float, text: str) -> None:
-    from workbench.cli.common import duration
-
-    assert duration(seconds) == text
-
-
 def test_a_report_of_an_older_run_looks_for_models_where_it_is_told(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

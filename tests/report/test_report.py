@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from workbench import analysis
+from workbench.formats import plain
 from workbench.report import render_report, tables, write_report
 from workbench.store import RunFolder
 from workbench.study import Study
@@ -251,13 +252,6 @@ def test_the_file_is_written_whole_and_small(written: Path) -> None:
     assert [p.name for p in written.parent.iterdir()] == ["report.html"]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.634, "0.63"), (-0.5, "−0.50"), (-0.001, "0.00"), (math.nan, "–")]
-)
-def test_figures_are_written_alike(value: float, text: str) -> None:
-    assert tables.figure_text(value) == text
-
-
 def test_tipping_scales_stand_with_figure_and_table(run: RunFolder, page: Page) -> None:
     found = analysis.tipping_scales(run.measurements())
     assert {"tips", "never"} <= set(found["answer"])
@@ -273,7 +267,7 @@ def test_every_contrast_says_what_it_could_not_have_found(run: RunFolder, page: 
     assert len(contrasts) > 6
     for finding in contrasts:
         if not finding.metric.startswith("tag:"):  # a list of several tags
-            assert f"least detectable {analysis.plain(finding.mde)}" in finding.text
+            assert f"least detectable {plain(finding.mde)}" in finding.text
     assert "Least detectable" in page.text
 
 

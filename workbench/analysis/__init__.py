@@ -22,7 +22,7 @@ from workbench.analysis.tags import per_tag, silhouette_contrast, tag_references
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import harmonic_mean, pareto, sweet_spot, tradeoff
 from workbench.analysis.trends import curve, spearman, trend, wilcoxon_p
-from workbench.analysis.wording import ALL_CONTROLS, Finding, plain
+from workbench.analysis.wording import ALL_CONTROLS, Finding
 
 __all__ = [
     "ALL_CONTROLS",
@@ -52,7 +52,6 @@ __all__ = [
     "pareto",
     "per_tag",
     "pick",
-    "plain",
     "primary_metrics",
     "ranking",
     "silhouette_contrast",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.shared import ONE_PICTURE
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR
+from workbench.formats import plain, signed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MINUS = "\N{MINUS SIGN}"
 ALL_CONTROLS = "all control types"
 
 
@@ -52,18 +52,6 @@ def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The rows of a table as dictionaries."""
     for row in table.to_dict("records"):
         yield {str(key): value for key, value in row.items()}
-
-
-def signed(value: float) -> str:
-    """A figure with its sign, at a precision that suits its size: "+0.81", "-3.2"."""
-    size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3
-    return f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def plain(value: float) -> str:
-    """Like `signed`, without a plus sign."""
-    return signed(value).lstrip("+")
 
 
 def count_sources(n: int) -> str:

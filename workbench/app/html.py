@@ -8,6 +8,7 @@ from html import escape
 
 from workbench.app.state import Row, StudyRun
 from workbench.controls.base import LegendEntry
+from workbench.formats import duration, significant
 
 STYLE = """<style>
 .wb-app .widget-html-content {line-height: 1.45}
@@ -30,7 +31,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def _line(row: Row) -> str:
     cells = "".join(
-        f'<td class="wb-number">{_number(value)}</td>' for value in (row.value, row.adherence)
+        f'<td class="wb-number">{significant(value)}</td>' for value in (row.value, row.adherence)
     )
     if row.reason:
         note = escape(row.reason)
@@ -39,10 +40,6 @@ def _line(row: Row) -> str:
     else:
         note = "higher is better" if row.higher_is_better else "lower is better"
     return f'<tr><td>{escape(row.label)}</td>{cells}<td class="wb-quiet">{note}</td></tr>'
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def caption(title: str, text: str = "") -> str:
@@ -73,10 +70,5 @@ def progress_text(study: StudyRun) -> str:
         return f"{study.phase} …"
     text = f"{study.phase}: {study.done} of {study.total} pictures"
     if study.running and not math.isnan(study.seconds_left):
-        text += f", {_time(study.seconds_left)} left"
+        text += f", {duration(study.seconds_left)} left"
     return text
-
-
-def _time(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"

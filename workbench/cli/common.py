@@ -89,13 +89,3 @@ def networks_for(control: Control[Any], settings: ControlSettings, family: str) 
     from workbench.families.loading import ModelManager
 
     return ModelManager(family).networks()
-
-
-def duration(seconds: float) -> str:
-    """Whole seconds as people say them: "8 s", "3 min 20 s", "1 h 05 min"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

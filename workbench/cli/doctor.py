@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.machine import GB, black_in_half, disk_facts, machine_facts, machine_warnings
+from workbench.cli.machine import black_in_half, disk_facts, machine_facts, machine_warnings
+from workbench.formats import gigabytes
 
 SMOKE_STEPS = 2
 
@@ -143,13 +144,13 @@ def as_text(found: dict[str, Any]) -> str:
     lines = [
         ("Python", f"{found['python']} on {found['platform']}"),
         ("processor", f"{cpu['cores']} cores, {cpu['threads']} threads, {cpu['capability']}"),
-        ("memory", f"{_gb(memory['available'])} of {_gb(memory['total'])} free"),
-        ("disk", f"{_gb(disk['free'])} free for {disk['folder']}"),
+        ("memory", f"{gigabytes(memory['available'])} of {gigabytes(memory['total'])} free"),
+        ("disk", f"{gigabytes(disk['free'])} free for {disk['folder']}"),
     ]
     lines += [
         (
             device["device"],
-            f"{device['name']}, {_gb(device['free'])} of {_gb(device['total'])} free",
+            f"{device['name']}, {gigabytes(device['free'])} of {gigabytes(device['total'])} free",
         )
         for device in found["devices"]
     ]
@@ -186,9 +187,5 @@ def _family_line(family: dict[str, Any]) -> str:
     fits = "; ".join(
         f"{place} {', '.join(dtypes) or 'too small'}" for place, dtypes in family["fits"].items()
     )
-    need = ", ".join(f"{dtype} {_gb(bytes_)}" for dtype, bytes_ in needs.items())
+    need = ", ".join(f"{dtype} {gigabytes(bytes_)}" for dtype, bytes_ in needs.items())
     return f"{there}; needs {need}; fits: {fits}"
-
-
-def _gb(count: int) -> str:
-    return f"{count / GB:.1f} GB"

@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-GB = 1e9
+from workbench.formats import GB, gigabytes
+
 LITTLE_DISK = 2 * GB
 PROGRAMS = {
     "chromium": ("chromium", "chromium-browser"),
@@ -97,7 +98,7 @@ def machine_warnings(facts: dict[str, Any]) -> list[str]:
         elif not device["bfloat16"]:
             found.append(f"{name} has no fast bfloat16: take float16 or float32.")
     if facts["disk"]["free"] < LITTLE_DISK:
-        found.append(f"Only {facts['disk']['free'] / GB:.1f} GB are free for runs.")
+        found.append(f"Only {gigabytes(facts['disk']['free'])} are free for runs.")
     for tool, use in (
         ("jupyter lab", "the notebook app"),
         ("chromium", "the tests in a browser"),

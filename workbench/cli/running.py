@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.common import duration
+from workbench.formats import duration
 
 if TYPE_CHECKING:
     from workbench.generation import CancelToken

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from workbench.formats import number
 from workbench.plots.style import (
     BODY,
     LIGHT,
@@ -21,7 +22,6 @@ from workbench.plots.style import (
     clean_text,
     label_axes,
     new_figure,
-    number,
     padded_limits,
     say_empty,
     series_style,

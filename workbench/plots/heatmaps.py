@@ -14,6 +14,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, TwoS
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from workbench.formats import number
 from workbench.plots.curves import SCALE_LABEL
 from workbench.plots.style import (
     BODY,
@@ -24,7 +25,6 @@ from workbench.plots.style import (
     direction,
     label_axes,
     new_figure,
-    number,
     say_empty,
     style_axes,
     tags_label,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workbench.formats import number
 from workbench.plots.style import (
     LIGHT,
     SMALL,
@@ -16,7 +17,6 @@ from workbench.plots.style import (
     clean_text,
     label_axes,
     new_figure,
-    number,
     say_empty,
     series_style,
     style_axes,

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from workbench.formats import number
 from workbench.plots.curves import SCALE_LABEL
 from workbench.plots.heatmaps import cell_texts, draw_cells
 from workbench.plots.style import (
@@ -18,7 +19,6 @@ from workbench.plots.style import (
     clean_text,
     label_axes,
     new_figure,
-    number,
     say_empty,
     style_axes,
     title_axes,

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from workbench.formats import number
 from workbench.plots.style import (
     BODY,
     LIGHT,
@@ -19,7 +20,6 @@ from workbench.plots.style import (
     clean_text,
     label_axes,
     new_figure,
-    number,
     padded_limits,
     say_empty,
     series_style,

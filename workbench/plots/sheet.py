@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workbench.formats import number
 from workbench.plots.style import (
     BODY,
     LIGHT,
@@ -18,7 +19,6 @@ from workbench.plots.style import (
     Theme,
     clean_text,
     new_figure,
-    number,
     say_empty,
 )
 

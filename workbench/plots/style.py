@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
+from workbench.formats import number
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -165,16 +167,6 @@ def with_direction(label: str, higher_is_better: bool | None, unit: str = "") ->
     words = clean_text(label, 60) + (f" [{unit}]" if unit else "")
     better = direction(higher_is_better)
     return f"{words}\n({better})" if better else words
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Return ``value`` in few characters: ``0``, ``0.4``, ``1.25``; a dash if not finite."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text.replace("-", "−")
 
 
 def tags_label(length: int) -> str:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from workbench.formats import number
 from workbench.plots.curves import SCALE_LABEL
 from workbench.plots.style import (
     LIGHT,
@@ -18,7 +19,6 @@ from workbench.plots.style import (
     clean_text,
     label_axes,
     new_figure,
-    number,
     say_empty,
     series_style,
     style_axes,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from workbench.formats import number
 from workbench.plots.labels import PointLabel, place_labels
 from workbench.plots.style import (
     LIGHT,
@@ -20,7 +21,6 @@ from workbench.plots.style import (
     by_length,
     label_axes,
     new_figure,
-    number,
     padded_limits,
     say_empty,
     series_style,

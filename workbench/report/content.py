@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.controls import ControlError, get_control
+from workbench.formats import number
 from workbench.measuring.specs import DEFINITIONS, metric_spec
-from workbench.plots.style import number
 from workbench.report import tables
 from workbench.report.answers import Answer, answers
 from workbench.report.effects import EffectFigures, draw_effects

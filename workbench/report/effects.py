@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.analysis.effects import Question, span_of
+from workbench.formats import number
 from workbench.plots import EffectPanel, effects_figure
-from workbench.plots.style import number
 from workbench.report.embed import Picture, drawing
 from workbench.report.tables import Table, interval_text
 

@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from workbench import analysis
+from workbench.formats import number
 from workbench.plots import SheetRow, Theme, contact_sheet_figure, pair_heatmap
-from workbench.plots.style import number, tags_label
+from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
 from workbench.report.tables import Table, interval_text, records

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench import analysis
+from workbench.formats import fixed, number
 from workbench.plots import ranking_figure
-from workbench.plots.style import number
 from workbench.report.embed import Picture, drawing
-from workbench.report.tables import Table, figure_text, interval_text
+from workbench.report.tables import Table, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
     """The ranks for reading: one line for each control type at each scale."""
     rows = []
     for row in ranks.to_dict("records"):
-        low, high = (figure_text(row[name], 0) for name in ("rank_low", "rank_high"))
+        low, high = (fixed(row[name], 0) for name in ("rank_low", "rank_high"))
         beaten = [labels[name] for name in str(row["better_than"]).split(", ") if name in labels]
         rows.append(
             (
@@ -82,9 +82,9 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
             number(row["scale"]),
             f"{labels[str(row['first'])]} − {labels[str(row['second'])]}",
             interval_text(row["difference"], row["low"], row["high"]),
-            figure_text(row["p"], 3),
-            figure_text(row["p_holm"], 3),
-            figure_text(row["mde"]),
+            fixed(row["p"], 3),
+            fixed(row["p_holm"], 3),
+            fixed(row["mde"]),
             labels.get(str(row["better"]), "no clear difference"),
         )
         for row in pairs.loc[sorted(kept)].to_dict("records")

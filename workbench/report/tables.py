@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
-from workbench.plots.style import number, tags_label
+from workbench.formats import fixed, number
+from workbench.plots.style import tags_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,23 +30,15 @@ class Table:
     caption: str = ""
 
 
-def figure_text(value: float, digits: int = 2) -> str:
-    """Return a number with a fixed count of decimals and a true minus sign; – if not finite."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
-
-
 def interval_text(
     mean: float, low: float, high: float, digits: int = 2, *, spread: float = math.nan
 ) -> str:
     """Return ``0.63 [0.58, 0.69]``; without an interval ``0.63 ± 0.04``, the spread over seeds."""
-    text = figure_text(mean, digits)
+    text = fixed(mean, digits)
     if math.isfinite(low) and math.isfinite(high):
-        text += f" [{figure_text(low, digits)}, {figure_text(high, digits)}]"
+        text += f" [{fixed(low, digits)}, {fixed(high, digits)}]"
     elif math.isfinite(spread):
-        text += f" ± {figure_text(spread, digits)}"
+        text += f" ± {fixed(spread, digits)}"
     return text
 
 
@@ -114,10 +107,10 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
                     )
                     for side in ("control", "prompt")
                 ),
-                figure_text(row["harmonic"]),
-                figure_text(row.get(primary, math.nan)),
-                figure_text(row.get("clip_full", math.nan), 1),
-                figure_text(row.get("clip_source", math.nan), 1),
+                fixed(row["harmonic"]),
+                fixed(row.get(primary, math.nan)),
+                fixed(row.get("clip_full", math.nan), 1),
+                fixed(row.get("clip_source", math.nan), 1),
                 ", ".join(marks),
             )
         )
@@ -139,14 +132,14 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                         labels.get(control, control),
                         f"{what} adherence",
                         f"{number(row['x_first'])} → {number(row['x_last'])}",
-                        f"{figure_text(row['first'])} → {figure_text(row['last'])}",
+                        f"{fixed(row['first'])} → {fixed(row['last'])}",
                         interval_text(
                             row["change"],
                             row["change_low"],
                             row["change_high"],
                             spread=row["spread"],
                         ),
-                        figure_text(row["mde"]),
+                        fixed(row["mde"]),
                         str(row["direction"]),
                     )
                 )

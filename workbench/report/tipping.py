@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench import analysis
+from workbench.formats import fixed
 from workbench.plots import tipping_figure
 from workbench.report.embed import Picture, drawing
-from workbench.report.tables import Table, figure_text
+from workbench.report.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,8 @@ def draw_tipping(rows: pd.DataFrame, label: str, both: bool) -> tuple[Picture | 
         (
             str(row["tag"]),
             said,
-            figure_text(row["first"]),
-            figure_text(row["last"]),
+            fixed(row["first"]),
+            fixed(row["last"]),
             "yes" if row["clear"] else "no",
             f"{row['n_sources']}",
         )

@@ -1,0 +1,66 @@
+"""Numbers as text for people: one function for each way in which the package writes them.
+
+A minus is the true minus sign, and what is not finite is a dash.
+"""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "–"
+GB = 1e9
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A fixed count of decimals, for columns of a table: "0.40", "−1.25"."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """At most ``digits`` decimals, and no zeros at the end: "0", "0.4", "1.25"."""
+    text = fixed(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """So many significant digits, but never fewer than stand before the point: "0.123", "1235"."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
+    return text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, at a precision that suits its size: "+0.81", "−3.20"."""
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def plain(value: float) -> str:
+    """Like `signed`, without a plus sign."""
+    return signed(value).lstrip("+")
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds as people say them: "8 s", "3 min 20 s", "1 h 05 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def gigabytes(count: float) -> str:
+    """Bytes of memory or of a disk, in units of 10^9: "7.6 GB"."""
+    return f"{count / GB:.1f} GB"
+
+
+def mebibytes(count: float) -> str:
+    """The size of a file in bytes, in units of 2^20: "32.0 MiB"."""
+    return f"{count / 2**20:,.1f} MiB"
