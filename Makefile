@@ -1,6 +1,7 @@
 # Two cores and no GPU are enough for every target.
 #   make demo    run the demo study and write runs/demo/report.html
 #   make test    run all tests           make lint    ruff and mypy
+#   make docs    build the guides and the reference into site/ (no network needed)
 #   make lab     open the notebook       make clean   remove .venv (runs/ stays)
 # TORCH chooses the builds of torch and torchvision, which must be a pair, for example:
 #   make demo TORCH='torch==2.9.1 torchvision==0.24.1'
@@ -12,7 +13,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup setup-dev demo test test-browser lint lab clean
+.PHONY: help setup setup-dev demo test test-browser lint docs lab clean
 .DELETE_ON_ERROR:
 
 help:
@@ -43,7 +44,7 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-core
-	$(PIP) install --editable ".[dwpose,dev,cluster]"
+	$(PIP) install --editable ".[dwpose,docs,dev,cluster]"
 	@touch $@
 
 demo: setup
@@ -53,6 +54,7 @@ demo: setup
 # One thread for each worker: two workers with two threads each would fight for two cores.
 test: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not browser" --nbmake tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --doctest-modules workbench
 	$(BIN)/python -m pytest -m browser tests/browser
 
 test-browser: setup-dev
@@ -62,6 +64,9 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/workbench.ipynb

@@ -22,6 +22,9 @@ def parse_tags(text: str) -> tuple[str, ...]:
 
     Runs of white space become one blank, empty tags and repetitions of an earlier tag are dropped,
     and the order is kept. An empty text gives no tags.
+
+    >>> parse_tags("a girl, long  hair,, snow\\na girl")
+    ('a girl', 'long hair', 'snow')
     """
     tags = (" ".join(part.split()) for part in _SEPARATORS.split(text))
     return tuple(dict.fromkeys(tag for tag in tags if tag))
@@ -78,6 +81,11 @@ def shorten(
     choice; with the same tags and seed the choices are nested, so that a longer prompt only ever
     adds tags to a shorter one.
     Raises ValueError for a length out of range or an unknown method.
+
+    >>> shorten(("a girl", "long hair", "black eyes", "snow"), 2)
+    ('a girl', 'long hair')
+    >>> shorten(("a girl", "long hair", "black eyes", "snow"), 2, keep=["snow"])
+    ('a girl', 'snow')
     """
     if not 0 <= length <= len(tags):
         raise ValueError(f"length must lie between 0 and {len(tags)}, not {length}")

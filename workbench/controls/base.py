@@ -129,7 +129,10 @@ class Control(ABC, Generic[S]):
         """Read back a map which was stored, or drawn by hand, as a picture (uint8 H×W×3)."""
 
     def from_picture_for(self, picture: NDArray[np.uint8], settings: S) -> ControlMap:
-        """`from_picture`, for control types whose pictures mean different things by settings."""
+        """`from_picture`, for control types whose pictures mean different things by settings.
+
+        picture: uint8 H×W×3.
+        """
         return self.from_picture(picture)
 
     def fit_drawing(self, picture: NDArray[np.uint8], size: int, settings: S) -> NDArray[np.uint8]:

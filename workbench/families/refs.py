@@ -50,7 +50,7 @@ class ModelRef(Value):
 
     @property
     def title(self) -> str:
-        """A short name that tells two models apart: the path, or repo[@revision][/subfolder]."""
+        """A short name that tells two models apart: the path, or `repo@revision/subfolder`."""
         if self.path:
             return self.path
         pinned = f"@{self.revision}" if self.revision else ""

@@ -41,7 +41,7 @@ class Judges(Protocol):
         ...
 
     def vae_roundtrip(self, images: Sequence[np.ndarray], /) -> list[np.ndarray]:
-        """Pictures encoded and decoded once by the VAE."""
+        """Pictures (uint8 H×W×3) encoded and decoded once by the VAE; all of one size."""
         ...
 
     def weight_hashes(self) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+"""Called with each report."""
 
 
 def cost(trial: Trial) -> float:
