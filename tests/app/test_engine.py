@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from samples import make_samples
 from tiny_models import write_tiny_family
 
 from workbench.app.engine import ModelEngine
 from workbench.app.state import Choice
-from workbench.generation import CancelToken, generate
+from workbench.generation import CancelToken
 from workbench.measuring.measurer import Measurer
 from workbench.study import Study, make_plan
 
@@ -111,7 +112,7 @@ def test_the_saved_study_makes_the_picture_on_the_screen(
     (cell,) = [c for c in plan.cells if c.variant.tags == kept]
     trial = plan.trials_by_id[cell.trial_id]
     maps = Measurer(plan, engine.manager).source_maps
-    (sample,) = generate([trial], maps, engine.manager)
+    (sample,) = make_samples([trial], maps, engine.manager)
     assert sample.image is not None and np.array_equal(sample.image, shown.image)
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from samples import make_samples
 
 from workbench.controls import ControlMap, get_control
 from workbench.families.loading import ModelManager
-from workbench.generation import generate
 from workbench.study import SourceImage
 from workbench.training.audit.samples import make_sources, make_trial
 from workbench.training.captions import caption
@@ -70,7 +70,7 @@ def draw(
         for seed, (prompt, key) in enumerate(zip(prompts, keys, strict=True))
     ]
     made = {
-        r.trial.id: r.image for r in generate(trials, maps or {}, manager, batch_size=len(keys))
+        r.trial.id: r.image for r in make_samples(trials, maps or {}, manager, batch_size=len(keys))
     }
     images = [made[trial.id] for trial in trials]
     return [image for image in images if image is not None]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from samples import make_samples
 from tiny_families import FAMILIES, write_tiny_families
 from tiny_models import FAMILY, SIDE, make_maps, make_trial
 
 from workbench.families import FamilyError, Runtime
 from workbench.families.applying import apply_runtime, attention_kernel, runtime_record, whole_range
 from workbench.families.loading import ModelManager
-from workbench.generation import generate
 
 MAPS = make_maps()
 TRIALS = [make_trial(scale=scale, seed=seed) for seed, scale in enumerate((0.0, 0.5, 1.0))]
@@ -28,7 +28,7 @@ def manager_with(models: Path, **choices: Any) -> ModelManager:
 
 
 def pictures(manager: ModelManager) -> np.ndarray:
-    made = list(generate(TRIALS, MAPS, manager))
+    made = make_samples(TRIALS, MAPS, manager)
     assert [result.failed_reason for result in made] == ["", "", ""]
     return np.stack([np.asarray(result.image) for result in made]).astype(int)
 
@@ -236,5 +236,5 @@ def test_the_ceiling_is_decoded_as_the_samples_are(models: Path, tmp_path: Path)
         pipeline, seen = manager.pipeline(None), []
         pipeline.vae.decoder.register_forward_hook(lambda m, i, o, to=seen: to.append(o.dtype))
         manager.vae_roundtrip([np.full((SIDE, SIDE, 3), 90, np.uint8)])
-        next(iter(generate([make_trial(family=name, base="one", control=None)], {}, manager)))
+        make_samples([make_trial(family=name, base="one", control=None)], {}, manager)
         assert seen == [expected, expected], name

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from samples import make_samples
 from tiny_families import COMMIT, snapshot
 from tiny_models import FAMILY, SIDE, make_maps, make_trial
 from tiny_safety import block_like, write_checker
@@ -17,7 +18,6 @@ from workbench.families import Family, FamilyError, LocateError, ModelRef, get_f
 from workbench.families.loading import ModelManager
 from workbench.families.needs import require_models
 from workbench.families.safety import BLOCKED
-from workbench.generation import generate
 
 TRIALS = [make_trial(seed=seed) for seed in range(3)]
 MAPS = make_maps()
@@ -33,7 +33,7 @@ def guarded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pictures(manager: ModelManager) -> list[Any]:
-    return list(generate(TRIALS, MAPS, manager))
+    return make_samples(TRIALS, MAPS, manager)
 
 
 def test_a_blocked_picture_is_a_failed_trial_and_the_others_are_untouched(guarded: Path) -> None:

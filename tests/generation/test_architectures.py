@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from samples import make_samples
 from tiny_families import FAMILIES, UNION_MODES, write_tiny_families
 from tiny_models import PROMPTS, make_maps, make_trial
 
 from workbench.families import FamilyError
 from workbench.families.loading import ModelManager
-from workbench.generation import generate
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial
 
@@ -61,7 +61,7 @@ def mixed(family: str, **changes: Any) -> list[Trial]:
 
 
 def make(trials: Sequence[Trial], manager: ModelManager, **options: Any) -> dict[str, np.ndarray]:
-    results = list(generate(trials, MAPS, manager, **options))
+    results = make_samples(trials, MAPS, manager, **options)
     assert [result.failed_reason for result in results] == [""] * len(trials)
     return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
 
@@ -213,7 +213,7 @@ def test_previews_and_repeats_change_nothing(
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
     wanted = trial(family)
-    (first,) = generate(
+    (first,) = make_samples(
         [wanted], MAPS, managers[family], on_step=lambda step: seen.append(step.preview(0))
     )
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -221,7 +221,7 @@ def test_previews_and_repeats_change_nothing(
     assert np.abs(seen[-1].astype(int) - first.image).max() <= TOLERANCE
     torch.manual_seed(2)
     managers[family].latent_cache.clear()
-    (again,) = generate([wanted], MAPS, managers[family])
+    (again,) = make_samples([wanted], MAPS, managers[family])
     np.testing.assert_array_equal(first.image, again.image)
 
 
@@ -231,7 +231,7 @@ def test_every_type_of_a_union_model_is_its_own(managers: dict[str, ModelManager
     source = MAPS["source-0", "depth", "{}"]
     maps = {("source-0", name, "{}"): source for name in UNION_MODES}
     made = {
-        name: next(iter(generate([trial("tiny-union", control=name)], maps, manager))).image
+        name: next(iter(make_samples([trial("tiny-union", control=name)], maps, manager))).image
         for name in UNION_MODES
     }
     for name, picture in made.items():
@@ -253,12 +253,12 @@ def test_the_method_of_a_control_chooses_its_controlnet(managers: dict[str, Mode
     trials = [trial("tiny-sd", control=name, control_settings=text) for name, text in keys]
     made = {
         (r.trial.control, r.trial.control_settings): r.image
-        for r in generate(trials, maps, manager)
+        for r in make_samples(trials, maps, manager)
     }
     np.testing.assert_array_equal(made["lineart", anime], made["canny", "{}"])
     np.testing.assert_array_equal(made["lineart", standard], made["depth", "{}"])
     assert not np.array_equal(made["depth", "{}"], made["canny", "{}"])
-    for result in generate(trials, maps, manager):
+    for result in make_samples(trials, maps, manager):
         assert result.made_by["runtime"]["offload"] == "none", "told for every ControlNet"
 
 

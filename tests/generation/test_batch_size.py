@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from samples import make_samples
 from tiny_models import FAMILY, make_maps, make_trial
 
 from workbench.families.loading import ModelManager
-from workbench.generation import SampleResult, generate
-from workbench.generation.batch_size import MOST, BatchSizer, DeviceMemory, first_size
+from workbench.generation import SampleResult
+from workbench.generation.batching import MOST, BatchSizer, DeviceMemory, first_size
 
 MAPS = make_maps()
 TRIALS = [make_trial(seed=i) for i in range(20)]
@@ -41,10 +42,10 @@ def room_for(manager: ModelManager, pictures: int, tries: list[int]) -> Iterator
 def test_a_full_memory_is_met_once_and_then_remembered(
     warm_manager: ModelManager, caplog: pytest.LogCaptureFixture, asked: int
 ) -> None:
-    alone = {r.trial.id: r.image for r in generate(TRIALS, MAPS, warm_manager, batch_size=1)}
+    alone = {r.trial.id: r.image for r in make_samples(TRIALS, MAPS, warm_manager, batch_size=1)}
     tries: list[int] = []
     with room_for(warm_manager, 2, tries), caplog.at_level(logging.WARNING):
-        made = list(generate(TRIALS, MAPS, warm_manager, batch_size=asked))
+        made = make_samples(TRIALS, MAPS, warm_manager, batch_size=asked)
     assert [result.trial.seed for result in made] == list(range(20))
     first = tries[0]
     assert first > 2, "the test wants a first batch that is too large"
@@ -73,7 +74,7 @@ def test_another_error_than_memory_does_not_shrink_the_batches_that_follow(
 
     handle = warm_manager.pipeline("depth").unet.register_forward_pre_hook(odd)
     try:
-        made = list(generate(TRIALS[:8], MAPS, warm_manager, batch_size=4))
+        made = make_samples(TRIALS[:8], MAPS, warm_manager, batch_size=4)
     finally:
         handle.remove()
     assert [result.made_by["batch_size"] for result in made] == [2] * 4 + [4] * 4
@@ -110,7 +111,7 @@ class FakeMemory(DeviceMemory):
 
 def sizes(memory: FakeMemory, trials: int, asked: int | str = "auto") -> list[int]:
     """The batches that are planned on such a device."""
-    sizer = BatchSizer(asked, ModelManager(FAMILY, device="cuda"), memory)  # type: ignore[arg-type]
+    sizer = BatchSizer(asked, ModelManager(FAMILY, device="cuda"), memory=memory)  # type: ignore[arg-type]
     trial = make_trial(size=512)
     for batch in sizer.batches([trial] * trials):
         with sizer.learning(batch) as results:

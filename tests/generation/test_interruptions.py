@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from samples import make_samples
 from tiny_models import make_maps, make_trial
 
 from workbench.families.loading import ModelManager
@@ -34,22 +35,20 @@ def test_a_cancelled_batch_yields_nothing_and_is_not_decoded(
             cancel.cancel()
 
     monkeypatch.setattr(warm_manager.pipeline("depth").vae, "decode", counted)
-    results = list(
-        generate(TRIALS, MAPS, warm_manager, batch_size=2, on_step=on_step, cancel=cancel)
-    )
+    results = make_samples(TRIALS, MAPS, warm_manager, batch_size=2, on_step=on_step, cancel=cancel)
     assert [result.trial.seed for result in results] == [0, 1]
     assert steps == [1, 2, 3, 4, 1, 2]
     assert decoded == [2]
 
 
 def test_after_a_cancel_the_manager_works_as_before(warm_manager: ModelManager) -> None:
-    (before,) = generate(TRIALS[:1], MAPS, warm_manager)
+    (before,) = make_samples(TRIALS[:1], MAPS, warm_manager)
     cancel = CancelToken()
-    gone = generate(
+    gone = make_samples(
         TRIALS[:1], MAPS, warm_manager, on_step=lambda _: cancel.cancel(), cancel=cancel
     )
-    assert list(gone) == []
-    (after,) = generate(TRIALS[:1], MAPS, warm_manager)
+    assert gone == []
+    (after,) = make_samples(TRIALS[:1], MAPS, warm_manager)
     assert before.image is not None
     assert after.image is not None
     assert (before.image == after.image).all()
@@ -62,18 +61,18 @@ def test_a_cancel_at_the_last_step_or_before_the_first_counts(warm_manager: Mode
         if step.done == step.total:
             late.cancel()
 
-    assert list(generate(TRIALS, MAPS, warm_manager, on_step=at_the_end, cancel=late)) == []
+    assert make_samples(TRIALS, MAPS, warm_manager, on_step=at_the_end, cancel=late) == []
     early.cancel()
-    assert list(generate(TRIALS, MAPS, warm_manager, cancel=early)) == []
+    assert make_samples(TRIALS, MAPS, warm_manager, cancel=early) == []
 
 
-def test_a_cancel_between_two_results_ends_after_the_finished_batch(
+def test_a_cancel_between_two_batches_ends_after_the_finished_batch(
     warm_manager: ModelManager,
 ) -> None:
     cancel = CancelToken()
     seeds = []
-    for result in generate(TRIALS, MAPS, warm_manager, batch_size=3, cancel=cancel):
-        seeds.append(result.trial.seed)
+    for batch in generate(TRIALS, MAPS, warm_manager, batch_size=3, cancel=cancel):
+        seeds += [result.trial.seed for result in batch]
         cancel.cancel()
     assert seeds == [0, 1, 2]
 
@@ -83,8 +82,8 @@ def test_an_error_in_a_callback_reaches_the_caller(warm_manager: ModelManager) -
         raise RuntimeError("from the callback")
 
     with pytest.raises(RuntimeError, match="from the callback"):
-        list(generate(TRIALS, MAPS, warm_manager, on_step=fails))
-    assert len(list(generate(TRIALS[:1], MAPS, warm_manager))) == 1
+        make_samples(TRIALS, MAPS, warm_manager, on_step=fails)
+    assert len(make_samples(TRIALS[:1], MAPS, warm_manager)) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_a_broken_picture_fails_alone(
         return (pictures,)
 
     monkeypatch.setattr(vae, "decode", broken)
-    results = list(generate(TRIALS[:3], MAPS, warm_manager))
+    results = make_samples(TRIALS[:3], MAPS, warm_manager)
     assert [bool(result.failed_reason) for result in results] == [False, True, False]
     assert reason in results[1].failed_reason
     assert results[1].image is None
@@ -123,7 +122,7 @@ def test_broken_latents_are_found_behind_a_forgiving_decoder(
     monkeypatch.setattr(vae, "decode", lambda latents, **_: (noise,))
     handle = unet.register_forward_hook(overflow)
     try:
-        results = list(generate(TRIALS[:3], MAPS, warm_manager))
+        results = make_samples(TRIALS[:3], MAPS, warm_manager)
     finally:
         handle.remove()
     assert ["not numbers" in result.failed_reason for result in results] == [True, False, False]
@@ -132,7 +131,7 @@ def test_broken_latents_are_found_behind_a_forgiving_decoder(
 def test_a_full_device_gets_smaller_batches(
     warm_manager: ModelManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {r.trial.id: r.image for r in generate(TRIALS, MAPS, warm_manager)}
+    wanted = {r.trial.id: r.image for r in make_samples(TRIALS, MAPS, warm_manager)}
     unet = warm_manager.pipeline("depth").unet
     room = 4
 
@@ -142,10 +141,10 @@ def test_a_full_device_gets_smaller_batches(
 
     handle = unet.register_forward_pre_hook(crowded)
     try:
-        results = list(generate(TRIALS, MAPS, warm_manager))
+        results = make_samples(TRIALS, MAPS, warm_manager)
         room = 1
         with pytest.raises(GenerationError, match="not enough memory") as caught:
-            list(generate(TRIALS, MAPS, warm_manager))
+            make_samples(TRIALS, MAPS, warm_manager)
         assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
     finally:
         handle.remove()

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from samples import make_samples
 from tiny_models import PROMPTS, make_maps, make_trial
 
 from workbench.families.loading import ModelManager
-from workbench.generation import GenerationError, generate
+from workbench.generation import GenerationError
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial
 
@@ -33,7 +34,7 @@ MIXED = [
 
 def make(trials: list[Trial], manager: ModelManager, **options: int) -> dict[str, np.ndarray]:
     """Samples by trial id, as int so that differences can be negative."""
-    results = list(generate(trials, MAPS, manager, **options))
+    results = make_samples(trials, MAPS, manager, **options)
     assert [result.failed_reason for result in results] == [""] * len(trials)
     return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
 
@@ -131,4 +132,4 @@ def test_a_missing_map_of_either_control_is_named(warm_manager: ModelManager) ->
     for control in ("canny", "depth"):
         maps = {key: made for key, made in MAPS.items() if key[1] != control}
         with pytest.raises(GenerationError, match=f"no {control} map"):
-            generate([pair(1, 1)], maps, warm_manager)
+            make_samples([pair(1, 1)], maps, warm_manager)

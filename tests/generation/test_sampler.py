@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from samples import make_samples
 from tiny_models import PROMPTS, SIDE, make_maps, make_trial
 
 from workbench.families.loading import ModelManager
-from workbench.generation import BatchDone, GenerationError, SampleResult, Step, generate
+from workbench.generation import BatchSizer, GenerationError, Step, generate
 from workbench.generation.schedulers import make_scheduler
 from workbench.samplers import SAMPLER_NAMES
 from workbench.study import Trial
@@ -27,7 +28,7 @@ MIXED = [
 
 def make(trials: Sequence[Trial], manager: ModelManager, **options: int) -> dict[str, np.ndarray]:
     """Samples by trial id, as int so that differences can be negative."""
-    results = list(generate(trials, MAPS, manager, **options))
+    results = make_samples(trials, MAPS, manager, **options)
     assert [result.failed_reason for result in results] == [""] * len(trials)
     return {r.trial.id: r.image.astype(int) for r in results if r.image is not None}
 
@@ -95,19 +96,19 @@ def test_only_the_size_of_a_batch_changes_pixels(warm_manager: ModelManager) -> 
     for name, picture in make(MIXED[::-1], warm_manager, batch_size=5).items():
         np.testing.assert_array_equal(picture, together[name])
     for trial in MIXED:
-        (result,) = generate([trial], MAPS, warm_manager, batch_size=5, fill=True)
+        full = BatchSizer(5, warm_manager, fill=True)
+        (result,) = make_samples([trial], MAPS, warm_manager, batch_size=full)
         assert result.trial == trial and result.made_by["batch_size"] == 5
         np.testing.assert_array_equal(result.image, together[trial.id])
 
 
-def test_full_batches_count_and_yield_the_wanted_trials_alone(warm_manager: ModelManager) -> None:
-    batches: list[BatchDone] = []
-    results = list(
-        generate(MIXED, MAPS, warm_manager, batch_size=4, fill=True, on_batch=batches.append)
-    )
+def test_full_batches_yield_the_wanted_trials_alone(warm_manager: ModelManager) -> None:
+    full = BatchSizer(4, warm_manager, fill=True)
+    batches = list(generate(MIXED, MAPS, warm_manager, batch_size=full))
+    assert [len(batch) for batch in batches] == [2, 3]
+    results = [result for batch in batches for result in batch]
     assert [r.trial for r in results] == MIXED
     assert {r.made_by["batch_size"] for r in results} == {4}
-    assert [(b.done, len(b.trials)) for b in batches] == [(2, 2), (5, 3)]
 
 
 def test_every_part_of_a_trial_shows_in_its_picture(warm_manager: ModelManager) -> None:
@@ -172,7 +173,7 @@ def test_base_models_share_controlnets_but_not_prompts(warm_manager: ModelManage
 
 def test_results_say_how_they_were_made(warm_manager: ModelManager) -> None:
     trials = [make_trial(prompt=PROMPTS[2]), make_trial(prompt="a girl " * 20)]
-    empty, cut = generate(trials, MAPS, warm_manager)
+    empty, cut = make_samples(trials, MAPS, warm_manager)
     assert empty.image is not None
     assert empty.image.shape == (SIDE, SIDE, 3)
     assert empty.image.dtype == np.uint8
@@ -185,21 +186,18 @@ def test_results_say_how_they_were_made(warm_manager: ModelManager) -> None:
     assert empty.made_by["seconds"] > 0
 
 
-def test_progress_is_reported_by_step_and_by_batch(warm_manager: ModelManager) -> None:
+def test_progress_is_reported_by_step_and_samples_come_by_batch(warm_manager: ModelManager) -> None:
     steps: list[tuple[int, int, int]] = []
-    batches: list[BatchDone] = []
     previews: list[np.ndarray] = []
 
     def on_step(step: Step) -> None:
         steps.append((len(step.trials), step.done, step.total))
         previews.append(step.preview(len(step.trials) - 1))
 
-    results: list[SampleResult] = list(
-        generate(MIXED, MAPS, warm_manager, batch_size=3, on_step=on_step, on_batch=batches.append)
-    )
+    batches = list(generate(MIXED, MAPS, warm_manager, batch_size=3, on_step=on_step))
     assert steps == [(n, i, 4) for n in (2, 3) for i in (1, 2, 3, 4)]
-    assert [(b.done, b.total, len(b.trials)) for b in batches] == [(2, 5, 2), (5, 5, 3)]
-    last = results[1].image
+    assert [len(batch) for batch in batches] == [2, 3]
+    last = batches[0][1].image
     assert last is not None
     assert np.abs(previews[3].astype(int) - last).max() <= TOLERANCE
     assert np.abs(previews[0].astype(int) - last).max() > TOLERANCE
@@ -208,7 +206,7 @@ def test_progress_is_reported_by_step_and_by_batch(warm_manager: ModelManager) -
 @pytest.mark.parametrize("scheduler", SAMPLER_NAMES)
 def test_looking_at_previews_changes_nothing(warm_manager: ModelManager, scheduler: str) -> None:
     trial = make_trial(scheduler=scheduler)
-    (seen,) = generate([trial], MAPS, warm_manager, on_step=lambda s: [s.preview(0)])
+    (seen,) = make_samples([trial], MAPS, warm_manager, on_step=lambda s: [s.preview(0)])
     assert seen.image is not None
     assert (seen.image == make([trial], warm_manager)[trial.id]).all()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import workbench.generation.batch_size as batch_size
+import workbench.generation.batching as batching
 from workbench.measuring.embedding import unpack
 from workbench.measuring.measurer import EMBEDDING
 from workbench.store import RunFolder
@@ -52,7 +52,7 @@ def assert_same_run(run: RunFolder, other: RunFolder, *, measured_alike: bool = 
     assert list(frames[0]["reason"]) == list(frames[1]["reason"])
 
 
-class PlentyMemory(batch_size.DeviceMemory):
+class PlentyMemory(batching.DeviceMemory):
     """A device that measures its memory and has more than is ever needed."""
 
     def __init__(self, device: str) -> None:
@@ -71,8 +71,8 @@ class PlentyMemory(batch_size.DeviceMemory):
 
 def perform_measured(task: Task) -> Outcome:
     """`perform` in a worker process on such a device, where the first batch has two pictures."""
-    batch_size.DeviceMemory = PlentyMemory  # type: ignore[misc]
-    batch_size._FIRST_MOST = 2
+    batching.DeviceMemory = PlentyMemory  # type: ignore[misc]
+    batching._FIRST_MOST = 2
     return perform(task)
 
 

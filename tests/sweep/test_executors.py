@@ -206,11 +206,11 @@ def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
     real = workbench.generation.generate
     calls: list[bool] = []
 
-    def failing(*args: Any, made_before: bool, **keywords: Any) -> Any:
-        calls.append(made_before)
+    def failing(*args: Any, allow_failures: bool, **keywords: Any) -> Any:
+        calls.append(allow_failures)
         if len(calls) == after + 1:
             raise GenerationError("no memory for even one picture")
-        return real(*args, made_before=made_before, **keywords)
+        return real(*args, allow_failures=allow_failures, **keywords)
 
     monkeypatch.setattr(workbench.generation, "generate", failing)
     if after == 0:

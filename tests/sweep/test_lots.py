@@ -20,13 +20,13 @@ import pytest
 from crews import PlentyMemory, ThreadCrew, perform_measured, take_over
 from tiny_run import TINY_WORLD, make_study
 
-import workbench.generation.batch_size as batch_size
+import workbench.generation.batching as batching
 import workbench.generation.sampler as sampler
 import workbench.sweep.coordinator as coordinator
 import workbench.sweep.worker as worker
 from workbench.families.determinism import deterministic
 from workbench.generation import BatchKey, CancelToken
-from workbench.generation.batch_size import MOST
+from workbench.generation.batching import MOST
 from workbench.store import RunFolder
 from workbench.study import Study, make_plan
 from workbench.sweep import ExecutorChoice, Progress, run_study
@@ -101,8 +101,8 @@ def device(models: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
     monkeypatch.setattr(worker._Here, "shop", None)
     monkeypatch.setattr(sampler, "_run_pipeline", run)
-    monkeypatch.setattr(batch_size, "DeviceMemory", FullMemory)
-    monkeypatch.setattr(batch_size, "_FIRST_MOST", 2)
+    monkeypatch.setattr(batching, "DeviceMemory", FullMemory)
+    monkeypatch.setattr(batching, "_FIRST_MOST", 2)
     return device
 
 

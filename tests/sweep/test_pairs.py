@@ -30,7 +30,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     real = workbench.generation.generate
 
-    def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[SampleResult]:
+    def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
         ids.extend(trial.id for trial in trials)
         return real(trials, *args, **keywords)
 

@@ -31,7 +31,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     real = workbench.generation.generate
 
-    def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[SampleResult]:
+    def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
         ids.extend(trial.id for trial in trials)
         return real(trials, *args, **keywords)
 
@@ -184,12 +184,14 @@ def test_a_broken_sample_is_a_failed_trial(
 ) -> None:
     real = workbench.generation.generate
 
-    def breaking(trials: Any, *args: Any, **keywords: Any) -> Iterator[SampleResult]:
-        for result in real(trials, *args, **keywords):
-            if result.trial.id == trials[0].id:
-                yield SampleResult(result.trial, None, "the picture is black", result.made_by)
-            else:
-                yield result
+    def breaking(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
+        for batch in real(trials, *args, **keywords):
+            yield [
+                SampleResult(result.trial, None, "the picture is black", result.made_by)
+                if result.trial.id == trials[0].id
+                else result
+                for result in batch
+            ]
 
     monkeypatch.setattr(workbench.generation, "generate", breaking)
     run = run_study(make_study(), tmp_path / "run", manager=manager)

@@ -168,10 +168,10 @@ class ModelEngine:
         (cell,), (trial,) = plan.cells, plan.trials
         with deterministic():
             maps = self.measurer.source_maps
-            results = generate([trial], maps, self.manager, batch_size=1, cancel=cancel)
-            sample = next(iter(results), None)
-        if sample is None or cancel.cancelled:
+            batches = list(generate([trial], maps, self.manager, batch_size=1, cancel=cancel))
+        if not batches or cancel.cancelled:
             return None
+        ((sample,),) = batches
         if sample.image is None:
             raise EngineError(sample.failed_reason)
         return Picture(

@@ -120,9 +120,10 @@ def smoke(device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
         manager.pipeline("canny")
         loaded = time.perf_counter()
         plan = make_plan(study, resolution=manager.family.resolution)
-        made = list(generate(plan.trials, Measurer(plan, manager).source_maps, manager))
         reasons = [
-            one.failed_reason if one.image is None else check_sample(one.image) for one in made
+            one.failed_reason if one.image is None else check_sample(one.image)
+            for batch in generate(plan.trials, Measurer(plan, manager).source_maps, manager)
+            for one in batch
         ]
         reason = next(filter(None, reasons), "")
     except Exception as error:  # whatever it is, the doctor tells it

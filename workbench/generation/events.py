@@ -1,4 +1,4 @@
-"""What a generation hands out while it runs: samples, steps, finished batches."""
+"""What a generation hands out while it runs: samples and steps."""
 
 from __future__ import annotations
 
@@ -43,15 +43,4 @@ class Step:
     preview: Callable[[int], np.ndarray]
 
 
-@dataclass(frozen=True)
-class BatchDone:
-    """A batch is finished: `done` of `total` trials are made; this batch took `seconds`."""
-
-    trials: tuple[Trial, ...]
-    done: int
-    total: int
-    seconds: float
-
-
 StepCallback = Callable[[Step], None]
-BatchCallback = Callable[[BatchDone], None]

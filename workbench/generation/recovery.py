@@ -8,7 +8,7 @@ ends with the error.
 from __future__ import annotations
 
 import gc
-import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +16,9 @@ from typing import Any
 
 import torch
 
-from workbench.generation.batching import Batch
-
-log = logging.getLogger(__name__)
-
 FULL = "out of memory"
 PATIENCE = 3
-"""Pictures that may fail one after the other before the first one succeeds."""
+"""So many failures before the first success end the work."""
 
 # PyTorch reports a full main memory, and some libraries a full device, as RuntimeError.
 _FULL = ("out of memory", "can't allocate memory", "failed to allocate", "bad_alloc")
@@ -41,26 +37,35 @@ class CallbackError(Exception):
 
 
 @dataclass
-class Fortune:
-    """How the pictures of one call fared so far: `made` came out, `broken` failed in a row."""
+class FailureBudget:
+    """How many pictures may yet fail before one succeeds; after that, any number may."""
 
-    total: int
-    made: int = 0
-    broken: int = 0
+    left: float
 
-    def succeeded(self, count: int) -> None:
-        self.made += count
+    @classmethod
+    def of(cls, total: int, *, unlimited: bool = False) -> FailureBudget:
+        """For so many pictures; `unlimited` where earlier ones have come out."""
+        return cls(math.inf if unlimited else min(PATIENCE, total))
 
-    def failed(self, error: Exception) -> None:
-        """One trial alone failed; raises if it seems that none can be made."""
-        self.broken += 1
-        if self.made == 0 and self.broken >= min(PATIENCE, self.total):
-            if is_full(error):
-                raise GenerationError(
-                    "there is not enough memory for even one picture at a time: close other "
-                    f"programs, or take half precision or another device ({first_line(error)})"
-                ) from error
-            raise error
+    def succeeded(self) -> None:
+        """A picture came out."""
+        self.left = math.inf
+
+    def tolerates(self, failures: int = 1) -> bool:
+        """Whether the work may go on after so many more failures."""
+        self.left -= failures
+        return self.left > 0
+
+    def spend(self, error: Exception) -> None:
+        """One picture failed alone; raises its error where no more failures are tolerated."""
+        if self.tolerates():
+            return
+        if is_full(error):
+            raise GenerationError(
+                "there is not enough memory for even one picture at a time: close other "
+                f"programs, or take half precision or another device ({first_line(error)})"
+            ) from error
+        raise error
 
 
 def is_full(error: BaseException) -> bool:
@@ -109,12 +114,8 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def halves(batch: Batch, reason: str) -> tuple[Batch, Batch]:
-    """The two halves of a batch that failed, with the memory of the failure given back."""
-    size = len(batch.trials)
-    log.warning("a batch of %d pictures failed (%s): trying it in two halves", size, reason)
+def free_memory() -> None:
+    """Give back what a failed call still holds."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    half = size // 2
-    return Batch(batch.key, batch.trials[:half]), Batch(batch.key, batch.trials[half:])

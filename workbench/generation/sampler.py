@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,20 @@ from torch import Tensor
 from workbench.controls.base import ControlMap
 from workbench.families.applying import attention_kernel
 from workbench.families.loading import ModelManager
+from workbench.families.safety import BLOCKED
 from workbench.families.vae import decode, unscaled
-from workbench.generation.batch_size import BatchSize, BatchSizer
-from workbench.generation.batching import Batch, fill_batch
+from workbench.generation.batching import Batch, BatchSize, BatchSizer
 from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import NOT_A_NUMBER, check_sample
 from workbench.generation.encoding import prompt_arguments
-from workbench.generation.events import BatchCallback, BatchDone, SampleResult, Step, StepCallback
+from workbench.generation.events import SampleResult, Step, StepCallback
 from workbench.generation.recovery import (
     CallbackError,
-    Fortune,
+    FailureBudget,
     GenerationError,
-    halves,
+    free_memory,
     reason_of,
 )
-from workbench.generation.safety import without_blocked
 from workbench.generation.schedulers import make_scheduler
 from workbench.generation.steering import controlnet_names, steer
 from workbench.study import Trial
@@ -46,76 +45,122 @@ def generate(
     maps: Mapping[MapKey, ControlMap],
     manager: ModelManager,
     *,
-    batch_size: BatchSize = 16,
-    fill: bool = False,
+    batch_size: BatchSize | BatchSizer = 16,
     on_step: StepCallback | None = None,
-    on_batch: BatchCallback | None = None,
     cancel: CancelToken | None = None,
-    made_before: bool = False,
-    sizer: BatchSizer | None = None,
-) -> Iterator[SampleResult]:
-    """Make one sample for each trial, batch by batch, and yield them as batches are finished.
+    allow_failures: bool = False,
+) -> Iterator[list[SampleResult]]:
+    """Make one sample for each trial, and yield each batch of them as soon as it is finished.
 
     Trials of one batch share base model, control types, steps, guidance scale, scheduler, start,
     end and size; prompts, sources, scales and seeds may differ. Trials of two controls run through
     diffusers' `MultiControlNetModel`, which adds up what the ControlNets say. A sample depends on
     its batch only through rounding (within 2/255), and only on the batch's size: its noise comes
-    from its own CPU generator. With `fill`, smaller batches are made full with copies that are
-    thrown away, so that every sample comes out as in a full batch. Results come in the order of the
-    batches, not of the trials. Other base models are taken from `manager.for_base`.
-
-    After `cancel.cancel()`, from any thread, the batch at work is given up at its next step,
-    nothing of it is yielded, and the iteration ends. An exception in a callback ends it too.
+    from its own CPU generator. The next batch is begun when it is asked for. Batches come in the
+    order of `plan_batches`, not of the trials.
 
     A batch that fails, for want of memory or by any other error, is tried in halves; `made_by` then
     says so under "fallback", and where memory was short the next batches are no larger than what
-    came out. With `batch_size="auto"` their size is found from the memory that the first ones take
-    (`BatchSizer`); the `sizer` of earlier calls, if given, replaces `batch_size` and goes on with
-    what it has learned. A trial that fails alone comes back with its reason and may be tried again
-    later (`made_by["retry"]`). If the first ones all fail, their error is raised, but for
-    `made_before`: earlier calls for the same study made some. Where the manager checks
-    safety, a picture that its checker blocks is a failed trial, too.
+    came out. A trial that fails alone comes back with its reason and may be tried again later
+    (`made_by["retry"]`). Where the manager checks safety, a picture that its checker blocks is a
+    failed trial, too.
 
-    Raises GenerationError before the first batch if a control map is missing or has the wrong size,
-    and when memory does not suffice for one picture; ValueError for a trial of another family or
-    a batch size below 1.
+    Args:
+        trials: of the manager's family.
+        maps: the control map of every trial's controls, by `Trial.map_keys`.
+        manager: models; those of other base models are taken from `manager.for_base`.
+        batch_size: pictures at once; with "auto" it is found from the memory that the first
+            batches take. A `BatchSizer` goes on with what it learned in earlier calls, and may
+            fill batches with copies.
+        on_step: called after each denoising step. An exception in it ends the iteration.
+        cancel: after `cancel.cancel()`, from any thread, the batch at work is given up at its next
+            step, nothing of it is yielded, and the iteration ends.
+        allow_failures: some pictures are known to come out; else, if the first ones all fail, their
+            error is raised.
+
+    Raises:
+        GenerationError: before the first batch if a control map is missing or has the wrong size;
+            later when memory does not suffice for one picture.
+        ValueError: a trial of another family, or a batch size below 1.
     """
     _check(trials, maps, manager)
-    sizer = sizer or BatchSizer(batch_size, manager)
-    fortune = Fortune(len(trials), made=int(made_before))
-    cancel = cancel or CancelToken()
-    return _all_batches(trials, sizer, maps, manager, fill, on_step, on_batch, cancel, fortune)
+    sizer = batch_size
+    if not isinstance(sizer, BatchSizer):
+        sizer = BatchSizer(sizer, manager)
+    failures = FailureBudget.of(len(trials), unlimited=allow_failures)
+    return _Call(maps, manager, sizer, on_step, cancel or CancelToken(), failures).batches(trials)
 
 
-def _all_batches(
-    trials: Sequence[Trial],
-    sizer: BatchSizer,
-    maps: Mapping[MapKey, ControlMap],
-    manager: ModelManager,
-    fill: bool,
-    on_step: StepCallback | None,
-    on_batch: BatchCallback | None,
-    cancel: CancelToken,
-    fortune: Fortune,
-) -> Iterator[SampleResult]:
-    done, total = 0, len(trials)
-    for batch in sizer.batches(trials):
+@dataclass
+class _Call:
+    """One call of `generate`: what all its batches share."""
+
+    maps: Mapping[MapKey, ControlMap]
+    manager: ModelManager
+    sizer: BatchSizer
+    on_step: StepCallback | None
+    cancel: CancelToken
+    failures: FailureBudget
+
+    def batches(self, trials: Sequence[Trial]) -> Iterator[list[SampleResult]]:
+        for batch in self.sizer.batches(trials):
+            base = self.manager.for_base(batch.key.base)
+            filled = self.sizer.filled(batch)
+            try:
+                with self.sizer.learning(filled) as results:
+                    results += self.make(filled, base)
+            except _CancelledError:
+                return
+            except CallbackError as carried:
+                raise carried.error from None
+            yield _without_blocked(results[: len(batch.trials)], base)
+
+    def make(self, batch: Batch, manager: ModelManager, fallback: str = "") -> list[SampleResult]:
+        """One batch, in halves if it fails; `fallback` says why it is smaller than was asked."""
+        if self.cancel.cancelled:
+            raise _CancelledError
         started = time.perf_counter()
+        watch = _Watch(batch, self.on_step, self.cancel)
+        size = len(batch.trials)
+        made_by: dict[str, Any] = {
+            "batch_size": size,
+            "device": manager.device,
+            "dtype": manager.dtype,
+            "threads": torch.get_num_threads(),
+        }
+        if fallback:
+            made_by["fallback"] = fallback
+        reason = ""
         try:
-            filled = fill_batch(batch, sizer.size(batch.key)) if fill else batch
-            base = manager.for_base(batch.key.base)
-            with sizer.learning(filled) as results:
-                results += _make(filled, maps, base, on_step, cancel, fortune)
-        except _CancelledError:
-            return
-        except CallbackError as carried:
-            raise carried.error from None
-        results = without_blocked(results[: len(batch.trials)], base)
-        done += len(results)
-        seconds = time.perf_counter() - started
-        if on_batch is not None:
-            on_batch(BatchDone(batch.trials, done, total, seconds))
-        yield from results
+            pixels, names = _run_pipeline(batch, self.maps, manager, watch)
+        except (_CancelledError, CallbackError):
+            raise
+        except Exception as error:
+            reason = reason_of(error)
+            if size == 1:
+                self.failures.spend(error)
+                log.warning(
+                    "trial %s cannot be made: %s", batch.trials[0].id, reason, exc_info=True
+                )
+        # Outside of the handler, or the error would keep the memory of the failed call.
+        if reason and size == 1:
+            return [SampleResult(batch.trials[0], None, reason, {**made_by, "retry": True})]
+        if reason:
+            log.warning("a batch of %d pictures failed (%s): trying it in two halves", size, reason)
+            free_memory()
+            halves = (batch.trials[: size // 2], batch.trials[size // 2 :])
+            why = fallback or f"{reason} in a batch of {size}"
+            return [r for half in halves for r in self.make(Batch(batch.key, half), manager, why)]
+        if self.cancel.cancelled:
+            raise _CancelledError
+        self.failures.succeeded()
+        finite = [True] * size if watch.finite is None else watch.finite.tolist()
+        made_by["runtime"] = manager.in_force[names]
+        made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
+        return [
+            _result(trial, picture, bool(sound), manager, made_by)
+            for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)
+        ]
 
 
 class _CancelledError(Exception):
@@ -150,59 +195,6 @@ class _Watch:
         if index + 1 == total:
             self.finite = torch.isfinite(latents).flatten(1).all(1)
         return {}
-
-
-def _make(
-    batch: Batch,
-    maps: Mapping[MapKey, ControlMap],
-    manager: ModelManager,
-    on_step: StepCallback | None,
-    cancel: CancelToken,
-    fortune: Fortune,
-    fallback: str = "",
-) -> list[SampleResult]:
-    """One batch, in halves if it fails; `fallback` says why it is smaller than was asked for."""
-    if cancel.cancelled:
-        raise _CancelledError
-    started = time.perf_counter()
-    watch = _Watch(batch, on_step, cancel)
-    size = len(batch.trials)
-    made_by: dict[str, Any] = {
-        "batch_size": size,
-        "device": manager.device,
-        "dtype": manager.dtype,
-        "threads": torch.get_num_threads(),
-    }
-    if fallback:
-        made_by["fallback"] = fallback
-    reason = ""
-    try:
-        pixels, names = _run_pipeline(batch, maps, manager, watch)
-    except (_CancelledError, CallbackError):
-        raise
-    except Exception as error:
-        reason = reason_of(error)
-        if size == 1:
-            fortune.failed(error)
-            log.warning("trial %s cannot be made: %s", batch.trials[0].id, reason, exc_info=True)
-    # Outside of the handler, or the error would keep the memory of the failed call.
-    if reason and size == 1:
-        return [SampleResult(batch.trials[0], None, reason, {**made_by, "retry": True})]
-    if reason:
-        parts, why = halves(batch, reason), fallback or f"{reason} in a batch of {size}"
-        return [
-            r for part in parts for r in _make(part, maps, manager, on_step, cancel, fortune, why)
-        ]
-    if cancel.cancelled:
-        raise _CancelledError
-    fortune.succeeded(size)
-    finite = [True] * size if watch.finite is None else watch.finite.tolist()
-    made_by["runtime"] = manager.in_force[names]
-    made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
-    return [
-        _result(trial, picture, bool(sound), manager, made_by)
-        for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)
-    ]
 
 
 def _run_pipeline(
@@ -253,6 +245,20 @@ def _result(
     image = None if reason else np.rint(picture * 255).astype(np.uint8)
     extra = {"tokens": count.tokens, "truncated": bool(count.truncated)}
     return SampleResult(trial, image, reason, {**made_by, **extra})
+
+
+def _without_blocked(results: list[SampleResult], manager: ModelManager) -> list[SampleResult]:
+    """The results, of which those fail that the base model's own safety checker blocks."""
+    pictures = [result.image for result in results if result.image is not None]
+    if not manager.checks_safety or not pictures:
+        return results
+    blocked = iter(manager.safety_checker().blocked(pictures))
+    return [
+        replace(result, image=None, failed_reason=BLOCKED)
+        if result.image is not None and next(blocked)
+        else result
+        for result in results
+    ]
 
 
 def _preview(pipeline: Any, latents: Tensor, timestep: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,8 +14,7 @@ from workbench.store import Record, RunFolder
 from workbench.study import Cell, Plan, Trial
 
 if TYPE_CHECKING:
-    from workbench.generation import BatchDone, SampleResult
-    from workbench.generation.events import BatchCallback
+    from workbench.generation import SampleResult
     from workbench.measuring import Measured, Measurer
 
 IN_PROCESS = "in-process"
@@ -67,27 +66,6 @@ def done_record(run: RunFolder, trial: str) -> Record | None:
         return None
     record = run.read_record(trial)
     return None if record.retry else record
-
-
-def batch_by_batch(
-    make: Callable[[BatchCallback], Iterator[SampleResult]],
-) -> Iterator[list[SampleResult]]:
-    """What `make(on_batch)`, a call of `generate`, yields, in whole batches.
-
-    Each comes as soon as it is made; the next one is begun when it is asked for.
-    """
-    expected = 0
-
-    def on_batch(event: BatchDone) -> None:
-        nonlocal expected
-        expected = len(event.trials)
-
-    buffer: list[SampleResult] = []
-    for result in make(on_batch):
-        buffer.append(result)
-        if len(buffer) == expected:
-            yield buffer
-            buffer = []
 
 
 def measure_stored(

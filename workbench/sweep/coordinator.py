@@ -16,7 +16,7 @@ from workbench.families import Family
 from workbench.families.locate import is_offline
 from workbench.generation.batching import plan_batches
 from workbench.generation.cancel import CancelToken
-from workbench.generation.recovery import PATIENCE
+from workbench.generation.recovery import FailureBudget
 from workbench.paths import MODELS_VARIABLE, models_dir
 from workbench.store import RunFolder
 from workbench.study import Plan, Study, Trial
@@ -141,7 +141,7 @@ class Desk:
         self.tally = Tally(run, plan, meter)
         self.dead: list[str] = []
         self._cancel, self._stop, self._absence = cancel, stop, absence
-        self._patience = PATIENCE
+        self._failures = FailureBudget.of(len(plan.trials))
         self._turned_away: Counter[Task] = Counter()
         self._unfit: set[str] = set()
         self.stopped = False
@@ -149,7 +149,7 @@ class Desk:
     def expect(self, trials: Sequence[Trial], *, made_before: bool, lots: bool) -> None:
         """What is to be made, whether in lots, and whether earlier starts have made some."""
         self.tally.made = made_before
-        self._patience = min(PATIENCE, len(trials))
+        self._failures = FailureBudget.of(len(trials))
         if lots:
             self.tally.watch([trial.id for trial in trials])
 
@@ -222,9 +222,7 @@ class Desk:
     def _bears(self, task: Task) -> bool:
         """Whether the run can go on without these pictures, or none seem to be possible."""
         self.tally.look(at_once=True)
-        if not self.tally.made:
-            self._patience -= len(task.trials)
-        return self.tally.made or self._patience > 0
+        return self.tally.made or self._failures.tolerates(len(task.trials))
 
     def _elsewhere(self, task: Task, outcome: Outcome) -> list[Task]:
         """The task for another worker than the one that cannot take part."""

@@ -133,7 +133,7 @@ def _calibrated_pace(
 ) -> float:
     """Seconds per unit of work, from one batch of a few steps after a step to warm up."""
     from workbench.generation import generate
-    from workbench.generation.batch_size import first_size
+    from workbench.generation.batching import first_size
     from workbench.generation.recovery import memory_errors
     from workbench.measuring import Measurer
     from workbench.sweep.runner import load_manager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from workbench.families.loading import ModelManager
-from workbench.generation.batch_size import BatchSize, BatchSizer
+from workbench.generation.batching import BatchSize, BatchSizer
 from workbench.generation.cancel import CancelToken
 from workbench.measuring import Measurer
 from workbench.store import RunFolder
 from workbench.study import Study
-from workbench.sweep.batches import batch_by_batch, done_record, store_batch
+from workbench.sweep.batches import done_record, store_batch
 from workbench.sweep.tasks import Outcome, Task
 
 
@@ -37,17 +39,15 @@ class Maker:
         from workbench.generation import generate
 
         trials = [self._measurer.plan.trials_by_id[trial] for trial in task.trials]
-        results = list(
-            generate(
-                trials,
-                self._measurer.source_maps,
-                self._manager,
-                sizer=self._sizer(task.size),
-                fill=self._study.fill_batches,
-                cancel=self._cancel,
-                made_before=task.lenient or self.made > 0,
-            )
+        batches = generate(
+            trials,
+            self._measurer.source_maps,
+            self._manager,
+            batch_size=self._sizer(task.size),
+            cancel=self._cancel,
+            allow_failures=task.lenient or self.made > 0,
         )
+        results = list(chain.from_iterable(batches))
         if len(results) < len(trials):
             return Outcome(stopped=True)
         store_batch(self._run, self._measurer, results, self._name)
@@ -72,16 +72,13 @@ class Maker:
         before = task.lenient or self.made > 0 or bool(pictures)
         # A worker may have died because its batches grew.
         sizer = self._sizer(task.size if done else "auto")
-        for results in batch_by_batch(
-            lambda on_batch: generate(
-                left,
-                self._measurer.source_maps,
-                self._manager,
-                sizer=sizer,
-                on_batch=on_batch,
-                cancel=self._cancel,
-                made_before=before,
-            )
+        for results in generate(
+            left,
+            self._measurer.source_maps,
+            self._manager,
+            batch_size=sizer,
+            cancel=self._cancel,
+            allow_failures=before,
         ):
             store_batch(self._run, self._measurer, results, self._name)
             done += [result.trial.id for result in results]
@@ -101,5 +98,5 @@ class Maker:
         how large batches may grow.
         """
         if size not in self._sizers:
-            self._sizers[size] = BatchSizer(size, self._manager)
+            self._sizers[size] = BatchSizer(size, self._manager, fill=self._study.fill_batches)
         return self._sizers[size]

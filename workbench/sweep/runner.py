@@ -15,7 +15,6 @@ from workbench.study.runtime import MAX_BATCH
 from workbench.sweep.batches import (
     IN_PROCESS,
     REFERENCES,
-    batch_by_batch,
     chunks,
     find_work,
     keep_maps,
@@ -120,7 +119,7 @@ def _run_here(
         if manager is None:
             manager = load_manager(study, device or own_device())
             check_fit(study, plan, manager)
-        from workbench.generation.batch_size import first_size
+        from workbench.generation.batching import first_size
         from workbench.measuring import Measurer
         from workbench.sweep.finishing import finish
         from workbench.sweep.manifesting import manifest_of
@@ -176,23 +175,19 @@ def _generate(
     cancel: CancelToken,
 ) -> None:
     """Make samples and store each batch with its readings before the next one is begun."""
-    from workbench.generation import generate
+    from workbench.generation import BatchSizer, generate
 
     def on_step(event: Step) -> None:
         meter.step(event.trials, event.done / event.total)
 
     meter.begin(trials)
-    for results in batch_by_batch(
-        lambda on_batch: generate(
-            trials,
-            measurer.source_maps,
-            manager,
-            batch_size=batch_size,
-            fill=fill,
-            on_step=on_step,
-            on_batch=on_batch,
-            cancel=cancel,
-            made_before=len(trials) < len(measurer.plan.trials),
-        )
+    for results in generate(
+        trials,
+        measurer.source_maps,
+        manager,
+        batch_size=BatchSizer(batch_size, manager, fill=fill),
+        on_step=on_step,
+        cancel=cancel,
+        allow_failures=len(trials) < len(measurer.plan.trials),
     ):
         meter.finished([made.trial for made in results], store_batch(run, measurer, results))

@@ -91,7 +91,7 @@ class Workshop:
         return outcome
 
     def _prepare(self, _: Task) -> Outcome:
-        from workbench.generation.batch_size import first_size, most_size
+        from workbench.generation.batching import first_size, most_size
         from workbench.sweep.manifesting import manifest_of
 
         manifest = manifest_of(self.study, self.plan, self.manager)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.controls import ControlMap
-from workbench.generation import CancelToken, SampleResult, Step, generate
+from workbench.generation import BatchSizer, CancelToken, SampleResult, Step, generate
 from workbench.images import read_image
 from workbench.store import Record, RunFolder
 from workbench.study.runtime import MAX_BATCH
@@ -72,17 +73,16 @@ def check_trials(
     items = []
     for size, records in sizes.items():
         of = {record.trial.id: record for record in records}
-        results = generate(
+        batches = generate(
             [record.trial for record in records],
             maps,
             manager,
-            batch_size=size,
-            fill=True,
+            batch_size=BatchSizer(size, manager, fill=True),
             on_step=on_step,
             cancel=cancel,
-            made_before=True,
+            allow_failures=True,
         )
-        for result in results:
+        for result in chain.from_iterable(batches):
             record = of[result.trial.id]
             if record.failed:
                 items.append(_compare_failed(record, result))

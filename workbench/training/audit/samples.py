@@ -66,7 +66,8 @@ def make_images(
     """The samples of trials in their order, uint8 (N, H, W, 3)."""
     from workbench.generation import generate
 
-    made = {r.trial.id: r.image for r in generate(trials, maps, manager, batch_size=32)}
+    batches = generate(trials, maps, manager, batch_size=32)
+    made = {result.trial.id: result.image for batch in batches for result in batch}
     missing = [t.id for t in trials if made.get(t.id) is None]
     if missing:
         raise RuntimeError(f"{len(missing)} samples of the audit failed, first {missing[0]}")
