@@ -1,4 +1,4 @@
-"""The README's example of a new control type, word for word, in a copy of the package."""
+"""The guide's example of a new control type, word for word, in a copy of the package."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the README's file put in, and two pictures beside it."""
+    """A copy of the package with the guide's file put in, and two pictures beside it."""
     root = tmp_path_factory.mktemp("tenth")
     leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "workbench", root / "workbench", ignore=leave_out)
-    chapter = (ROOT / "README.md").read_text("utf-8").split("## Add a control type")[1]
-    example = re.search(r"```python\n(.*?)```", chapter, re.S)
-    name = re.search(r"`(\w+\.py)`", chapter)
+    guide = (ROOT / "docs" / "guides" / "adding-a-control.md").read_text("utf-8")
+    example = re.search(r"```python\n(.*?)```", guide, re.S)
+    name = re.search(r"`(\w+\.py)`", guide)
     assert example and name
     (root / "workbench" / "controls" / name[1]).write_text(example[1], "utf-8")
     ramp = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (80, 1))
