@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, resolve
 from workbench.families.loading import ModelManager, dtype_keyword
 from workbench.families.locate import locate
 from workbench.families.quiet import quiet_loading
@@ -104,8 +104,7 @@ class PlainLoop:
 
     def extract(self, cell: Cell, picture: np.ndarray) -> ControlMap:
         """The control map of one picture."""
-        control = get_control(cell.control)
-        settings = control.settings_type.model_validate_json(cell.control_settings)
+        control, settings = resolve(cell.control, cell.control_settings)
         return control.extract([picture], settings, self.networks)[0]
 
     def source_map(self, cell: Cell) -> ControlMap:

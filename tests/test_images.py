@@ -19,7 +19,6 @@ from PIL import Image
 from workbench.images import (
     ImageError,
     as_rgb,
-    contact_sheet,
     decode_image,
     encode_png,
     fit_image,
@@ -453,19 +452,6 @@ def test_png_text_keys_have_a_length(key: str) -> None:
 
 def test_the_same_picture_gives_the_same_png() -> None:
     assert encode_png(PHOTO, {"a": "b"}) == encode_png(PHOTO.copy(), {"a": "b"})
-
-
-def test_contact_sheet_places_everything() -> None:
-    tall = np.full((6, 2, 3), 10, np.uint8)
-    wide = np.full((2, 6), 20, np.uint8)
-    sheet = contact_sheet([[tall, wide], [wide]], pad=3)
-    assert sheet.shape == (3 + 2 * 9, 3 + 2 * 9, 3)
-    assert (sheet[3:9, 5:7] == 10).all()
-    assert (sheet[5:7, 12:18] == 20).all()
-    assert (sheet[14:16, 3:9] == 20).all()
-    assert int((sheet != 255).sum()) == 3 * 12 * 3
-    with pytest.raises(ImageError, match="at least one"):
-        contact_sheet([[], []])
 
 
 def test_hash_tells_pixels_and_shapes_apart() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -185,30 +185,6 @@ def read_png(path: str | Path) -> tuple[Picture, dict[str, str]]:
         with suppress(OSError, SyntaxError, ValueError, EOFError):  # frames of a broken animation
             return picture, {str(key): str(value) for key, value in image.text.items()}
     raise ImageError(f"{path} is cut short or broken after its picture")
-
-
-def contact_sheet(rows: Sequence[Sequence[np.ndarray]], pad: int = 2) -> Picture:
-    """Lay pictures out in rows on white, `pad` pixels apart and from the rim.
-
-    Every place is as large as the largest picture; smaller ones sit in its middle. Rows may have
-    different lengths. Raises ImageError if there is no picture at all.
-    """
-    pictures = [[as_rgb(image) for image in row] for row in rows]
-    everything = [picture for row in pictures for picture in row]
-    if not everything:
-        raise ImageError("a contact sheet needs at least one picture")
-    height, width = (max(picture.shape[axis] for picture in everything) for axis in (0, 1))
-    columns = max(len(row) for row in pictures)
-    sheet = np.full(
-        (pad + len(pictures) * (height + pad), pad + columns * (width + pad), 3), 255, np.uint8
-    )
-    for i, row in enumerate(pictures):
-        for j, picture in enumerate(row):
-            h, w = picture.shape[:2]
-            top = pad + i * (height + pad) + (height - h) // 2
-            left = pad + j * (width + pad) + (width - w) // 2
-            sheet[top : top + h, left : left + w] = picture
-    return sheet
 
 
 def sha256_image(image: np.ndarray) -> str:

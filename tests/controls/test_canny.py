@@ -57,7 +57,7 @@ def test_strided_pictures_are_read_rightly() -> None:
 
 def test_strict_f1_is_torchmetrics_on_opencv_maps() -> None:
     a, b = scene(), scene(1)
-    readings = CONTROL.compare(extract(a), extract(b), CannySettings(tolerance=0))
+    readings = CONTROL.compare(extract(b), extract(a), CannySettings(tolerance=0))
     maps = [torch.from_numpy((cv2.Canny(p, 100, 200) > 0).astype(np.int64)) for p in (b, a)]
     theirs = float(BinaryF1Score()(*maps))
     assert 0 < theirs < 1
@@ -68,8 +68,8 @@ def test_strict_f1_is_torchmetrics_on_opencv_maps() -> None:
 def test_the_tolerance_is_a_fraction_of_the_diagonal() -> None:
     wanted, got = extract(scene()), extract(scene(3))
     diagonal = float(np.hypot(80, 100))
-    tight = CONTROL.compare(wanted, got, CannySettings(tolerance=2.9 / diagonal))
-    wide = CONTROL.compare(wanted, got, CannySettings(tolerance=3.1 / diagonal))
+    tight = CONTROL.compare(got, wanted, CannySettings(tolerance=2.9 / diagonal))
+    wide = CONTROL.compare(got, wanted, CannySettings(tolerance=3.1 / diagonal))
     assert tight["canny_f1"].value < 0.99
     assert wide["canny_f1"].value == 1
     assert wide["canny_f1_strict"] == tight["canny_f1_strict"]
@@ -78,10 +78,10 @@ def test_the_tolerance_is_a_fraction_of_the_diagonal() -> None:
 def test_precision_is_about_the_sample_and_recall_about_the_wish() -> None:
     wanted, extra = scene(), scene()
     cv2.circle(extra, (30, 40), 6, (0, 0, 0), -1)
-    more = CONTROL.compare(extract(wanted), extract(extra), CannySettings())
+    more = CONTROL.compare(extract(extra), extract(wanted), CannySettings())
     assert more["canny_recall"].value == 1
     assert more["canny_precision"].value < 0.95
-    less = CONTROL.compare(extract(extra), extract(wanted), CannySettings())
+    less = CONTROL.compare(extract(wanted), extract(extra), CannySettings())
     assert less["canny_recall"].value < 0.95
     assert less["canny_precision"].value == 1
 
@@ -89,10 +89,10 @@ def test_precision_is_about_the_sample_and_recall_about_the_wish() -> None:
 def test_nothing_wanted_is_nan_and_nothing_made_is_zero() -> None:
     plain, drawn = extract(np.full((80, 100, 3), 99, np.uint8)), extract(scene())
     for got in (plain, drawn):
-        readings = CONTROL.compare(plain, got, CannySettings())
+        readings = CONTROL.compare(got, plain, CannySettings())
         assert all(reading.is_nan for reading in readings.values())
         assert {reading.reason for reading in readings.values()} == {"the wanted map has no edges"}
-    readings = CONTROL.compare(drawn, plain, CannySettings())
+    readings = CONTROL.compare(plain, drawn, CannySettings())
     assert [readings[k].value for k in ("canny_f1", "canny_recall", "canny_f1_strict")] == [0] * 3
     assert readings["canny_precision"].is_nan
     assert "compared map" in readings["canny_precision"].reason
@@ -102,7 +102,7 @@ def test_maps_of_unequal_size_are_compared_at_the_size_of_the_wanted_one() -> No
     wanted = extract(scene())
     for factor in (2, 3):
         large = np.repeat(np.repeat(scene(), factor, axis=0), factor, axis=1)
-        readings = CONTROL.compare(wanted, extract(large), CannySettings())
+        readings = CONTROL.compare(extract(large), wanted, CannySettings())
         assert readings["canny_f1"].value > 0.9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,11 +11,8 @@ import torch
 from pydantic import ValidationError
 from torchmetrics.classification import BinaryF1Score
 
-from workbench.controls import ControlError
-from workbench.controls.canny import CannySettings
-from workbench.controls.compare import compare_pictures, extract_file
-from workbench.controls.depth import DepthSettings
-from workbench.images import ImageError
+from workbench.controls import ControlError, compare, extract
+from workbench.images import ImageError, encode_png
 
 NETWORKS = {"depth": lambda batch: batch.mean(axis=3).astype(np.float32)}
 
@@ -28,14 +27,14 @@ def scene(width: int = 120, height: int = 80) -> np.ndarray:
 
 
 def test_extracting_gives_the_map_at_the_pictures_size() -> None:
-    found = extract_file("canny", scene(), {"low": 50})
+    found = extract(scene(), "canny", low=50)
     assert np.array_equal(found.data, cv2.Canny(scene(), 50, 200) > 0)
-    assert extract_file("depth", scene(70, 90), None, NETWORKS).data.shape == (90, 70)
+    assert extract(scene(70, 90), "depth", networks=NETWORKS).data.shape == (90, 70)
 
 
 def test_comparing_agrees_with_torchmetrics_on_opencv_maps() -> None:
     a, b = scene(), np.roll(scene(), 1, axis=0)
-    strict = compare_pictures("canny", a, b, CannySettings(tolerance=0))["canny_f1"].value
+    strict = compare(b, a, "canny", tolerance=0)["canny_f1"].value
     maps = [torch.from_numpy((cv2.Canny(p, 100, 200) > 0).astype(np.int64)) for p in (b, a)]
     assert strict == pytest.approx(float(BinaryF1Score()(*maps)), abs=1e-6)
     assert 0 < strict < 1
@@ -44,7 +43,7 @@ def test_comparing_agrees_with_torchmetrics_on_opencv_maps() -> None:
 def test_rmse_agrees_with_a_numpy_loop() -> None:
     a, b = scene(), scene()[::-1].copy()
     b[:20] //= 2
-    value = compare_pictures("depth", a, b, None, NETWORKS)["depth_rmse"].value
+    value = compare(b, a, "depth", networks=NETWORKS)["depth_rmse"].value
     maps = []
     for picture in (a, b):
         raw = picture.astype(float).mean(axis=2)
@@ -71,35 +70,42 @@ def test_a_picture_agrees_with_itself_in_every_form(control: str) -> None:
     ]
     primary = {"canny": "canny_f1_strict", "depth": "depth_pearson"}[control]
     for a, b in forms:
-        readings = compare_pictures(control, a, b, None, NETWORKS)
+        readings = compare(b, a, control, networks=NETWORKS)
         assert readings[primary].value == pytest.approx(1)
 
 
-def test_the_second_picture_is_brought_to_the_first() -> None:
-    twice = compare_pictures("canny", scene(), scene(240, 160))
+def test_the_compared_picture_is_brought_to_the_target() -> None:
+    twice = compare(scene(240, 160), scene(), "canny")
     assert twice["canny_f1"].value > 0.9
     # A wider picture is cut in the middle: white wings do not matter.
     winged = np.full((80, 200, 3), 255, np.uint8)
     winged[:, 40:160] = scene()
-    assert compare_pictures("canny", scene(), winged)["canny_f1_strict"].value == 1
-    assert compare_pictures("depth", scene(), winged, None, NETWORKS)["depth_rmse"].value == 0
+    assert compare(winged, scene(), "canny")["canny_f1_strict"].value == 1
+    assert compare(winged, scene(), "depth", networks=NETWORKS)["depth_rmse"].value == 0
+
+
+def test_files_are_read_like_arrays(tmp_path: Path) -> None:
+    files = [tmp_path / "preds.png", tmp_path / "target.png"]
+    pictures = [np.roll(scene(), 2, axis=0), scene()]
+    for file, picture in zip(files, pictures, strict=True):
+        file.write_bytes(encode_png(picture))
+    assert compare(files[0], str(files[1]), "canny") == compare(*pictures, "canny")
+    assert np.array_equal(extract(files[1], "canny").data, extract(scene(), "canny").data)
 
 
 def test_very_small_pictures_work() -> None:
     for size in (1, 2, 3):
         dot = np.zeros((size, size, 3), np.uint8)
-        readings = compare_pictures("canny", dot, scene())
+        readings = compare(scene(), dot, "canny")
         assert all(reading.is_nan for reading in readings.values())
 
 
 def test_wrong_calls_are_clear() -> None:
     with pytest.raises(ControlError, match="no control type"):
-        compare_pictures("nope", scene(), scene())
+        compare(scene(), scene(), "nope")
     with pytest.raises(ControlError, match="lends none"):
-        extract_file("depth", scene())
-    with pytest.raises(ImageError, match="the second picture"):
-        compare_pictures("canny", scene(), np.zeros((2, 2, 7), np.uint8))
+        extract(scene(), "depth")
+    with pytest.raises(ImageError, match="the compared picture"):
+        compare(np.zeros((2, 2, 7), np.uint8), scene(), "canny")
     with pytest.raises(ValidationError, match="lo"):
-        extract_file("canny", scene(), {"lo": 1})
-    with pytest.raises(TypeError, match="DepthSettings are not the settings of canny"):
-        extract_file("canny", scene(), DepthSettings())
+        extract(scene(), "canny", lo=1)

@@ -17,8 +17,7 @@ import pytest
 from command_line import run_command
 from PIL import Image
 
-from workbench.controls import CONTROL_NAMES, get_control
-from workbench.controls.compare import compare_pictures
+from workbench.controls import CONTROL_NAMES, compare, get_control
 from workbench.families import get_family
 from workbench.images import read_image
 from workbench.paperdoll import render, sample_scene
@@ -90,9 +89,9 @@ def test_all_answer_on_any_two_pictures(
     wanted = stored(tmp_path, scene(SCENE, twin), "wanted.png")
     same = stored(tmp_path, scene(SCENE, form), "same.png")
     other = stored(tmp_path, scene(OTHER, form), "other.png")
-    itself = compare_pictures(control, wanted, wanted, None, networks)
-    near = compare_pictures(control, wanted, same, None, networks)
-    far = compare_pictures(control, wanted, other, None, networks)
+    itself = compare(wanted, wanted, control, networks=networks)
+    near = compare(same, wanted, control, networks=networks)
+    far = compare(other, wanted, control, networks=networks)
     for readings in (itself, near, far):
         assert list(readings) == [spec.name for spec in get_control(control).metrics]
         for reading in readings.values():
@@ -105,10 +104,10 @@ def test_all_answer_on_any_two_pictures(
         assert primary(control, near) == pytest.approx(best, abs=1e-6)
     if form != "half transparent":  # which fades the figure away
         assert primary(control, far) < primary(control, near) <= best + 1e-9
-    # Other pairs are answered too: the first picture gives the size; colour against grey.
+    # Other pairs are answered too: the target gives the size; colour against grey.
     plain = stored(tmp_path, scene(OTHER), "plain.png")
     for pair in ((same, plain), (plain, same)):
-        readings = compare_pictures(control, *pair, None, networks)
+        readings = compare(*pair, control, networks=networks)
         assert all(math.isfinite(r.value) or r.reason for r in readings.values())
 
 
@@ -123,7 +122,7 @@ def test_the_command_line_says_the_same(
     assert done.code == 0, done.err
     found = json.loads(done.out)["metrics"]
     own = get_family("paperdoll").control_settings.get(control)  # which the command starts from
-    wanted = compare_pictures(control, a, b, own, networks)
+    wanted = compare(b, a, control, networks=networks, **(own or {}))
     assert set(found) == set(wanted)
     for name, reading in wanted.items():
         if reading.is_nan:

@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from workbench.controls import get_control
-from workbench.controls.base import ControlMap, Networks
-from workbench.controls.compare import compare_pictures
+from workbench.controls import ControlMap, Networks, compare, get_control
 from workbench.families.judge import load_judge
 from workbench.metrics.normals import mean_angle
 from workbench.metrics.segmentation import pixel_accuracy
@@ -74,12 +72,12 @@ def test_a_picture_agrees_with_itself_in_every_form_and_size(
         (rgb, (rgb / 255).astype(np.float32)),
         (grey, np.repeat(grey[:, :, None], 3, axis=2)),
     ):
-        reading = compare_pictures(name, a, b, values, networks)[control.primary]
+        reading = compare(b, a, name, networks=networks, **values)[control.primary]
         assert reading.value == pytest.approx(best, abs=1e-4)
     large = cv2.resize(rgb, (512, 512), interpolation=cv2.INTER_LANCZOS4)
-    strange = compare_pictures(name, rgb, scenes[1].rgb, values, networks)[control.primary].value
+    strange = compare(scenes[1].rgb, rgb, name, networks=networks, **values)[control.primary].value
     for a, b in ((rgb, large), (large, rgb)):
-        value = compare_pictures(name, a, b, values, networks)[control.primary].value
+        value = compare(b, a, name, networks=networks, **values)[control.primary].value
         assert abs(value - best) < 0.5 * abs(strange - best)
 
 
@@ -92,7 +90,7 @@ def test_a_growing_shift_never_helps(
     pictures = [np.roll(scenes[2].rgb, shift, axis=1) for shift in shifts]
     found = maps(name, values, pictures, networks)
     settings = control.settings(values)
-    readings = [control.compare(found[0], one, settings)[control.primary].value for one in found]
+    readings = [control.compare(one, found[0], settings)[control.primary].value for one in found]
     better = control.metric(control.primary).higher_is_better
     assert readings == sorted(readings, reverse=better)
 
@@ -103,8 +101,8 @@ def test_stored_maps_say_what_the_maps_say(
 ) -> None:
     control, settings = get_control(name), get_control(name).settings(values)
     a, b = maps(name, values, [scenes[0].rgb, scenes[1].rgb], networks)
-    direct = control.compare(a, b, settings)
+    direct = control.compare(b, a, settings)
     stored = [control.from_picture_for(one.picture, settings) for one in (a, b)]
-    read = control.compare(*stored, settings)
+    read = control.compare(*stored[::-1], settings)
     for metric in direct:
         assert read[metric].value == pytest.approx(direct[metric].value, abs=0.5, rel=0.02)

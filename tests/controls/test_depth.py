@@ -97,7 +97,7 @@ def test_readings_are_those_of_the_metrics() -> None:
     speckles = rng.integers(0, 128, (2, 16, 16, 3), dtype=np.uint8)
     pictures = [speckle + ramp(16, 16) // 2 for speckle in speckles]
     wanted, got = extract(*pictures)
-    readings = {k: r.value for k, r in CONTROL.compare(wanted, got, SETTINGS).items()}
+    readings = {k: r.value for k, r in CONTROL.compare(got, wanted, SETTINGS).items()}
     assert readings == pytest.approx(
         {
             "depth_si_rmse": depth.si_rmse(got.data, wanted.data),
@@ -124,9 +124,9 @@ def test_directions_are_those_of_the_metrics() -> None:
 
 def test_flat_maps() -> None:
     flat, deep = extract(np.full((20, 60, 3), 9, np.uint8), ramp())
-    readings = CONTROL.compare(flat, deep, SETTINGS)
-    assert all(reading.is_nan and "wanted" in reading.reason for reading in readings.values())
     readings = CONTROL.compare(deep, flat, SETTINGS)
+    assert all(reading.is_nan and "wanted" in reading.reason for reading in readings.values())
+    readings = CONTROL.compare(flat, deep, SETTINGS)
     assert readings["depth_pearson"].value == 0
     assert readings["depth_si_rmse"].value == pytest.approx(float(deep.data.std()), rel=1e-4)
     assert not math.isnan(readings["depth_rmse"].value)
@@ -134,7 +134,7 @@ def test_flat_maps() -> None:
 
 def test_maps_of_unequal_size_are_compared_at_the_size_of_the_wanted_one() -> None:
     small, large = extract(ramp(20, 60), ramp(40, 120))
-    readings = CONTROL.compare(small, large, SETTINGS)
+    readings = CONTROL.compare(large, small, SETTINGS)
     assert readings["depth_pearson"].value > 0.999
     assert readings["depth_rmse"].value < 3
 

@@ -67,7 +67,7 @@ def test_missing_and_broken_networks_are_told() -> None:
 
 def test_readings_are_those_of_the_metrics() -> None:
     wanted, got = extract(picture(1, 180, 200), picture(2, 180, 200) // 2)
-    readings = CONTROL.compare(wanted, got, SETTINGS)
+    readings = CONTROL.compare(got, wanted, SETTINGS)
     assert readings["hed_ssim"].value == pytest.approx(ssim(got.data, wanted.data))
     assert readings["hed_ms_ssim"].value == pytest.approx(ms_ssim(got.data, wanted.data))
     lines = [thin(one.data > 0.25) for one in (got, wanted)]
@@ -78,20 +78,20 @@ def test_readings_are_those_of_the_metrics() -> None:
 
 def test_small_maps_say_what_is_missing() -> None:
     wanted, got = extract(picture(1), picture(2))
-    reading = CONTROL.compare(wanted, got, SETTINGS)["hed_ms_ssim"]
+    reading = CONTROL.compare(got, wanted, SETTINGS)["hed_ms_ssim"]
     assert reading.is_nan
     assert "176 pixels" in reading.reason
     wanted, got = extract(picture(1, 10, 50), picture(2, 10, 50))
-    reading = CONTROL.compare(wanted, got, SETTINGS)["hed_ssim"]
+    reading = CONTROL.compare(got, wanted, SETTINGS)["hed_ssim"]
     assert reading.is_nan
     assert "11 pixels" in reading.reason
 
 
 def test_empty_maps() -> None:
     empty, full = extract(np.full((40, 50, 3), 20, np.uint8), picture(1))
-    readings = CONTROL.compare(empty, full, SETTINGS)
-    assert all(reading.is_nan and "wanted" in reading.reason for reading in readings.values())
     readings = CONTROL.compare(full, empty, SETTINGS)
+    assert all(reading.is_nan and "wanted" in reading.reason for reading in readings.values())
+    readings = CONTROL.compare(empty, full, SETTINGS)
     assert readings["hed_ssim"].value < 0.2 and readings["hed_f1"].value == 0
 
 
@@ -101,17 +101,17 @@ def test_faint_edges_are_compared_as_edges_too() -> None:
     bright[10:30, 24] = 255
     wanted, same = extract(bright // 5, bright)
     assert wanted.data.max() < 0.25
-    assert CONTROL.compare(wanted, same, SETTINGS)["hed_f1"].value == 1
+    assert CONTROL.compare(same, wanted, SETTINGS)["hed_f1"].value == 1
     (elsewhere,) = extract(np.roll(bright, 9, axis=1))
-    assert CONTROL.compare(wanted, elsewhere, SETTINGS)["hed_f1"].value == 0
+    assert CONTROL.compare(elsewhere, wanted, SETTINGS)["hed_f1"].value == 0
 
 
 def test_maps_of_unequal_size_are_compared_at_the_size_of_the_wanted_one() -> None:
     small = np.zeros((40, 40, 3), np.uint8)
     small[10:30, 18:22] = 255
     wanted, got = extract(small, small.repeat(2, 0).repeat(2, 1))
-    assert CONTROL.compare(wanted, got, SETTINGS)["hed_ssim"].value > 0.999
-    assert CONTROL.compare(got, wanted, SETTINGS)["hed_ssim"].value > 0.8
+    assert CONTROL.compare(got, wanted, SETTINGS)["hed_ssim"].value > 0.999
+    assert CONTROL.compare(wanted, got, SETTINGS)["hed_ssim"].value > 0.8
 
 
 def test_a_drawn_map_is_taken_as_it_is() -> None:

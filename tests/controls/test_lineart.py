@@ -123,7 +123,7 @@ def test_the_standard_method_needs_none() -> None:
 
 def test_readings_are_those_of_the_metrics() -> None:
     wanted, got = extract(drawn(200, 2), np.roll(drawn(200, 2), 2, axis=1))
-    readings = CONTROL.compare(wanted, got, SETTINGS)
+    readings = CONTROL.compare(got, wanted, SETTINGS)
     assert readings["lineart_ssim"].value == pytest.approx(ssim(got.data, wanted.data))
     assert readings["lineart_ms_ssim"].value == pytest.approx(ms_ssim(got.data, wanted.data))
     assert 0 < readings["lineart_ssim"].value < 0.95
@@ -134,7 +134,7 @@ def test_f1_forgives_small_shifts_and_weak_ink_but_no_more() -> None:
 
     def f1(other: np.ndarray, **values: float) -> float:
         settings = LineartSettings(**values)  # type: ignore[arg-type]
-        return CONTROL.compare(*extract(picture, other), settings)["lineart_f1"].value
+        return CONTROL.compare(*extract(other, picture), settings)["lineart_f1"].value
 
     shifted = [f1(np.roll(picture, pixels, axis=0)) for pixels in (0, 2, 3, 6)]
     # 0.0075 × 283 pixels are 2.1 pixels.
@@ -156,6 +156,6 @@ def test_the_tolerance_does_not_change_the_map() -> None:
 
 def test_a_picture_without_lines_leaves_nothing_to_compare() -> None:
     flat, full = extract(np.full((64, 64, 3), 130, np.uint8), drawn(64, 1))
-    readings = CONTROL.compare(flat, full, SETTINGS)
+    readings = CONTROL.compare(full, flat, SETTINGS)
     assert all(reading.is_nan and "no lines" in reading.reason for reading in readings.values())
-    assert not CONTROL.compare(full, flat, SETTINGS)["lineart_ssim"].is_nan
+    assert not CONTROL.compare(flat, full, SETTINGS)["lineart_ssim"].is_nan

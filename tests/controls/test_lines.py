@@ -167,7 +167,7 @@ def test_a_drawn_map_is_read_back(size: tuple[int, int]) -> None:
         wanted = drawn(segments, height, width)
         back = CONTROL.from_picture(wanted.picture)
         assert np.array_equal(back.picture, wanted.picture)
-        readings = CONTROL.compare(wanted, back, SETTINGS)
+        readings = CONTROL.compare(back, wanted, SETTINGS)
         assert readings["lines_f1"].value > 0.97
         assert readings["lines_segment_f1"].value > 0.9
 
@@ -196,7 +196,7 @@ def test_readings_are_those_of_the_metrics_at_the_size_of_the_wanted_map() -> No
     a, b = (extract(render(sample_scene(s)).rgb) for s in (900_001, 900_002))
     large = drawn(pixels(b) * 4, 512, 512)
     settings = CONTROL.settings({"tolerance": 0.02, "end_tolerance": 0.05})
-    readings = CONTROL.compare(a, large, settings)
+    readings = CONTROL.compare(large, a, settings)
     diagonal = math.hypot(128, 128)
     segments = segment_f1(pixels(b), pixels(a), 0.05 * diagonal)
     pens = [seg.draw(pixels(m), 128, 128, smooth=False) > 0 for m in (b, a)]
@@ -214,22 +214,22 @@ def test_growing_shift_never_helps_and_strangers_score_low() -> None:
     inner = pixels(wanted)
     for name in ("lines_f1", "lines_segment_f1"):
         shifted = [
-            CONTROL.compare(wanted, drawn(inner + [0, far] * 2), SETTINGS)[name].value
+            CONTROL.compare(drawn(inner + [0, far] * 2), wanted, SETTINGS)[name].value
             for far in (0, 2, 5, 12)
         ]
         assert shifted[0] == pytest.approx(1)
         assert shifted[1] >= shifted[2] - 0.05 >= shifted[3] - 0.1
         assert shifted[3] < 0.5
-    strangers = [CONTROL.compare(wanted, other, SETTINGS) for other in scenes[1:]]
+    strangers = [CONTROL.compare(other, wanted, SETTINGS) for other in scenes[1:]]
     assert np.mean([r["lines_f1"].value for r in strangers]) < 0.4
     assert np.mean([r["lines_segment_f1"].value for r in strangers]) < 0.2
 
 
 def test_no_lines_wanted_is_nan_and_none_found_is_zero() -> None:
     none, some = drawn(np.zeros((0, 4))), drawn(sides())
-    readings = CONTROL.compare(none, some, SETTINGS)
-    assert all(r.is_nan and "no straight lines" in r.reason for r in readings.values())
     readings = CONTROL.compare(some, none, SETTINGS)
+    assert all(r.is_nan and "no straight lines" in r.reason for r in readings.values())
+    readings = CONTROL.compare(none, some, SETTINGS)
     assert (readings["lines_f1"].value, readings["lines_segment_recall"].value) == (0, 0)
     assert readings["lines_segment_precision"].is_nan
     assert "compared map" in readings["lines_segment_precision"].reason

@@ -178,7 +178,7 @@ def test_normals_from_the_renderers_depth_are_near_the_truth() -> None:
 def test_readings_are_those_of_the_metrics() -> None:
     wanted = estimated(ball(), np.zeros((64, 64, 3), np.uint8))
     got = estimated(np.roll(ball(), 5, axis=1), np.zeros((64, 64, 3), np.uint8))
-    readings = CONTROL.compare(wanted, got, SETTINGS)
+    readings = CONTROL.compare(got, wanted, SETTINGS)
     assert list(readings) == [spec.name for spec in CONTROL.metrics]
     scores = normals.normal_scores(got.data, wanted.data)
     assert [reading.value for reading in readings.values()] == [
@@ -194,7 +194,7 @@ def test_maps_of_unequal_size_are_compared_at_the_size_of_the_wanted_one() -> No
     small = ControlMap(np.zeros((64, 64, 3), np.uint8), ball())
     large = ControlMap(np.zeros((192, 192, 3), np.uint8), ball(192, 192))
     for wanted, got in ((small, large), (large, small)):
-        assert CONTROL.compare(wanted, got, SETTINGS)["normal_mean_angle"].value < 3
+        assert CONTROL.compare(got, wanted, SETTINGS)["normal_mean_angle"].value < 3
     halved = resize_normals(ball(192, 192), (64, 64))
     assert np.allclose(np.linalg.norm(halved, axis=2), 1, atol=1e-5)
 
@@ -205,16 +205,16 @@ def test_flat_and_undefined_maps_leave_nothing_to_compare() -> None:
     assert np.array_equal(slope[0].data, np.tile(np.float32([0, 0, 1]), (40, 60, 1)))
     painted = CONTROL.from_picture(np.full((40, 60, 3), (90, 170, 240), np.uint8))
     for wanted in (slope[0], painted):
-        readings = CONTROL.compare(wanted, other, SETTINGS)
+        readings = CONTROL.compare(other, wanted, SETTINGS)
         assert {r.reason for r in readings.values()} == {
             "the wanted map is flat, all its normals are the same"
         }
         assert all(r.is_nan for r in readings.values())
     black = CONTROL.from_picture(np.zeros((40, 60, 3), np.uint8))
-    readings = CONTROL.compare(black, other, SETTINGS)
+    readings = CONTROL.compare(other, black, SETTINGS)
     assert {r.reason for r in readings.values()} == {"the wanted map has no normals"}
     # A sample without normals is as wrong as chance, not without a value.
-    assert CONTROL.compare(other, black, SETTINGS)["normal_mean_angle"].value == 90
+    assert CONTROL.compare(black, other, SETTINGS)["normal_mean_angle"].value == 90
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_picture_of_nothing_is_no_better_than_an_unrelated_one(
     spec = control.metric(control.primary)
 
     def value(wanted: int, got: object) -> float:
-        reading = control.compare(maps[wanted], got, settings)[control.primary]  # type: ignore[arg-type]
+        reading = control.compare(got, maps[wanted], settings)[control.primary]  # type: ignore[arg-type]
         return reading.value
 
     chance = np.nanmean([value(i, maps[i - 1]) for i in range(len(maps))])

@@ -201,7 +201,7 @@ def test_what_is_no_skeleton_is_refused_with_the_way_out(kind: str) -> None:
 
 def test_readings_are_those_of_the_metrics_in_pixels_of_the_wanted_map() -> None:
     wanted, got = drawn(joints(1), 96, 200), drawn(joints(2), 512, 512)
-    readings = CONTROL.compare(wanted, got, SETTINGS)
+    readings = CONTROL.compare(got, wanted, SETTINGS)
     scores = pose_scores(joints(2) * [200, 96, 1], joints(1) * [200, 96, 1])
     values = {name: reading.value for name, reading in readings.items()}
     assert values == {
@@ -214,7 +214,7 @@ def test_readings_are_those_of_the_metrics_in_pixels_of_the_wanted_map() -> None
 
 def test_nobody_wanted_is_nan_and_nobody_found_is_zero() -> None:
     nobody, somebody = drawn(np.zeros((0, 18, 3), np.float32)), drawn(joints(1))
-    readings = CONTROL.compare(nobody, somebody, SETTINGS)
-    assert all(reading.is_nan and "no person" in reading.reason for reading in readings.values())
     readings = CONTROL.compare(somebody, nobody, SETTINGS)
+    assert all(reading.is_nan and "no person" in reading.reason for reading in readings.values())
+    readings = CONTROL.compare(nobody, somebody, SETTINGS)
     assert [reading.value for reading in readings.values()] == [0, 0, 0]

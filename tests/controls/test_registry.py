@@ -96,7 +96,7 @@ class TestEvery:
         control = get_control(name)
         a, b, c = control.extract(PICTURES, control.settings(), NETWORKS)
         for wanted, got in [(a, b), (b, a), (a, c), (a, a)]:
-            readings = control.compare(wanted, got, control.settings())
+            readings = control.compare(got, wanted, control.settings())
             assert list(readings) == [spec.name for spec in control.metrics]
             for spec in control.metrics:
                 value = readings[spec.name].value
@@ -124,7 +124,7 @@ class TestEvery:
         control = get_control(name)
         (found,) = control.extract([SCENE], control.settings(), NETWORKS)
         back = control.from_picture(found.picture)
-        value = control.compare(found, back, control.settings())[control.primary].value
+        value = control.compare(back, found, control.settings())[control.primary].value
         spec = control.metric(control.primary)
         assert value == pytest.approx(spec.best, abs=0.05 if spec.high == 1 else 1)
 

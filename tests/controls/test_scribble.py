@@ -123,7 +123,7 @@ def test_the_width_of_strokes_does_not_matter() -> None:
     fine, thick = np.zeros((128, 128), np.uint8), np.zeros((128, 128), np.uint8)
     cv2.line(fine, (20, 30), (100, 90), 1, 1)
     cv2.line(thick, (20, 30), (100, 90), 1, 7)
-    readings = CONTROL.compare(as_map(thick), as_map(fine), SETTINGS)
+    readings = CONTROL.compare(as_map(fine), as_map(thick), SETTINGS)
     assert readings["scribble_f1"].value > 0.95
     assert readings["scribble_ssim"].value < 0.95
 
@@ -132,7 +132,7 @@ def test_scores_of_a_shifted_stroke_follow_the_tolerance() -> None:
     bar = np.zeros((100, 100), bool)
     bar[48:51, 20:80] = True
     values = [
-        CONTROL.compare(as_map(bar), as_map(np.roll(bar, shift, axis=0)), SETTINGS)
+        CONTROL.compare(as_map(np.roll(bar, shift, axis=0)), as_map(bar), SETTINGS)
         for shift in (0, 2, 4, 30)
     ]
     f1 = [reading["scribble_f1"].value for reading in values]
@@ -142,13 +142,13 @@ def test_scores_of_a_shifted_stroke_follow_the_tolerance() -> None:
     assert alike == sorted(alike, reverse=True)
     wide = ScribbleSettings(tolerance=0.05)
     moved = as_map(np.roll(bar, 4, axis=0))
-    assert CONTROL.compare(as_map(bar), moved, wide)["scribble_f1"].value == 1
+    assert CONTROL.compare(moved, as_map(bar), wide)["scribble_f1"].value == 1
 
 
 def test_precision_and_recall_are_told_apart() -> None:
     half, whole = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
     half[30:33, 10:90] = whole[30:33, 10:90] = whole[70:73, 10:90] = True
-    readings = CONTROL.compare(as_map(whole), as_map(half), SETTINGS)
+    readings = CONTROL.compare(as_map(half), as_map(whole), SETTINGS)
     assert readings["scribble_precision"].value == 1
     assert readings["scribble_recall"].value == pytest.approx(0.5, abs=0.02)
     assert readings["scribble_ssim"].value == pytest.approx(ssim(half, whole))
@@ -156,9 +156,9 @@ def test_precision_and_recall_are_told_apart() -> None:
 
 def test_empty_maps() -> None:
     empty, full = as_map(np.zeros((40, 40), bool)), as_map(np.eye(40, dtype=bool))
-    readings = CONTROL.compare(empty, full, SETTINGS)
-    assert all(reading.is_nan and "no strokes" in reading.reason for reading in readings.values())
     readings = CONTROL.compare(full, empty, SETTINGS)
+    assert all(reading.is_nan and "no strokes" in reading.reason for reading in readings.values())
+    readings = CONTROL.compare(empty, full, SETTINGS)
     assert (readings["scribble_f1"].value, readings["scribble_recall"].value) == (0, 0)
     assert readings["scribble_precision"].is_nan
 

@@ -107,12 +107,12 @@ def test_labels_are_never_mixed() -> None:
         np.zeros((80, 120, 3), np.uint8), np.kron(labels, np.ones((2, 2), np.uint8))
     )
     for wanted, got in ((extract(labels), double), (double, extract(labels))):
-        assert CONTROL.compare(wanted, got, SETTINGS)["segmentation_miou"].value == 1
+        assert CONTROL.compare(got, wanted, SETTINGS)["segmentation_miou"].value == 1
 
 
 def test_readings_are_those_of_the_metrics() -> None:
     wanted, got = extract(blobs(1)), extract(np.where(blobs(3) < 8, blobs(1), blobs(2)))
-    readings = CONTROL.compare(wanted, got, SETTINGS)
+    readings = CONTROL.compare(got, wanted, SETTINGS)
     assert list(readings) == [spec.name for spec in CONTROL.metrics]
     assert readings["segmentation_miou"].value == mean_iou(got.data, wanted.data, 16)
     assert readings["segmentation_accuracy"].value == pixel_accuracy(got.data, wanted.data, 16)
@@ -127,8 +127,8 @@ def test_classes_painted_alike_count_as_one() -> None:
     assert set(np.unique(found.data)) >= {road, skyscraper}
     painted = CONTROL.from_picture_for(found.picture, ADE)
     assert skyscraper not in painted.data
-    assert CONTROL.compare(found, painted, ADE)["segmentation_miou"].value == 1
-    assert CONTROL.compare(painted, found, ADE)["segmentation_accuracy"].value == 1
+    assert CONTROL.compare(painted, found, ADE)["segmentation_miou"].value == 1
+    assert CONTROL.compare(found, painted, ADE)["segmentation_accuracy"].value == 1
 
 
 @pytest.mark.parametrize(

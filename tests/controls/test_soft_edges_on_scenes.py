@@ -52,7 +52,7 @@ def test_unrelated_scenes_score_far_below_a_blurred_one(
     wanted, same = (control.extract(some, settings, networks) for some in (pictures, blurred))
     score = {
         shift: [
-            control.compare(w, g, settings)[control.primary].value
+            control.compare(g, w, settings)[control.primary].value
             for w, g in zip(wanted, same[shift:] + same[:shift], strict=True)
         ]
         for shift in (0, 1, 2)

@@ -96,7 +96,7 @@ def test_scale_one_is_nearer_to_the_map_than_scale_zero(
         assert len(pictures) == len(sources)
         got = kind.extract(pictures, settings, manager.networks())
         pairs = zip(found, got, strict=True)
-        return float(np.mean([kind.compare(w, g, settings)[kind.primary].value for w, g in pairs]))
+        return float(np.mean([kind.compare(g, w, settings)[kind.primary].value for w, g in pairs]))
 
     free, steered = score(plain[base]), score(draw(manager.for_base(base), prompts, control, maps))
     better = 1 if kind.metric(kind.primary).higher_is_better else -1

@@ -78,7 +78,7 @@ def test_canny_steers_and_more_scale_steers_more(prompts: list[str], plain: np.n
     def score(pictures: np.ndarray) -> float:
         got = control.extract(list(pictures), settings, {})
         pairs = zip(maps, got, strict=True)
-        readings = [control.compare(w, g, settings)[control.primary].value for w, g in pairs]
+        readings = [control.compare(g, w, settings)[control.primary].value for w, g in pairs]
         return float(np.nanmean(readings))
 
     pipeline = _pipeline("canny")

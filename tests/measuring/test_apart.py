@@ -39,7 +39,7 @@ def test_structure_is_that_of_a_plain_loop(plan: Plan, world: Judges, metric: st
     def distance(image: np.ndarray) -> float:
         maps = control.extract([source, image], settings, {})
         both = [
-            control.compare(a, b, settings)[control.primary].value for a, b in (maps, maps[::-1])
+            control.compare(b, a, settings)[control.primary].value for a, b in (maps, maps[::-1])
         ]
         return 1 - float(np.mean(both))
 
@@ -70,7 +70,7 @@ def test_equal_pictures_are_as_far_apart_as_the_vae_moves_them(plan: Plan, world
     settings = control.settings_type.model_validate_json(cell.control_settings)
     once = darker([plan.sources[cell.source].image])
     maps = control.extract([*once, *darker(once)], settings, {})
-    both = [control.compare(a, b, settings)[control.primary].value for a, b in (maps, maps[::-1])]
+    both = [control.compare(b, a, settings)[control.primary].value for a, b in (maps, maps[::-1])]
     assert found.ceiling == pytest.approx(1 - np.mean(both)) and found.ceiling > 0
 
 

@@ -111,10 +111,10 @@ def test_what_one_picture_lost_is_as_far_as_if_nothing_were_kept(control: str) -
     maps = {"a": full, "b": empty}
     measure = StructureDistances(lambda trial, *_: maps[trial])._distance
     spec = kind.metric(kind.primary)
-    forth = kind.compare(full, empty, settings)[kind.primary].value
+    forth = kind.compare(empty, full, settings)[kind.primary].value
     lost = measure("a", "b", control, settings.canonical())
     assert lost == measure("b", "a", control, settings.canonical())
-    if kind.compare(empty, full, settings)[kind.primary].is_nan:
+    if kind.compare(full, empty, settings)[kind.primary].is_nan:
         assert lost.value == pytest.approx(1 - forth if spec.higher_is_better else forth)
         assert lost.value > 0.9
         maps["a"] = empty

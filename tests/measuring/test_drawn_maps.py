@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.controls import get_control
+from workbench.controls import MapKey, get_control
 from workbench.images import encode_png
 from workbench.measuring import Measurer
 from workbench.measuring.pictures import POOL_SEEDS
@@ -56,7 +56,7 @@ def test_chance_is_that_of_unrelated_pictures_and_ceiling_the_map_itself(
     maps = control.extract(pool, settings, world.networks())
     itself = control.compare(wanted, wanted, settings)
     for name, reference in found.items():
-        chance = [control.compare(wanted, got, settings)[name].value for got in maps]
+        chance = [control.compare(got, wanted, settings)[name].value for got in maps]
         assert reference.ceiling == pytest.approx(itself[name].value)
         assert reference.chance == pytest.approx(np.mean(chance))
     apart = measurer.references.apart(cell.map_key)
@@ -76,7 +76,7 @@ def test_likeness_to_a_picture_that_does_not_exist_is_not_measured(
     assert math.isfinite(rows["clip_used"]["value"])
     assert measurer.references.looks_apart(cell.source_sha256).reason == NO_PICTURE
     pose = ("pose", get_control("pose").settings().canonical())
-    assert measurer.references.apart((cell.source_sha256, *pose)).reason == NO_PICTURE
+    assert measurer.references.apart(MapKey(cell.source_sha256, *pose)).reason == NO_PICTURE
 
 
 def test_without_a_world_other_drawings_are_chance_for_maps_but_not_for_texts(

@@ -35,7 +35,7 @@ def test_control_figures_are_those_of_a_plain_loop(plan: Plan, world: Judges) ->
 
     def read(image: np.ndarray, metric: str) -> float:
         got = control.extract([image // 16 * 16], settings, {})[0]
-        return control.compare(wanted, got, settings)[metric].value
+        return control.compare(got, wanted, settings)[metric].value
 
     pool = [render(sample_scene(seed)).rgb for seed in POOL_SEEDS]
     for metric, reference in found.items():

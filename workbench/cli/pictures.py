@@ -61,19 +61,19 @@ def compare(
     Where the sizes differ, the result is cut to the proportions of the wanted picture, in the
     middle, and resampled to its size, before its map is extracted.
     """
-    from workbench.controls import get_control
-    from workbench.controls.compare import compare_pictures
+    from workbench import controls
     from workbench.images import read_image
 
-    chosen = get_control(control)
+    chosen = controls.get_control(control)
     values = checked_settings(chosen, settings or (), family, reads=not maps)
-    pictures = [read_image(wanted), read_image(got)]
+    target, preds = read_image(wanted), read_image(got)
     if maps:
-        pair = [chosen.from_picture_for(picture, values) for picture in pictures]
-        readings = chosen.compare(pair[0], pair[1], values)
+        found, truth = (chosen.from_picture_for(picture, values) for picture in (preds, target))
+        readings = chosen.compare(found, truth, values)
     else:
         networks = networks_for(chosen, values, family)
-        readings = compare_pictures(control, pictures[0], pictures[1], values, networks)
+        plain = values.model_dump(mode="json")
+        readings = controls.compare(preds, target, control, networks=networks, **plain)
     if as_json:
         import json
 

@@ -1,26 +1,43 @@
 """Control types, one file each: settings, extraction of the map, comparison of two maps.
 
-Every module in this folder is a control type of the same name, found by looking, except the
-shared ones in `_SHARED`. A control module defines `CONTROL`, its one instance. Modules load when
-asked for, so that naming the control types costs nothing.
+Every module in this folder is a control type of the same name, found by looking, except `base`
+and those whose names begin with an underscore. A control module defines `CONTROL`, its one
+instance. Modules load when asked for, so that naming the control types costs nothing.
+
+`extract` and `compare` do the whole work for pictures at hand:
+
+    >>> import numpy as np
+    >>> from workbench import controls
+    >>> disc = np.zeros((64, 64, 3), np.uint8)
+    >>> disc[16:48, 16:48] = 255
+    >>> controls.extract(disc, "canny", high=150).picture.shape
+    (64, 64, 3)
+    >>> round(controls.compare(np.roll(disc, 8, axis=1), disc, "canny")["canny_f1"].value, 3)
+    0.371
 """
 
 from __future__ import annotations
 
-import json
 import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from workbench.controls.base import (
     Control,
     ControlError,
     ControlMap,
     ControlSettings,
+    LegendEntry,
+    MapKey,
     Networks,
 )
+from workbench.images import as_rgb, fit_image_to, read_image
+from workbench.metrics.spec import Reading
 
 __all__ = [
     "CONTROL_NAMES",
@@ -28,33 +45,24 @@ __all__ = [
     "ControlError",
     "ControlMap",
     "ControlSettings",
+    "LegendEntry",
+    "MapKey",
     "Networks",
+    "compare",
+    "extract",
     "get_control",
     "network_needs",
+    "resolve",
 ]
-
-_SHARED = frozenset({"base", "compare"})
 
 CONTROL_NAMES: tuple[str, ...] = tuple(
     sorted(
         module.name
         for module in pkgutil.iter_modules(__path__)
-        if module.name not in _SHARED and not module.name.startswith("_")
+        if module.name != "base" and not module.name.startswith("_")
     )
 )
 """The control types which exist, in alphabetical order."""
-
-
-def network_needs(chosen: Iterable[tuple[str, str]]) -> list[str]:
-    """Names of the networks that controls need, in alphabetical order.
-
-    chosen: pairs of a control type and its settings as JSON ("" for the defaults).
-    """
-    found: set[str] = set()
-    for name, text in set(chosen):
-        control = get_control(name)
-        found |= set(control.needs_for(control.settings(json.loads(text or "{}"))))
-    return sorted(found)
 
 
 def get_control(name: str) -> Control[Any]:
@@ -67,3 +75,76 @@ def get_control(name: str) -> Control[Any]:
         )
     control: Control[Any] = import_module(f"{__name__}.{name}").CONTROL
     return control
+
+
+def resolve(name: str, settings_json: str = "") -> tuple[Control[Any], Any]:
+    """A control type and its settings from their names as they are stored.
+
+    settings_json: the settings as JSON, "" for the defaults.
+    Raises ControlError (no such control type), pydantic.ValidationError (wrong settings).
+    """
+    control = get_control(name)
+    return control, control.settings_type.model_validate_json(settings_json or "{}")
+
+
+def network_needs(chosen: Iterable[tuple[str, str]]) -> list[str]:
+    """Names of the networks that controls need, in alphabetical order.
+
+    chosen: pairs of a control type and its settings as JSON ("" for the defaults).
+    """
+    found: set[str] = set()
+    for name, text in set(chosen):
+        control, settings = resolve(name, text)
+        found |= set(control.needs_for(settings))
+    return sorted(found)
+
+
+def extract(
+    picture: np.ndarray | str | Path,
+    control: str,
+    *,
+    networks: Networks | None = None,
+    **settings: Any,
+) -> ControlMap:
+    """The control map of one picture, at the picture's own size.
+
+    picture: a file, or an array as `workbench.images.as_rgb` takes it: grey or RGB, with or
+        without alpha, uint8 or float in [0, 1].
+    control: the control type, for example "canny".
+    networks: what the control needs of them (`Control.needs`), None for none.
+    settings: of the extractor, by name; the defaults for the rest.
+    Raises ControlError (unknown control, missing network), ImageError (not a picture),
+    pydantic.ValidationError (wrong settings).
+    """
+    chosen = get_control(control)
+    values = chosen.settings(settings)
+    maps: list[ControlMap] = chosen.extract([_picture(picture)], values, networks or {})
+    return maps[0]
+
+
+def compare(
+    preds: np.ndarray | str | Path,
+    target: np.ndarray | str | Path,
+    control: str,
+    *,
+    networks: Networks | None = None,
+    **settings: Any,
+) -> dict[str, Reading]:
+    """How well the picture `preds` keeps the control that `target` asks for, metric by metric.
+
+    Both are extracted with the same settings. If the sizes differ, `preds` is first cut to the
+    proportions of `target` (the largest centred part) and resampled to its size, so that the
+    extractor sees both at one scale. The roles matter: `target` is what was wanted, `preds` what
+    came out. Arguments and errors are those of `extract`.
+    """
+    chosen = get_control(control)
+    values = chosen.settings(settings)
+    wanted = _picture(target, "the target")
+    made = fit_image_to(_picture(preds, "the compared picture"), (wanted.shape[0], wanted.shape[1]))
+    found, truth = chosen.extract([made, wanted], values, networks or {})
+    readings: dict[str, Reading] = chosen.compare(found, truth, values)
+    return readings
+
+
+def _picture(picture: np.ndarray | str | Path, name: str = "the picture") -> np.ndarray:
+    return read_image(picture) if isinstance(picture, str | Path) else as_rgb(picture, name)

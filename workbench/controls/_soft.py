@@ -91,7 +91,7 @@ def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
 
 
 def compare_soft(
-    name: str, wanted: ControlMap, got: ControlMap, tolerance: float
+    name: str, preds: ControlMap, target: ControlMap, tolerance: float
 ) -> dict[str, Reading]:
     """The readings of `soft_metrics`. A wanted map without lines leaves nothing to compare.
 
@@ -101,19 +101,19 @@ def compare_soft(
     from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
     from workbench.metrics.thinning import thin
 
-    target = wanted.data
-    if float(target.max()) <= EMPTY:
+    truth = target.data
+    if float(truth.max()) <= EMPTY:
         return all_nothing(soft_metrics(name, ""), "the wanted map has no lines")
-    pred = np.clip(resize_map(got.data, target.shape[:2]), 0, 1)
-    side = min(target.shape)
-    level = min(ON_A_LINE, float(target.max()) / 2)
-    pixels = default_tolerance(target.shape[0], target.shape[1], tolerance)
-    f1 = Reading(edge_f1(thin(pred > level), thin(target > level), pixels).f1)
+    found = np.clip(resize_map(preds.data, truth.shape[:2]), 0, 1)
+    side = min(truth.shape)
+    level = min(ON_A_LINE, float(truth.max()) / 2)
+    pixels = default_tolerance(truth.shape[0], truth.shape[1], tolerance)
+    f1 = Reading(edge_f1(thin(found > level), thin(truth > level), pixels).f1)
     return {
         f"{name}_f1": f1,
-        f"{name}_ssim": Reading(ssim(pred, target)) if side >= SSIM_SIDE else too_small(SSIM_SIDE),
+        f"{name}_ssim": Reading(ssim(found, truth)) if side >= SSIM_SIDE else too_small(SSIM_SIDE),
         f"{name}_ms_ssim": (
-            Reading(ms_ssim(pred, target)) if side >= MS_SSIM_SIDE else too_small(MS_SSIM_SIDE)
+            Reading(ms_ssim(found, truth)) if side >= MS_SSIM_SIDE else too_small(MS_SSIM_SIDE)
         ),
     }
 

@@ -77,6 +77,18 @@ class ControlMap:
             )
 
 
+class MapKey(NamedTuple):
+    """Which control map: that of this picture, by this control type under these settings.
+
+    picture: the SHA-256 of a source, or the id of the trial that made the picture.
+    control: the name of the control type. settings: its settings, as canonical JSON.
+    """
+
+    picture: str
+    control: str
+    settings: str
+
+
 class LegendEntry(NamedTuple):
     """What one colour of a map means, the colour (RGB, 0–255), and its share of the pixels."""
 
@@ -118,10 +130,15 @@ class Control(ABC, Generic[S]):
         """
 
     @abstractmethod
-    def compare(self, wanted: ControlMap, got: ControlMap, settings: S) -> dict[str, Reading]:
+    def compare(self, preds: ControlMap, target: ControlMap, settings: S) -> dict[str, Reading]:
         """Compare two maps; returns one reading for every name in `metrics`, in that order.
 
-        If the sizes differ, `got` is resampled to the size of `wanted`.
+        Args:
+            preds: the map of the picture that was made, as in torchmetrics.
+            target: the map it should have, for example that of the source.
+
+        If the sizes differ, `preds` is resampled to the size of `target`. The roles matter: most
+        metrics are not symmetric, and a target that shows nothing leaves nothing to compare.
         """
 
     @abstractmethod

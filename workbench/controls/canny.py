@@ -118,22 +118,22 @@ class CannyControl(Control[CannySettings]):
         return maps
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: CannySettings
+        self, preds: ControlMap, target: ControlMap, settings: CannySettings
     ) -> dict[str, Reading]:
         """All four readings. A wanted map without edges leaves nothing to compare."""
         from workbench.metrics.edges import default_tolerance, edge_f1
 
-        target = wanted.data
-        if not target.any():
+        truth = target.data
+        if not truth.any():
             return all_nothing(self.metrics, "the wanted map has no edges")
-        pred = resize_map(got.data, target.shape[:2])
-        pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
-        tolerant, strict = edge_f1(pred, target, pixels), edge_f1(pred, target)
+        found = resize_map(preds.data, truth.shape[:2])
+        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
+        tolerant, strict = edge_f1(found, truth, pixels), edge_f1(found, truth)
         return {
             "canny_f1": Reading(tolerant.f1),
             "canny_precision": (
                 Reading(tolerant.precision)
-                if pred.any()
+                if found.any()
                 else Reading.nothing("the compared map has no edges")
             ),
             "canny_recall": Reading(tolerant.recall),

@@ -101,16 +101,16 @@ class DepthControl(Control[DepthSettings]):
         ]
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: DepthSettings
+        self, preds: ControlMap, target: ControlMap, settings: DepthSettings
     ) -> dict[str, Reading]:
         """All five readings. A wanted map without depth leaves nothing to compare; a compared one
         without depth follows nothing: its correlation is 0."""
         from workbench.metrics.depth import depth_scores
 
-        target = wanted.data
-        if float(target.std()) <= FLAT:
+        truth = target.data
+        if float(truth.std()) <= FLAT:
             return all_nothing(self.metrics, "the wanted map has no depth, it is flat")
-        scores = depth_scores(resize_map(got.data, target.shape[:2]), target)
+        scores = depth_scores(resize_map(preds.data, truth.shape[:2]), truth)
         return {
             "depth_si_rmse": Reading(scores.si_rmse),
             "depth_rmse": Reading(scores.rmse_255),

@@ -51,10 +51,10 @@ class HedControl(Control[HedSettings]):
         return [white_on_black(edges) for edges in read_maps(images, networks, "edges", self.label)]
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: HedSettings
+        self, preds: ControlMap, target: ControlMap, settings: HedSettings
     ) -> dict[str, Reading]:
         """All three readings. A wanted map without edges leaves nothing to compare."""
-        return compare_soft(self.name, wanted, got, settings.tolerance)
+        return compare_soft(self.name, preds, target, settings.tolerance)
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white edges on black; the brightness is the strength."""

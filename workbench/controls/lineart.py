@@ -87,10 +87,10 @@ class LineartControl(Control[LineartSettings]):
         return found
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: LineartSettings
+        self, preds: ControlMap, target: ControlMap, settings: LineartSettings
     ) -> dict[str, Reading]:
         """All three readings. A wanted map without lines leaves nothing to compare."""
-        return compare_soft(self.name, wanted, got, settings.tolerance)
+        return compare_soft(self.name, preds, target, settings.tolerance)
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black, as they are."""

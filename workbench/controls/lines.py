@@ -156,28 +156,28 @@ class LinesControl(Control[LinesSettings]):
         ]
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: LinesSettings
+        self, preds: ControlMap, target: ControlMap, settings: LinesSettings
     ) -> dict[str, Reading]:
         """All five readings. A wanted map without lines leaves nothing to compare."""
         from workbench.metrics.edges import default_tolerance, edge_f1
         from workbench.metrics.segments import segment_f1
         from workbench.metrics.structure import SSIM_SIDE, ssim
 
-        if not len(wanted.data):
+        if not len(target.data):
             return all_nothing(self.metrics, "the wanted map has no straight lines")
-        height, width = wanted.picture.shape[:2]
-        target, pred = (_in_pixels(m.data, height, width) for m in (wanted, got))
-        segments = segment_f1(pred, target, settings.end_tolerance * math.hypot(height, width))
-        pens = [_segments.draw(s, height, width, smooth=False) > 0 for s in (pred, target)]
+        height, width = target.picture.shape[:2]
+        found, truth = (_in_pixels(m.data, height, width) for m in (preds, target))
+        segments = segment_f1(found, truth, settings.end_tolerance * math.hypot(height, width))
+        pens = [_segments.draw(s, height, width, smooth=False) > 0 for s in (found, truth)]
         drawn = edge_f1(pens[0], pens[1], default_tolerance(height, width, settings.tolerance))
-        greys = [_segments.draw(s, height, width) / np.float64(255) for s in (pred, target)]
+        greys = [_segments.draw(s, height, width) / np.float64(255) for s in (found, truth)]
         likeness = ssim(greys[0], greys[1])
         return {
             "lines_f1": Reading(drawn.f1),
             "lines_segment_f1": Reading(segments.f1),
             "lines_segment_precision": (
                 Reading(segments.precision)
-                if len(pred)
+                if len(found)
                 else Reading.nothing("the compared map has no straight lines")
             ),
             "lines_segment_recall": Reading(segments.recall),

@@ -130,7 +130,7 @@ class NormalControl(Control[NormalSettings]):
         return [_control_map(normals) for normals in found]
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: NormalSettings
+        self, preds: ControlMap, target: ControlMap, settings: NormalSettings
     ) -> dict[str, Reading]:
         """All five readings. A wanted map that faces one way only leaves nothing to compare.
 
@@ -138,13 +138,13 @@ class NormalControl(Control[NormalSettings]):
         """
         from workbench.metrics.normals import normal_scores
 
-        target = wanted.data
-        defined = target[np.any(target != 0, axis=2)].astype(np.float64)
+        truth = target.data
+        defined = truth[np.any(truth != 0, axis=2)].astype(np.float64)
         if not len(defined):
             return all_nothing(self.metrics, "the wanted map has no normals")
         if np.linalg.norm(defined.mean(axis=0)) >= 1 - ONE_WAY:
             return all_nothing(self.metrics, "the wanted map is flat, all its normals are the same")
-        scores = normal_scores(resize_normals(got.data, target.shape[:2]), target)
+        scores = normal_scores(resize_normals(preds.data, truth.shape[:2]), truth)
         return {
             "normal_mean_angle": Reading(scores.mean),
             "normal_median_angle": Reading(scores.median),

@@ -102,16 +102,16 @@ class PoseControl(Control[PoseSettings]):
         return maps
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: PoseSettings
+        self, preds: ControlMap, target: ControlMap, settings: PoseSettings
     ) -> dict[str, Reading]:
         """All three readings. A wanted map without people leaves nothing to compare."""
         from workbench.metrics.pose import pose_scores
 
-        if not len(wanted.data):
+        if not len(target.data):
             return all_nothing(self.metrics, "the wanted map has no person in it")
-        height, width = wanted.picture.shape[:2]
+        height, width = target.picture.shape[:2]
         to_pixels = np.array([width, height, 1], np.float64)
-        scores = pose_scores(got.data * to_pixels, wanted.data * to_pixels)
+        scores = pose_scores(preds.data * to_pixels, target.data * to_pixels)
         return {
             "pose_oks": Reading(scores.oks),
             "pose_pck": Reading(scores.pck),

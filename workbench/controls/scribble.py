@@ -110,7 +110,7 @@ class ScribbleControl(Control[ScribbleSettings]):
         ]
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: ScribbleSettings
+        self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
     ) -> dict[str, Reading]:
         """All four readings. A wanted map without strokes leaves nothing to compare.
 
@@ -121,22 +121,22 @@ class ScribbleControl(Control[ScribbleSettings]):
         from workbench.metrics.structure import SSIM_SIDE, ssim
         from workbench.metrics.thinning import thin
 
-        target = wanted.data
-        if not target.any():
+        truth = target.data
+        if not truth.any():
             return all_nothing(self.metrics, "the wanted map has no strokes")
-        pred = resize_map(got.data, target.shape[:2])
-        pixels = default_tolerance(target.shape[0], target.shape[1], settings.tolerance)
-        scores = edge_f1(thin(pred), thin(target), pixels)
-        large = min(target.shape) >= SSIM_SIDE
+        found = resize_map(preds.data, truth.shape[:2])
+        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
+        scores = edge_f1(thin(found), thin(truth), pixels)
+        large = min(truth.shape) >= SSIM_SIDE
         return {
             "scribble_f1": Reading(scores.f1),
             "scribble_precision": (
                 Reading(scores.precision)
-                if pred.any()
+                if found.any()
                 else Reading.nothing("the compared map has no strokes")
             ),
             "scribble_recall": Reading(scores.recall),
-            "scribble_ssim": Reading(ssim(pred, target)) if large else too_small(SSIM_SIDE),
+            "scribble_ssim": Reading(ssim(found, truth)) if large else too_small(SSIM_SIDE),
         }
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:

@@ -104,18 +104,18 @@ class SegmentationControl(Control[SegmentationSettings]):
         return maps
 
     def compare(
-        self, wanted: ControlMap, got: ControlMap, settings: SegmentationSettings
+        self, preds: ControlMap, target: ControlMap, settings: SegmentationSettings
     ) -> dict[str, Reading]:
         """Both readings. There is always something to compare: every pixel has a class."""
         from workbench.metrics.segmentation import mean_iou, pixel_accuracy
 
         classes = _class_list(settings.classes)
-        target = classes.folded(wanted.data)
-        pred = classes.folded(resize_map(got.data, target.shape[:2], labels=True))
+        truth = classes.folded(target.data)
+        found = classes.folded(resize_map(preds.data, truth.shape[:2], labels=True))
         count = len(classes.names)
         return {
-            "segmentation_miou": Reading(mean_iou(pred, target, count)),
-            "segmentation_accuracy": Reading(pixel_accuracy(pred, target, count)),
+            "segmentation_miou": Reading(mean_iou(found, truth, count)),
+            "segmentation_accuracy": Reading(pixel_accuracy(found, truth, count)),
         }
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.controls.base import ControlMap
+from workbench.controls import ControlMap, MapKey
 from workbench.families.applying import attention_kernel
 from workbench.families.loading import ModelManager
 from workbench.families.safety import BLOCKED
@@ -35,9 +35,6 @@ from workbench.generation.steering import controlnet_names, steer
 from workbench.study import Trial
 
 log = logging.getLogger(__name__)
-
-MapKey = tuple[str, str, str]
-"""(source_sha256, control, control_settings), as in `Trial.map_keys`."""
 
 
 def generate(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, resolve
 from workbench.measuring.adherence import Reference
 from workbench.metrics.spec import Reading
 from workbench.study import Cell, Plan
@@ -104,10 +104,9 @@ class StructureDistances:
 
 def map_distance(a: ControlMap, b: ControlMap, name: str, settings_json: str) -> Reading:
     """The distance of two control maps as `StructureDistances` defines it."""
-    control = get_control(name)
-    settings = control.settings_type.model_validate_json(settings_json)
+    control, settings = resolve(name, settings_json)
     both = [
-        control.compare(wanted, got, settings)[control.primary] for wanted, got in ((a, b), (b, a))
+        control.compare(got, wanted, settings)[control.primary] for wanted, got in ((a, b), (b, a))
     ]
     known = [reading.value for reading in both if not reading.is_nan]
     if not known:

@@ -6,6 +6,7 @@ itself pushed once more through the VAE by so little (ceiling), see `References.
 
 from __future__ import annotations
 
+from workbench.controls import MapKey
 from workbench.measuring.across import LOOKS
 from workbench.measuring.adherence import Reference
 from workbench.measuring.bases import BASES_POSE, pose_map
@@ -25,4 +26,4 @@ def apart_reference(references: References, cell: Cell, metric: str) -> Referenc
     source, name, settings = cell.map_key
     if metric == BASES_POSE:
         name, settings = pose_map()
-    return references.apart((source, name, settings))
+    return references.apart(MapKey(source, name, settings))

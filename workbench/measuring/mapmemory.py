@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.controls import ControlMap
+from workbench.controls import ControlMap, MapKey
 
 BUDGET_BYTES = 256 * 1024 * 1024
-Key = tuple[str, str, str]
 
 
 class MapMemory:
@@ -14,12 +13,12 @@ class MapMemory:
     def __init__(self, budget: int = BUDGET_BYTES) -> None:
         self.budget = budget
         self._bytes = 0
-        self._maps: dict[Key, ControlMap] = {}
+        self._maps: dict[MapKey, ControlMap] = {}
 
     def __len__(self) -> int:
         return len(self._maps)
 
-    def put(self, key: Key, made: ControlMap) -> None:
+    def put(self, key: MapKey, made: ControlMap) -> None:
         """Keep a map; one that alone exceeds the budget is not kept."""
         self.drop(key)
         self._maps[key] = made
@@ -27,11 +26,11 @@ class MapMemory:
         while self._bytes > self.budget:
             self.drop(next(iter(self._maps)))
 
-    def get(self, key: Key) -> ControlMap | None:
+    def get(self, key: MapKey) -> ControlMap | None:
         """The map, or None if it was forgotten."""
         return self._maps.get(key)
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: MapKey) -> None:
         """Forget a map."""
         old = self._maps.pop(key, None)
         if old is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, MapKey, get_control, resolve
 from workbench.measuring.across import MapOf, seed_groups
 from workbench.measuring.adherence import Reference, adherence
 from workbench.measuring.bases import pose_map, pose_needs
@@ -22,7 +22,7 @@ from workbench.measuring.mapmemory import MapMemory
 from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
 from workbench.measuring.references import NO_PICTURE, References
 from workbench.measuring.safely import NOT_MEASURED
-from workbench.measuring.sourcemaps import MapKey, make_source_maps
+from workbench.measuring.sourcemaps import make_source_maps
 from workbench.measuring.specs import metric_spec
 from workbench.metrics.spec import MetricSpec, Reading
 from workbench.prompts import parse_tags
@@ -80,8 +80,7 @@ class Measurer:
         self, name: str, settings_json: str, images: Sequence[np.ndarray]
     ) -> list[ControlMap]:
         """Control maps of pictures, with the networks of the family."""
-        control = get_control(name)
-        settings = control.settings_type.model_validate_json(settings_json)
+        control, settings = resolve(name, settings_json)
         return control.extract(images, settings, self.judges.networks())
 
     def expected(self, cell: Cell) -> tuple[str, ...]:
@@ -128,7 +127,7 @@ class Measurer:
         for (trial, _), embed in zip(samples, embeds, strict=True):
             rows: list[Row] = []
             for cell in work[trial]:
-                got = maps[trial, cell.control, cell.control_settings]
+                got = maps[MapKey(trial, cell.control, cell.control_settings)]
                 readings = self._control_readings(cell, got) | self._clip_readings(cell, embed)
                 rows += [self.row(cell, name, reading) for name, reading in readings.items()]
             result.append(Measured(trial, rows, work[trial], {EMBEDDING: pack(embed)}))
@@ -173,7 +172,7 @@ class Measurer:
         """Looks up control maps of samples: remembered ones, or extracted from `picture(trial)`."""
 
         def map_of(trial_id: str, control: str, settings_json: str) -> ControlMap:
-            key = (trial_id, control, settings_json)
+            key = MapKey(trial_id, control, settings_json)
             made = self.memory.get(key)
             if made is None:
                 made = self.extract(control, settings_json, [picture(trial_id)])[0]
@@ -203,7 +202,7 @@ class Measurer:
 
     def _sample_maps(
         self, samples: Sequence[tuple[str, np.ndarray]], work: Mapping[str, Sequence[Cell]]
-    ) -> dict[tuple[str, str, str], ControlMap]:
+    ) -> dict[MapKey, ControlMap]:
         """(trial, control, settings) -> map, every extractor run once over all samples it reads."""
         kinds: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         for trial, image in samples:
@@ -211,18 +210,18 @@ class Measurer:
                 kinds.setdefault((cell.control, cell.control_settings), {})[trial] = image
             if self._wants_pose:  # for the comparison between bases, cheaper here than one by one
                 kinds.setdefault(pose_map(), {})[trial] = image
-        found: dict[tuple[str, str, str], ControlMap] = {}
+        found: dict[MapKey, ControlMap] = {}
         for (name, settings), images in kinds.items():
             maps = self.extract(name, settings, list(images.values()))
             for trial, made in zip(images, maps, strict=True):
-                found[trial, name, settings] = made
-                self.memory.put((trial, name, settings), made)
+                key = MapKey(trial, name, settings)
+                found[key] = made
+                self.memory.put(key, made)
         return found
 
     def _control_readings(self, cell: Cell, got: ControlMap) -> dict[str, Reading]:
-        control = get_control(cell.control)
-        settings = control.settings_type.model_validate_json(cell.control_settings)
-        return control.compare(self.source_maps[cell.map_key], got, settings)
+        control, settings = resolve(cell.control, cell.control_settings)
+        return control.compare(got, self.source_maps[cell.map_key], settings)
 
     def _clip_readings(self, cell: Cell, embed: np.ndarray) -> dict[str, Reading]:
         clip = self.judges.clip()

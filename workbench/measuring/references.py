@@ -14,14 +14,13 @@ from importlib import metadata
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control, network_needs
+from workbench.controls import ControlMap, MapKey, network_needs, resolve
 from workbench.measuring.across import map_distance
 from workbench.measuring.adherence import Reference
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
 from workbench.measuring.per_tag import TagQuestion, tag_scores
 from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
-from workbench.measuring.sourcemaps import MapKey
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
 from workbench.study import SourceImage
@@ -58,7 +57,7 @@ class References:
         self._source_maps = source_maps
         self.cache = cache if cache is not None else ReferenceCache()
         self.pictures = ReferencePictures(sources, judges)
-        self._maps: dict[tuple[str, str, str], ControlMap] = {}
+        self._maps: dict[MapKey, ControlMap] = {}
         self._embeddings: dict[str, np.ndarray] = {}
         self._text_only: dict[str, np.ndarray] = {}
         self._known: dict[tuple[str, ...], dict[str, Reference]] = {}
@@ -82,7 +81,7 @@ class References:
 
     def control(self, key: MapKey) -> dict[str, Reference]:
         """Chance and ceiling of each metric of a control, for one source."""
-        return self._remembered("control", list(key), key[0], lambda: self._control(key))
+        return self._remembered("control", list(key), key.picture, lambda: self._control(key))
 
     def clip(self, prompt: str, source: str) -> Reference:
         """Chance and ceiling of the CLIP score against a prompt (not empty)."""
@@ -105,9 +104,9 @@ class References:
         Both sides went through the VAE, as samples do: the source once, against the unrelated
         pictures (chance) and against itself pushed through it once more (ceiling).
         """
-        if key[0] in self._drawn and key not in self._source_maps:  # drawn for another type
+        if key.picture in self._drawn and key not in self._source_maps:  # drawn for another type
             return Reference(math.nan, math.nan, NO_PICTURE)
-        found = self._remembered("apart", list(key), key[0], lambda: self._apart(key))
+        found = self._remembered("apart", list(key), key.picture, lambda: self._apart(key))
         return found["apart"]
 
     def looks_apart(self, source: str) -> Reference:
@@ -162,12 +161,11 @@ class References:
 
     def _control(self, key: MapKey) -> dict[str, Reference]:
         source, name, settings_json = key
-        control = get_control(name)
-        settings = control.settings_type.model_validate_json(settings_json)
+        control, settings = resolve(name, settings_json)
         wanted = self._source_maps[key]
         own, *others = self._maps_of([source, *self._pool(key)], name, settings_json)
-        ceiling = control.compare(wanted, own, settings)
-        chance = [control.compare(wanted, got, settings) for got in others]
+        ceiling = control.compare(own, wanted, settings)
+        chance = [control.compare(got, wanted, settings) for got in others]
         return {
             spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
             for spec in control.metrics
@@ -184,7 +182,9 @@ class References:
     def _pool(self, key: MapKey) -> list[str]:
         """Names of what is unrelated to a source and has a map of this kind."""
         names = self.pictures.pool_ids(key[0], maps=True)
-        return [n for n in names if n not in self._drawn or (n, *key[1:]) in self._source_maps]
+        return [
+            n for n in names if n not in self._drawn or key._replace(picture=n) in self._source_maps
+        ]
 
     def _looks_apart(self, source: str) -> dict[str, Reference]:
         names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
@@ -244,20 +244,14 @@ class References:
 
     def _maps_of(self, names: Sequence[str], control: str, settings_json: str) -> list[ControlMap]:
         """Control maps of round-tripped pictures by name; drawn maps as they are."""
-        extractor = get_control(control)
-        self._maps |= {
-            (name, control, settings_json): self._source_maps[name, control, settings_json]
-            for name in names
-            if name in self._drawn
-        }
-        settings = extractor.settings_type.model_validate_json(settings_json)
-        missing = (n for n in dict.fromkeys(names) if (n, control, settings_json) not in self._maps)
-        for new in _batches(missing):
+        extractor, settings = resolve(control, settings_json)
+        keys = {name: MapKey(name, control, settings_json) for name in names}
+        self._maps |= {k: self._source_maps[k] for name, k in keys.items() if name in self._drawn}
+        for new in _batches(name for name, key in keys.items() if key not in self._maps):
             pictures = [self.pictures.picture(name) for name in new]
             maps = extractor.extract(pictures, settings, self._judges.networks())
-            keys = [(name, control, settings_json) for name in new]
-            self._maps.update(zip(keys, maps, strict=True))
-        return [self._maps[name, control, settings_json] for name in names]
+            self._maps.update(zip((keys[name] for name in new), maps, strict=True))
+        return [self._maps[keys[name]] for name in names]
 
 
 def _batches(names: Iterable[str]) -> list[list[str]]:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, MapKey, resolve
 from workbench.study import Plan
 
-MapKey = tuple[str, str, str]
 Extract = Callable[[str, str, Sequence[np.ndarray]], list[ControlMap]]
 
 
@@ -33,7 +32,7 @@ def make_source_maps(plan: Plan, extract: Extract) -> dict[MapKey, ControlMap]:
     found: dict[MapKey, ControlMap] = {}
     for (name, settings), shas in kinds.items():
         for sha, made in _maps(plan, name, settings, shas, extract).items():
-            key = (sha, name, settings)
+            key = MapKey(sha, name, settings)
             found |= dict.fromkeys([key, *wanted[key]], made)
     return found
 
@@ -48,8 +47,7 @@ def _maps(
     if pictures:
         made = extract(name, settings_json, [sources[sha].image for sha in pictures])
         maps |= zip(pictures, made, strict=True)
-    control = get_control(name)
-    settings = control.settings_type.model_validate_json(settings_json)
+    control, settings = resolve(name, settings_json)
     for sha in shas:
         if sha not in maps:
             maps[sha] = control.from_picture_for(sources[sha].image, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis import control_type
-from workbench.controls import ControlError, Networks, get_control
-from workbench.controls.base import LegendEntry
+from workbench.controls import ControlError, LegendEntry, MapKey, Networks, resolve
 from workbench.images import ImageError, fit_image_to
 from workbench.plots import SheetRow
 from workbench.plots.style import tags_label
@@ -29,8 +27,6 @@ log = logging.getLogger(__name__)
 SIDE = 192
 """Pictures are shown at most this large."""
 MAX_ROWS = 24
-MapKey = tuple[str, str, str]
-"""(source label, control, control settings as JSON)"""
 
 
 @dataclass(frozen=True)
@@ -82,34 +78,33 @@ def control_maps(
     if settings_of is None:
         return maps
     kinds = frame["control"].map(control_type)
-    for name, text in dict.fromkeys(zip(kinds, settings_of, strict=True)):
+    for name, text in dict.fromkeys(zip(kinds.map(str), settings_of.map(str), strict=True)):
         missing = {}
         for label, source in sources.items():
-            kept = _kept_map(run, (source.sha256, str(name), str(text)))
+            kept = _kept_map(run, MapKey(source.sha256, name, text))
             if kept is None and source.is_map:
-                maps[label, str(name), str(text)] = _shown(str(name), str(text), source.image)
+                maps[MapKey(label, name, text)] = _shown(name, text, source.image)
             elif kept is None:
                 missing[label] = source.image
             else:
-                maps[label, str(name), str(text)] = _shown(str(name), str(text), kept)
+                maps[MapKey(label, name, text)] = _shown(name, text, kept)
         if not missing:
             continue
         try:
-            made = _extracted(str(name), str(text), list(missing.values()), family, judges or {})
+            made = _extracted(name, text, list(missing.values()), family, judges or {})
         except (ControlError, OSError, ValueError, KeyError, ImportError) as error:
             log.warning("the report shows no %s maps: %s", name, error)
             continue
         for label, picture in zip(missing, made, strict=True):
-            maps[label, str(name), str(text)] = _shown(str(name), str(text), picture)
+            maps[MapKey(label, name, text)] = _shown(name, text, picture)
     return maps
 
 
 def _shown(name: str, text: str, picture: np.ndarray) -> ShownMap:
     """A map's picture as it is shown, with what its colours mean."""
-    control = get_control(name)
+    control, settings = resolve(name, text)
     if not control.has_legend:
         return ShownMap(small(picture))
-    settings = control.settings(json.loads(text or "{}"))
     found = control.from_picture_for(picture, settings)
     return ShownMap(small(picture), tuple(control.legend(found, settings)))
 
@@ -126,8 +121,7 @@ def _extracted(
     name: str, text: str, pictures: list[np.ndarray], family: str, judges: Mapping[str, str]
 ) -> list[np.ndarray]:
     """Pictures of control maps made now."""
-    control = get_control(name)
-    settings = control.settings(json.loads(text or "{}"))
+    control, settings = resolve(name, text)
     networks: Networks = {}
     needs = control.needs_for(settings)
     if needs:
@@ -158,7 +152,7 @@ def sheets(
         for name, mine in one.groupby("source", sort=False):
             source = str(name)
             settings = str(mine["control_settings"].iloc[0]) if "control_settings" in mine else ""
-            control_map = maps.get((source, control_type(str(control)), settings))
+            control_map = maps.get(MapKey(source, control_type(str(control)), settings))
             map_picture = None
             if control_map is not None:
                 map_picture = control_map.picture

@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from workbench.atomic import write_atomic
+from workbench.controls import MapKey
 from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png
 from workbench.store.errors import SchemaError, StoreError, disk_errors
 from workbench.store.manifest import SCHEMA, misshapen
@@ -30,7 +31,6 @@ from workbench.study.yamlfile import decode_text, parse_yaml
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 120.0
-MapKey = tuple[str, str, str]
 """(SHA-256 of the source, control, control settings as JSON)"""
 MAX_FILE_BYTES = 128 * 2**20
 """Largest file of a run that is read."""

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.controls import get_control, network_needs
+from workbench.controls import network_needs, resolve
 from workbench.families import CLIP
 from workbench.prompts import (
     PromptVariant,
@@ -109,8 +109,7 @@ def _drawer(study: Study, choices: Choices) -> Drawer | None:
     entry = study.controls[0]
     if not any(map(is_map, study.sources)) or isinstance(entry, PairChoice):
         return None
-    control, text = get_control(entry.type), control_key(study, entry, choices).settings
-    return control, control.settings_type.model_validate_json(text)
+    return resolve(entry.type, control_key(study, entry, choices).settings)
 
 
 class _Use(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.controls import MapKey
 from workbench.prompts import PromptVariant
 from workbench.study.canonical import short_hash, tidy_float
 from workbench.study.labels import is_map
@@ -93,17 +94,17 @@ class Trial:
         return (ControlUse(self.control, self.control_settings, self.scale), *self.also)
 
     @property
-    def map_key(self) -> tuple[str, str, str] | None:
+    def map_key(self) -> MapKey | None:
         """(source_sha256, control, control_settings): the map of `control`; None without one."""
         if self.control is None or self.source_sha256 is None:
             return None
-        return (self.source_sha256, self.control, self.control_settings)
+        return MapKey(self.source_sha256, self.control, self.control_settings)
 
     @property
-    def map_keys(self) -> tuple[tuple[str, str, str], ...]:
+    def map_keys(self) -> tuple[MapKey, ...]:
         """The map of each of the controls that steer, in their order."""
         source = self.source_sha256 or ""
-        return tuple((source, use.control, use.control_settings) for use in self.controls)
+        return tuple(MapKey(source, use.control, use.control_settings) for use in self.controls)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values; `also` and `networks` only where there are any."""
@@ -153,9 +154,9 @@ class Cell:
         return self.partner is None or self.control < self.partner.control
 
     @property
-    def map_key(self) -> tuple[str, str, str]:
+    def map_key(self) -> MapKey:
         """(source_sha256, control, control_settings) of the map this cell is scored against."""
-        return (self.source_sha256, self.control, self.control_settings)
+        return MapKey(self.source_sha256, self.control, self.control_settings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,7 @@ class AdherenceWatch:
     def _value(self, maps: Sequence[ControlMap]) -> float:
         primary = self._kind.primary
         found = [
-            self._kind.compare(wanted, got, self._settings)[primary].value
+            self._kind.compare(got, wanted, self._settings)[primary].value
             for wanted, got in zip(self._wanted, maps, strict=True)
         ]
         return float(np.nanmean(found))

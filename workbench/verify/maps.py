@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from workbench.controls import MapKey
 from workbench.images import ImageError
 from workbench.measuring import Measurer
 from workbench.store import RunFolder, StoreError
-from workbench.store.files import MapKey
 from workbench.verify.result import (
     DIFFERENT,
     IDENTICAL,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.controls import ControlMap
+from workbench.controls import ControlMap, MapKey
 from workbench.generation import BatchSizer, CancelToken, SampleResult, Step, generate
 from workbench.images import read_image
 from workbench.store import Record, RunFolder
@@ -49,7 +49,7 @@ def recorded_size(record: Record) -> int:
 def check_trials(
     run: RunFolder,
     chosen: Sequence[Record],
-    maps: Mapping[tuple[str, str, str], ControlMap],
+    maps: Mapping[MapKey, ControlMap],
     manager: ModelManager,
     explain: Callable[[Record, str], str],
     cancel: CancelToken,

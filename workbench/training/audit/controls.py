@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.controls import ControlMap, get_control
+from workbench.controls import ControlMap, MapKey, get_control, resolve
 from workbench.paperdoll import SILHOUETTE_GROUPS
 from workbench.training.audit.figures import Figure
 from workbench.training.audit.samples import audited, make_images, make_sources, make_trial
@@ -39,7 +39,7 @@ def control_figures(
     from workbench.measuring.references import References
 
     sources = make_sources(held["rgb"][:pictures])
-    lookup: dict[tuple[str, str, str], ControlMap] = {}
+    lookup: dict[MapKey, ControlMap] = {}
     references = References({s.label: s for s in sources}, lookup, manager)
     neighbours = [(i + 1) % len(words) for i in range(pictures)]
     own, other = held["tags"][:pictures], held["tags"][neighbours]
@@ -47,7 +47,7 @@ def control_figures(
         kind = get_control(control)
         settings = kind.settings(manager.family.settings_for(control))
         maps = kind.extract([s.image for s in sources], settings, manager.networks())
-        keys = [(s.sha256, control, settings.map_canonical()) for s in sources]
+        keys = [MapKey(s.sha256, control, settings.map_canonical()) for s in sources]
         lookup.update(zip(keys, maps, strict=True))
         least = TARGETS.get(control, 0.75)
         for base in manager.family.base:
@@ -87,18 +87,17 @@ def _tag_figures(where: str, shares: dict[str, float], bound: float | None) -> l
 
 def _adherence(
     references: References,
-    lookup: dict[tuple[str, str, str], ControlMap],
-    keys: Sequence[tuple[str, str, str]],
+    lookup: dict[MapKey, ControlMap],
+    keys: Sequence[MapKey],
     images: np.ndarray,
     manager: ModelManager,
 ) -> float:
     """Mean over sources of (value - chance) / (ceiling - chance) of the primary metric."""
-    kind = get_control(keys[0][1])
-    settings = kind.settings_type.model_validate_json(keys[0][2])
+    kind, settings = resolve(keys[0].control, keys[0].settings)
     got = kind.extract(list(images), settings, manager.networks())
     shares = []
     for key, found in zip(keys, got, strict=True):
-        value = kind.compare(lookup[key], found, settings)[kind.primary].value
+        value = kind.compare(found, lookup[key], settings)[kind.primary].value
         reference = references.control(key)[kind.primary]
         shares.append((value - reference.chance) / (reference.ceiling - reference.chance))
     return float(np.nanmean(shares))

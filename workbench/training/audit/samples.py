@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.controls import ControlMap
+from workbench.controls import ControlMap, MapKey
 from workbench.paperdoll import TAG_GROUPS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def make_trial(
     prompt: str,
     seed: int,
     control: str | None = None,
-    key: tuple[str, str, str] | None = None,
+    key: MapKey | None = None,
 ) -> Trial:
     from workbench.study import Trial
 
@@ -61,7 +61,7 @@ def make_trial(
 
 
 def make_images(
-    trials: Sequence[Trial], maps: dict[tuple[str, str, str], ControlMap], manager: ModelManager
+    trials: Sequence[Trial], maps: dict[MapKey, ControlMap], manager: ModelManager
 ) -> np.ndarray:
     """The samples of trials in their order, uint8 (N, H, W, 3)."""
     from workbench.generation import generate
