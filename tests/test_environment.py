@@ -5,17 +5,31 @@ Protects environment.yml from drifting away from pyproject.toml, and the wheel f
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = {
+    "accelerate": "diffusers loads models with it",
+    "controlnet-aux": "the annotators of photographs, imported one by one by name",
+    "anywidget": "the app's widgets",
+    "cachetools": "caches that know their size",
+    "ipykernel": "runs the notebooks",
+    "jupyterlab": "make lab",
+    "torchvision": "image processors of transformers",
+}
+"""Packages that are needed, but not imported by name."""
+BROUGHT = {"dask": "by distributed", "dask_cuda": "for clusters of several GPUs, by the user"}
+"""Packages that are imported, but not required by name."""
 NAMED = {
     *("jupyterlab", "ipywidgets", "torch", "diffusers", "transformers", "controlnet-aux"),
     *("matplotlib", "pandas", "torchmetrics", "pytest"),
@@ -66,6 +80,30 @@ def test_conda_installs_the_project_with_all_extras() -> None:
 
 def test_every_requirement_has_a_lower_bound() -> None:
     assert [line for line in requirements() if ">=" not in line] == []
+
+
+def imported() -> set[str]:
+    """Top-level names that the package imports from elsewhere, at any depth of nesting."""
+    found = set()
+    for path in (ROOT / "workbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"workbench"}
+
+
+def test_what_is_required_is_used_and_what_is_used_is_required() -> None:
+    providers = {
+        name: {provider.lower().replace("_", "-") for provider in found}
+        for name, found in packages_distributions().items()
+    }
+    used = {name: providers.get(name, set()) for name in imported() - set(BROUGHT)}
+    asked = {name_of(line) for line in requirements()}
+    assert {name for name, found in used.items() if not found & asked} == set()
+    needed = {name_of(line) for line in project()["dependencies"]}
+    assert needed - set().union(*used.values()) <= set(PLUGINS)
 
 
 def tracked_files() -> list[str]:
