@@ -180,7 +180,7 @@ def test_no_label_of_a_crowded_tradeoff_covers_another(synthetic_frame: Frames) 
 
 
 def test_labels_without_room_are_left_out_and_the_important_ones_stay() -> None:
-    figure = new_figure(2, 2)
+    figure = new_figure(2, 2, alt="words")
     axes = figure.add_subplot()
     labels = [PointLabel(0.5, 0.5, f"word {i}", "k", rank=0 if i == 7 else 1) for i in range(50)]
     kept = [note.get_text() for note in place_labels(axes, labels, fontsize=10)]

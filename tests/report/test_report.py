@@ -294,16 +294,16 @@ def test_several_control_types_are_ranked(
 
 
 def test_chance_and_ceiling_range_over_sources(synthetic_frame: Frames) -> None:
-    from workbench.report.figures import _value_panel
+    from workbench.plots.panels import value_panel
 
     frame = synthetic_frame(controls=("canny",), lengths=(3,))
     offsets = {f"paperdoll:{i}": 0.01 * i for i in range(4)}
     frame["chance"] = frame["chance"] + frame["source"].map(offsets)
-    panel = _value_panel(frame, "canny_f1")
+    panel = value_panel(frame, "canny_f1")
     assert panel.chance_range == pytest.approx((0.31, 0.34))
     assert panel.ceiling_range == pytest.approx((0.72, 0.72))
     assert panel.chance == pytest.approx(0.325)
-    assert _value_panel(frame, "clip_source").chance_range is None
+    assert value_panel(frame, "clip_source").chance_range is None
 
 
 def test_intervals_are_written_only_where_there_are_any() -> None:
@@ -337,21 +337,22 @@ def test_a_question_about_prompt_length_speaks_of_tags_whatever_its_name(
     synthetic_frame: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.analysis.effects import Question
+    from workbench.plots import panels
     from workbench.report import effects
 
     asked = Question("looks", "length", "diversity_looks", "diversity of looks")
     module = importlib.import_module("workbench.analysis.effects")  # its name is a function's too
     monkeypatch.setattr(module, "QUESTIONS", (asked,))
     monkeypatch.setattr(analysis, "QUESTIONS", (asked,))
-    monkeypatch.setitem(effects.TITLES, "looks", "Looks")
+    monkeypatch.setitem(panels.EFFECT_TITLES, "looks", "Looks")
     spans = []
-    panel = effects.EffectPanel
+    panel = panels.EffectPanel
 
-    def seen(table: pd.DataFrame, title: str, span: str, relative: bool) -> effects.EffectPanel:
+    def seen(table: pd.DataFrame, title: str, span: str, relative: bool) -> panels.EffectPanel:
         spans.append(span)
         return panel(table, title, span, relative)
 
-    monkeypatch.setattr(effects, "EffectPanel", seen)
+    monkeypatch.setattr(panels, "EffectPanel", seen)
     drawn = effects.draw_effects(synthetic_frame(lengths=(3, 7)), str, both=False)
     assert drawn is not None and spans == ["Change from 7 to 3 tags"]
     for row in drawn.table.rows:

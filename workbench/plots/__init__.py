@@ -9,13 +9,14 @@ from workbench.plots.overlay import map_overlay
 from workbench.plots.pairs import pair_heatmap
 from workbench.plots.ranking import ranking_figure
 from workbench.plots.sheet import SheetRow, contact_sheet_figure
-from workbench.plots.style import DARK, LIGHT, Theme, to_png, to_svg
+from workbench.plots.style import DARK, LIGHT, Drawing, Theme, to_png, to_svg
 from workbench.plots.tipping import tipping_figure
 from workbench.plots.tradeoff import tradeoff_figure
 
 __all__ = [
     "DARK",
     "LIGHT",
+    "Drawing",
     "EffectPanel",
     "Panel",
     "SheetRow",

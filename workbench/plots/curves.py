@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workbench.plots.style import (
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     by_length,
     label_axes,
@@ -63,7 +63,7 @@ class Panel:
     names: tuple[str, str] = ("chance", "ceiling")
 
 
-def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int = 2) -> Figure:
+def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int = 2) -> Drawing:
     """Draw metrics over the conditioning scale: one curve with its interval per prompt length.
 
     All panels share one legend, so a prompt length looks the same in all of them.
@@ -71,7 +71,11 @@ def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int
     count = max(1, len(panels))
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = new_figure(5.2 * columns, 4.0 * rows + 0.35, theme)
+    figure = new_figure(
+        5.2 * columns, 4.0 * rows + 0.35, theme,
+        alt="Curves over the conditioning scale, one for each prompt length: "
+        f"{', '.join(panel.title or panel.label for panel in panels)}.",
+    )  # fmt: skip
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     lengths = sorted({int(n) for panel in panels for n in panel.table["length"]})
     handles: dict[str, Line2D] = {}

@@ -18,6 +18,7 @@ from workbench.plots.style import (
     BODY,
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     clean_text,
     label_axes,
@@ -58,7 +59,7 @@ def effects_figure(
     *,
     labels: Mapping[str, str] | None = None,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw changes with their intervals: rows are control types, panels questions.
 
     Base models stand below each other in a row, told by marker and colour. A filled marker: the
@@ -74,7 +75,10 @@ def effects_figure(
     columns = max(1, min(len(panels), COLUMNS))
     lines = max(1, math.ceil(len(panels) / COLUMNS))
     height = 0.8 + lines * (1.2 + ROW * max(len(controls), 3))
-    figure = new_figure(1.6 + PANEL * max(columns, 2), height, theme)
+    figure = new_figure(
+        1.6 + PANEL * max(columns, 2), height, theme,
+        alt="Changes by control type, with intervals: rows are control types, panels questions.",
+    )  # fmt: skip
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         _draw_panel(axes, panel, controls, bases, theme)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from workbench.plots.style import LIGHT, SMALL, Theme, clean_text, new_figure, say_empty
+from workbench.plots.style import LIGHT, SMALL, Drawing, Theme, clean_text, new_figure, say_empty
 
 CELL = 1.15
 """Width of a column in inches."""
@@ -18,7 +17,7 @@ def gallery_figure(
     heads: Sequence[str],
     *,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw pictures as a table: one row each with its name, one column for every head.
 
     Pictures keep their proportions; None leaves a place empty. Raises ValueError if a row does not
@@ -33,7 +32,11 @@ def gallery_figure(
     shapes = [[p.shape[0] / p.shape[1] for p in pictures if p is not None] for _, pictures in rows]
     heights = [CELL * max(shape, default=1.0) for shape in shapes] or [CELL]
     left, top = 0.95, 0.3
-    figure = new_figure(left + CELL * max(len(heads), 1), top + sum(heights) + 0.1, theme)
+    figure = new_figure(
+        left + CELL * max(len(heads), 1), top + sum(heights) + 0.1, theme,
+        alt=f"Pictures in rows ({', '.join(name for name, _ in rows)}) and columns "
+        f"({', '.join(heads)}).",
+    )  # fmt: skip
     figure.set_layout_engine("none")
     width, height = figure.get_size_inches()
     if not rows or not heads:

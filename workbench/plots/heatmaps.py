@@ -20,6 +20,7 @@ from workbench.plots.style import (
     BODY,
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     clean_text,
     direction,
@@ -49,7 +50,7 @@ def length_heatmap(
     ceiling: float | None = None,
     title: str = "",
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw the mean of a metric for every prompt length (rows) and scale (columns).
 
     Args:
@@ -60,7 +61,10 @@ def length_heatmap(
     data = table.dropna(subset=["mean"])
     lengths = sorted({int(n) for n in table["length"]}, reverse=True)
     scales = sorted({float(s) for s in table["scale"]})
-    figure = new_figure(1.9 + 0.8 * max(len(scales), 4), 1.5 + 0.5 * max(len(lengths), 3), theme)
+    figure = new_figure(
+        1.9 + 0.8 * max(len(scales), 4), 1.5 + 0.5 * max(len(lengths), 3), theme,
+        alt=f"Heat map of {label}: rows are prompt lengths, columns scales. {title}",
+    )  # fmt: skip
     axes = figure.add_subplot()
     _prepare(axes, theme, title=title, y="Prompt length")
     if data.empty:
@@ -86,7 +90,7 @@ def tag_heatmap(
     title: str = "",
     limit: int = 40,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw which words the control overrides: how the score of each tag moves with the scale.
 
     Cells show the score; their colour is its change from the smallest scale. The tag which loses
@@ -105,7 +109,10 @@ def tag_heatmap(
     tags = _tag_order(data, slopes)[:limit]
     extra = [] if references is None or references.empty else ["chance", "ceiling"]
     width = 2.9 + 0.8 * (max(len(scales), 4) + len(extra))
-    figure = new_figure(width, 1.5 + 0.42 * max(len(tags), 3), theme)
+    figure = new_figure(
+        width, 1.5 + 0.42 * max(len(tags), 3), theme,
+        alt=f"Heat map of the {label}: rows are tags, columns scales. {title}",
+    )  # fmt: skip
     axes = figure.add_subplot()
     _prepare(axes, theme, title=title, y="Tag (most overridden first)")
     if not tags:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from workbench.formats import number
 from workbench.plots.style import (
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     clean_text,
     label_axes,
@@ -32,7 +32,7 @@ COLUMNS = 3
 
 def learning_figure(
     table: pd.DataFrame, *, labels: Mapping[str, str] | None = None, theme: Theme = LIGHT
-) -> Figure:
+) -> Drawing:
     """Draw one panel for each control type, all on the same axes.
 
     Where a training was made in several goes, each has a line of its own: it may have begun with
@@ -46,7 +46,10 @@ def learning_figure(
     controls = list(dict.fromkeys(table["control"]))
     rows = max(1, math.ceil(len(controls) / COLUMNS))
     columns = min(COLUMNS, max(1, len(controls)))
-    figure = new_figure(3.5 * columns + 0.4, 2.5 * rows + 0.3, theme)
+    figure = new_figure(
+        3.5 * columns + 0.4, 2.5 * rows + 0.3, theme,
+        alt="Learning curves: adherence over training steps, one panel for each control type.",
+    )  # fmt: skip
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     if not controls:
         say_empty(style_axes(grid[0], theme), "There are no curves.", theme)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from workbench.formats import number
 from workbench.plots.curves import SCALE_LABEL
@@ -15,6 +14,7 @@ from workbench.plots.heatmaps import cell_texts, draw_cells
 from workbench.plots.style import (
     BODY,
     LIGHT,
+    Drawing,
     Theme,
     clean_text,
     label_axes,
@@ -38,7 +38,7 @@ def pair_heatmap(
     labels: Mapping[str, str] | None = None,
     title: str = "",
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw the three adherences of a pair, one panel each: rows and columns are the two scales.
 
     Args:
@@ -49,7 +49,11 @@ def pair_heatmap(
     The colours run from chance (0) to ceiling (1) in all panels, so that they can be compared;
     cells beyond are dotted.
     """
-    figure = new_figure(5.0, 3.0, theme)
+    figure = new_figure(
+        5.0, 3.0, theme,
+        alt="Heat maps of a pair of controls: rows are scales of one, columns scales of the other. "
+        f"{title}",
+    )  # fmt: skip
     if points.empty:
         axes = style_axes(figure.add_subplot(), theme, grid=False)
         say_empty(axes, "Nothing was measured.", theme)

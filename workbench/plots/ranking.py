@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,8 @@ from workbench.plots.style import (
     BODY,
     LIGHT,
     SMALL,
+    Drawing,
+    RunViews,
     Theme,
     clean_text,
     label_axes,
@@ -26,6 +28,7 @@ from workbench.plots.style import (
     style_axes,
     style_legend,
     title_axes,
+    views_of,
     with_direction,
 )
 
@@ -37,11 +40,11 @@ STEP = 0.34
 
 
 def ranking_figure(
-    ranks: pd.DataFrame,
+    ranks: pd.DataFrame | RunViews,
     *,
     labels: Mapping[str, str] | None = None,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw control adherence of the control types at each scale, the best on the left.
 
     One panel for each base model. Within a scale the types stand in the order of their means, each
@@ -49,16 +52,21 @@ def ranking_figure(
     open after the correction for several comparisons.
 
     Args:
-        ranks: the first table of `analysis.ranking`.
+        ranks: a run, or the first table of `analysis.ranking`.
         labels: control type -> what it is called (default: its name).
     """
-    known = ranks.dropna(subset=["mean"])
+    if run := views_of(ranks):
+        ranks, labels = run.ranking(), run.labels
+    known = cast("pd.DataFrame", ranks).dropna(subset=["mean"])
     bases = [str(base) for base in dict.fromkeys(known["base"])] or [""]
     controls = sorted({str(name) for name in known["control"]})
     slots = int(known.groupby("base").size().max()) if len(known) else 6
     scales = known["scale"].nunique()
     width = max(5.2, 1.3 + STEP * (slots + 0.8 * scales))
-    figure = new_figure(width, 4.4 * len(bases) + 0.4, theme)
+    figure = new_figure(
+        width, 4.4 * len(bases) + 0.4, theme,
+        alt="Ranking of the control types: control adherence at each scale, the best on the left.",
+    )  # fmt: skip
     panels = figure.subplots(len(bases), 1, squeeze=False, sharey=True)[:, 0]
     limits = _limits(known)
     for base, axes in zip(bases, panels, strict=True):

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from workbench.formats import number
 from workbench.plots.style import (
     BODY,
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     clean_text,
     new_figure,
@@ -52,7 +52,7 @@ def contact_sheet_figure(
     *,
     title: str = "",
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw a sheet of pictures: source and control map in front, then one column for each scale.
 
     A source and a map which a row shares with the row above are drawn once. Raises ValueError if
@@ -69,7 +69,10 @@ def contact_sheet_figure(
     breaks = sum(a.group != b.group for a, b in pairwise(rows))
     width = _LEFT + columns * (CELL + _GAP) + 0.15 + 0.08
     height = _TOP + tall * (CELL + _GAP) + breaks * 0.10 + 0.08
-    figure = new_figure(width, height, theme)
+    figure = new_figure(
+        width, height, theme,
+        alt=f"Contact sheet {title}: source and map in front, then one column for each scale.",
+    )  # fmt: skip
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)

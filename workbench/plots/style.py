@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,6 +43,33 @@ class Theme:
 
 LIGHT = Theme("light", "#ffffff", "#1a1a1a", "#5c5c5c", "#e3e3e3", "#f1f0ec", "#000000")
 DARK = Theme("dark", "#16181c", "#e9e7e2", "#a9a7a1", "#33363c", "#202329", "#ffffff")
+
+
+class RunViews(Protocol):
+    """What figures of a whole run read of it (see `workbench.Run`)."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Control type -> what people call it."""
+        ...
+
+    def tradeoff(self) -> pd.DataFrame:
+        """As `analysis.tradeoff` returns it."""
+        ...
+
+    def sweet_spots(self) -> pd.DataFrame:
+        """As `analysis.sweet_spot` returns it."""
+        ...
+
+    def ranking(self) -> pd.DataFrame:
+        """The first table of `analysis.ranking`."""
+        ...
+
+
+def views_of(given: pd.DataFrame | RunViews) -> RunViews | None:
+    """The run that a figure was given in place of a frame, None for a frame."""
+    return None if hasattr(given, "columns") else given
+
 
 OKABE_ITO: tuple[str, ...] = (
     "#0072B2",  # blue
@@ -89,10 +116,29 @@ def series_style(index: int, theme: Theme = LIGHT) -> SeriesStyle:
     return SeriesStyle(colour, _MARKERS[shape % len(_MARKERS)], _LINES[shape % len(_LINES)])
 
 
-def new_figure(width: float, height: float, theme: Theme = LIGHT) -> Figure:
+class Drawing(Figure):
+    """A figure that shows itself as the last line of a notebook's cell, without pyplot.
+
+    alt: what it shows, in a sentence, for those who cannot see it.
+    """
+
+    alt: str = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The figure as PNG, at twice the resolution at which it is shown, with its alt text."""
+        width, height = (round(inches * _SHOWN_DPI) for inches in self.get_size_inches())
+        shown = {"alt": self.alt, "width": width, "height": height}
+        return {"image/png": to_png(self, 2 * _SHOWN_DPI)}, {"image/png": shown}
+
+
+_SHOWN_DPI = 72
+
+
+def new_figure(width: float, height: float, theme: Theme = LIGHT, *, alt: str) -> Drawing:
     """Return an empty figure of ``width`` × ``height`` inches on an Agg canvas."""
-    figure = Figure(figsize=(width, height), dpi=100, facecolor=theme.paper, layout="constrained")
+    figure = Drawing(figsize=(width, height), dpi=100, facecolor=theme.paper, layout="constrained")
     FigureCanvasAgg(figure)
+    figure.alt = clean_text(alt, 400)
     return figure
 
 

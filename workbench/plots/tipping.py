@@ -15,6 +15,7 @@ from workbench.plots.curves import SCALE_LABEL
 from workbench.plots.style import (
     LIGHT,
     SMALL,
+    Drawing,
     Theme,
     clean_text,
     label_axes,
@@ -45,7 +46,7 @@ def tipping_figure(
     title: str = "",
     limit: int = 40,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw the tipping scale of every tag with its interval; the first to give way on top.
 
     A tag that never tips stands at the right edge, one that is not obeyed at any scale at the left
@@ -57,7 +58,10 @@ def tipping_figure(
         limit: the largest number of tags shown.
     """
     table, words = table.iloc[:limit], list(words)[:limit]
-    figure = new_figure(7.4, 1.7 + 0.36 * max(len(table), 3), theme)
+    figure = new_figure(
+        7.4, 1.7 + 0.36 * max(len(table), 3), theme,
+        alt=f"The scale from which the control overrides each tag, with intervals. {title}",
+    )  # fmt: skip
     axes = figure.add_subplot()
     style_axes(axes, theme)
     axes.grid(False, axis="y")

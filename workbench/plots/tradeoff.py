@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,8 @@ from workbench.plots.labels import PointLabel, place_labels
 from workbench.plots.style import (
     LIGHT,
     SMALL,
+    Drawing,
+    RunViews,
     Theme,
     by_length,
     label_axes,
@@ -28,6 +30,7 @@ from workbench.plots.style import (
     style_legend,
     tags_label,
     title_axes,
+    views_of,
 )
 
 if TYPE_CHECKING:
@@ -38,16 +41,16 @@ CROSSES = (("x", X, "control_low", "control_high"), ("y", Y, "prompt_low", "prom
 
 
 def tradeoff_figure(
-    points: pd.DataFrame,
+    points: pd.DataFrame | RunViews,
     spots: pd.DataFrame | None = None,
     *,
     control_labels: Mapping[str, str] | None = None,
     theme: Theme = LIGHT,
-) -> Figure:
+) -> Drawing:
     """Draw prompt adherence over control adherence, one panel for each control type.
 
     Args:
-        points: what `analysis.tradeoff` returns. Each point is one prompt length at one
+        points: a run, or what `analysis.tradeoff` returns. Each point is one prompt length at one
             conditioning scale; crosses are its two intervals, and `pareto` marks the front.
         spots: what `analysis.sweet_spot` returns; each is drawn as a star on its curve.
         control_labels: control type -> panel title (default: the control's name).
@@ -55,14 +58,21 @@ def tradeoff_figure(
 
     Lengths without a prompt adherence (no prompt at all) have no place here and are left out.
     """
-    known = points.dropna(subset=[X, Y])
+    if run := views_of(points):
+        points, spots, control_labels = run.tradeoff(), run.sweet_spots(), run.labels
+    known = cast("pd.DataFrame", points).dropna(subset=[X, Y])
     controls = [str(name) for name in dict.fromkeys(known["control"])] or ["-"]
     lengths = sorted({int(n) for n in known["length"]})
     crowded = len(known) > 20 * len(controls)
-    figure = new_figure((8.2 if crowded else 6.4) * len(controls), 6.6 if crowded else 5.6, theme)
-    panels = figure.subplots(1, len(controls), squeeze=False, sharex=True, sharey=True)[0]
     labels = control_labels or {}
-    for control, axes in zip(controls, panels, strict=True):
+    names = [labels.get(control, control) for control in controls]
+    figure = new_figure(
+        (8.2 if crowded else 6.4) * len(controls), 6.6 if crowded else 5.6, theme,
+        alt="Trade-off plot: prompt adherence over control adherence, one curve for each prompt "
+        f"length, for {', '.join(names)}.",
+    )  # fmt: skip
+    panels = figure.subplots(1, len(controls), squeeze=False, sharex=True, sharey=True)[0]
+    for name, axes in zip(names, panels, strict=True):
         style_axes(axes, theme)
         label_axes(
             axes,
@@ -70,7 +80,7 @@ def tradeoff_figure(
             "Prompt adherence\n(0 = chance, 1 = ceiling; higher is better ↑)",
             theme,
         )
-        title_axes(axes, labels.get(control, control) if control != "-" else "", theme)
+        title_axes(axes, name if name != "-" else "", theme)
         if known.empty:
             say_empty(axes, "No point has both a prompt adherence and a control adherence.", theme)
     if known.empty:

@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
-from workbench.analysis.effects import Question, span_of
+from workbench.analysis.effects import Question
 from workbench.formats import number
-from workbench.plots import EffectPanel, effects_figure
+from workbench.plots import effects_figure
+from workbench.plots.panels import EFFECT_TITLES, effect_panels
 from workbench.report.embed import Picture, drawing
 from workbench.report.tables import Table, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TITLES = {
-    "seeds": "Structural diversity\nacross seeds",
-    "bases pose": "Pose difference\nbetween base models",
-    "bases structure": "Structural difference\nbetween base models",
-    "closeness": "CLIP similarity\nto the source",
-    "control": "Control adherence",
-}
 
 
 @dataclass(frozen=True)
@@ -48,11 +41,8 @@ def draw_effects(
         return None
     bases = [base for base in table["base"].unique() if base]
     names = {str(name): label_of(str(name)) for name in table["control"].unique()}
+    panels = effect_panels(table)
     questions = {question.name: question for question in analysis.QUESTIONS}
-    panels = []
-    for name, mine in table.groupby("question", sort=False):
-        asked = questions[str(name)]
-        panels.append(EffectPanel(mine, TITLES[str(name)], _span(mine, asked), asked.relative))
     picture = drawing(
         lambda theme: effects_figure(panels, labels=names, theme=theme),
         "Changes by control type: along the scale, and when the prompt is cut.",
@@ -64,12 +54,6 @@ def draw_effects(
     )
     heads = ("Of", "Control", "Base model", "From", "To", "Change [95 % interval]", "Sources")
     return EffectFigures(picture, Table(heads, rows, (False, False, False, *[True] * 4)))
-
-
-def _span(table: pd.DataFrame, question: Question) -> str:
-    """The label of a panel's axis: which change, between which ends."""
-    span = f"from {span_of(table, question.axis)}"
-    return f"Change {span}" + ("\n[% of the value at the start]" if question.relative else "")
 
 
 def _line(
@@ -86,7 +70,7 @@ def _line(
         for value, at in (("first", "x_first"), ("last", "x_last"))
     ]
     return (
-        TITLES[question.name].replace("\n", " "),
+        EFFECT_TITLES[question.name].replace("\n", " "),
         names[str(row["control"])],
         str(row["base"]) or ("between them" if several else "–"),
         *ends,

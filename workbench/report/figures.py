@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from workbench import analysis
-from workbench.controls import ControlError, get_control
 from workbench.controls.base import LegendEntry
-from workbench.measuring.specs import metric_spec
-from workbench.metrics.spec import MetricSpec
 from workbench.plots import (
-    Panel,
     Theme,
     contact_sheet_figure,
     curves_figure,
@@ -24,6 +19,7 @@ from workbench.plots import (
     tag_heatmap,
     tradeoff_figure,
 )
+from workbench.plots.panels import diversity_panels, further_panels, main_panels, spec_of
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import Sheet
 from workbench.report.tables import Table, point_table
@@ -33,13 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ADHERENCE_LIMITS = (0.0, 1.0)
-DIVERSITY = (
-    ("diversity_looks", "Diversity of looks", "CLIP distance between seeds", "1 − cosine"),
-    ("diversity_structure", "Diversity of structure", "Distance of control maps between seeds", ""),
-)
-"""Metric, title, and what stands on the axis with its unit."""
-APART = ("unrelated pictures", "the same picture")
-"""What chance and ceiling of a difference are."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ def draw_control(
         ),
         sheets=tuple(page for page in pages if page.control == control),
         curves=embed(
-            lambda theme: curves_figure(_main_panels(rows, primary), theme=theme),
+            lambda theme: curves_figure(main_panels(rows, primary), theme=theme),
             f"Curves over the conditioning scale for {label}.",
         ),
         more_curves=_more_curves(rows, control, primary, label, both),
@@ -127,58 +116,15 @@ def draw_sheets(
     return drawn
 
 
-def spec_of(metric: str) -> MetricSpec:
-    """The name plate of a metric; a metric nobody declared gets its name, higher being better."""
-    try:
-        return metric_spec(metric)
-    except KeyError:
-        name = metric if metric.isidentifier() else "metric"
-        return MetricSpec(name=name, label=metric, higher_is_better=True)
-
-
 def _sheet(page: Sheet, title: str, theme: Theme) -> Figure:
     return contact_sheet_figure(page.rows, page.scales, title=title, theme=theme)
-
-
-def _value_panel(rows: pd.DataFrame, metric: str, title: str = "") -> Panel:
-    """A panel of raw values with chance and ceiling: their mean, and their range over sources."""
-    spec = spec_of(metric)
-    mine = analysis.pick(rows, metric)
-    return Panel(
-        analysis.curve(rows, metric, column="value"),
-        spec.label,
-        spec.unit,
-        spec.higher_is_better,
-        _mean(mine["chance"]),
-        _mean(mine["ceiling"]),
-        title,
-        _range(mine, "chance"),
-        _range(mine, "ceiling"),
-    )
-
-
-def _main_panels(rows: pd.DataFrame, primary: str) -> list[Panel]:
-    """Control, prompt, full prompt, closeness: those that were measured."""
-    adherence = analysis.curve(rows, analysis.PROMPT_METRIC)
-    panels = [
-        _value_panel(rows, primary, "Control"),
-        Panel(adherence, "Prompt adherence", "", True, 0.0, 1.0, "Prompt"),
-        _value_panel(rows, "clip_full", "Full prompt"),
-        _value_panel(rows, "clip_source", "Closeness to the source"),
-    ]
-    return [panel for panel in panels if len(panel.table)] or panels[:1]
 
 
 def _more_curves(
     rows: pd.DataFrame, control: str, primary: str, label: str, both: bool
 ) -> Picture | None:
     """The further metrics of the control type, which the literature reports."""
-    kind = analysis.control_type(control)
-    try:
-        names = [spec.name for spec in get_control(kind).metrics if spec.name != primary]
-    except ControlError:
-        return None
-    panels = [panel for panel in (_value_panel(rows, name) for name in names) if len(panel.table)]
+    panels = further_panels(rows, control, primary)
     if not panels:
         return None
     return drawing(
@@ -223,14 +169,7 @@ def _tags(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
 
 
 def _diversity(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
-    panels = [
-        replace(
-            _value_panel(rows, metric, title),
-            label=axis, unit=unit, higher_is_better=None, include=0.0, names=APART,
-        )
-        for metric, title, axis, unit in DIVERSITY
-    ]  # fmt: skip
-    panels = [panel for panel in panels if len(panel.table)]
+    panels = diversity_panels(rows)
     if not panels:
         return None
     return drawing(
@@ -238,14 +177,3 @@ def _diversity(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
         f"Diversity across seeds over the conditioning scale for {label}.",
         both=both,
     )
-
-
-def _mean(values: pd.Series) -> float:
-    kept = values.dropna()
-    return float(kept.mean()) if len(kept) else math.nan
-
-
-def _range(rows: pd.DataFrame, column: str) -> tuple[float, float] | None:
-    """The lowest and the highest of the sources' means; None where nothing is known."""
-    means = rows.groupby("source")[column].mean().dropna()
-    return (float(means.min()), float(means.max())) if len(means) else None
