@@ -45,10 +45,9 @@ def test_a_real_kernel_shows_a_figure_once(inline: str) -> None:
 class Views:
     """What a figure reads of a run."""
 
-    labels = {"depth": "How far away", "canny": "Edges"}
-
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
+        self.labels = {"depth": "How far away", "canny": "Edges"}
 
     def tradeoff(self) -> pd.DataFrame:
         return tradeoff(self.frame)
@@ -63,8 +62,8 @@ class Views:
 def test_a_figure_takes_a_run_as_it_takes_its_frames(demo_frame: pd.DataFrame) -> None:
     views = Views(demo_frame)
     figure = tradeoff_figure(views)
-    assert [axes.get_title("left") for axes in figure.axes] == ["How far away", "Edges"]
-    assert "How far away, Edges" in figure.alt
+    assert [axes.get_title("left") for axes in figure.axes] == ["Edges", "How far away"]
+    assert "Edges, How far away" in figure.alt
     frames = tradeoff_figure(views.tradeoff(), views.sweet_spots(), control_labels=views.labels)
     shown, same = figure._repr_mimebundle_(), frames._repr_mimebundle_()
     assert shown == same
