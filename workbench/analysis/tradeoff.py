@@ -27,6 +27,9 @@ def pareto(points: np.ndarray) -> np.ndarray:
 
     Returns:
         bool array (n,). Equal points are on the front together.
+
+    >>> pareto(np.array([[0.2, 0.9], [0.8, 0.6], [0.7, 0.5]])).tolist()
+    [True, True, False]
     """
     points = np.asarray(points, dtype=float).reshape(-1, 2)
     known = np.isfinite(points).all(axis=1)
@@ -49,6 +52,9 @@ def harmonic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """2ab / (a + b) with both clipped to [0, 1]; 0 where either is 0; NaN where either is NaN.
 
     Clipping at 1 keeps a prompt that beats its ceiling from buying off a lost control.
+
+    >>> harmonic_mean(np.array([0.5, 1.2]), np.array([0.5, 0.0])).tolist()
+    [0.5, 0.0]
     """
     a = np.clip(np.asarray(a, dtype=float), 0, 1)
     b = np.clip(np.asarray(b, dtype=float), 0, 1)

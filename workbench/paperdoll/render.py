@@ -37,7 +37,12 @@ class Rendering:
 
 
 def render(scene: Scene) -> Rendering:
-    """Render a scene at twice the size and average it down (labels: every second pixel)."""
+    """Render a scene at twice the size and average it down (labels: every second pixel).
+
+    >>> from workbench.paperdoll import sample_scene
+    >>> render(sample_scene(7)).rgb.shape
+    (128, 128, 3)
+    """
     canvas = Canvas(2 * SIDE)
     backdrop, place, weather = (np.random.default_rng([scene.scenery_seed, k]) for k in range(3))
     horizon = draw_backdrop(canvas, scene, backdrop)

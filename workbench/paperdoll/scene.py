@@ -97,7 +97,11 @@ def sample_scene(seed: int) -> Scene:
 
 
 def scene_for_tags(tags: Sequence[str], seed: int) -> Scene:
-    """The scene of ``seed`` with these tags put in; groups not named keep the seed's own tag."""
+    """The scene of ``seed`` with these tags put in; groups not named keep the seed's own tag.
+
+    >>> scene_for_tags(["a boy", "snow"], 7).tags[0]
+    'a boy'
+    """
     scene = sample_scene(seed)
     return replace(scene, tags=complete_tags(tags, scene.tags))
 

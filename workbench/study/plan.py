@@ -29,7 +29,13 @@ from workbench.study.trials import Cell, ControlUse, Plan, SourceImage, Trial
 
 
 def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
-    """The denoising steps (0 … steps-1) at which the control acts, by diffusers' own rule."""
+    """The denoising steps (0 … steps-1) at which the control acts, by diffusers' own rule.
+
+    start, end: shares of the steps, in [0, 1].
+
+    >>> active_steps(10, 0.0, 0.5)
+    (0, 1, 2, 3, 4)
+    """
     return tuple(i for i in range(steps) if i / steps >= start and (i + 1) / steps <= end)
 
 
