@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.analysis import COLUMNS
+from workbench.analysis.frames import COLUMNS
 
 TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
 FULL = ", ".join(TAGS)

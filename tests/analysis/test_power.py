@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from workbench.analysis.methods import student_t
+from benchmarks.coverage import student_t
 from workbench.analysis.power import minimum_detectable, standard_effect
 
 

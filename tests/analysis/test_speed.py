@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench import analysis
+from workbench.analysis.interaction import interactions
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -35,7 +36,7 @@ def test_each_statistic_of_five_thousand_measurements_takes_under_a_second(
     work: dict[str, Callable[[], object]] = {
         "trend": lambda: analysis.trend(frame, "clip_used"),
         "curve": lambda: analysis.curve(frame, "clip_used"),
-        "interactions": lambda: analysis.interactions(frame),
+        "interactions": lambda: interactions(frame),
         "ranking": lambda: analysis.ranking(frame),
         "sweet spot": lambda: analysis.sweet_spot(frame),
         "tags": lambda: analysis.tag_slopes(frame),

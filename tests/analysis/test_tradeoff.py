@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.analysis import harmonic_mean, pareto, sweet_spot, tradeoff
-from workbench.analysis.tradeoff import best_scale
+from workbench.analysis import sweet_spot, tradeoff
+from workbench.analysis.tradeoff import best_scale, harmonic_mean, pareto
 
 Simulate = Callable[..., pd.DataFrame]
 numbers = st.one_of(st.floats(-1, 2), st.sampled_from([0.0, 0.5, 1.0, math.nan]))

@@ -11,24 +11,32 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from workbench.analysis import curve, spearman, tag_slopes, trend, wilcoxon_p
-from workbench.analysis.tags import per_tag, silhouette_contrast
+from workbench.analysis import curve, per_tag, tag_slopes, trend
+from workbench.analysis.tags import silhouette_contrast
+from workbench.analysis.trends import chain_statistics, wilcoxon_p
 
 Simulate = Callable[..., pd.DataFrame]
 OUTLINE = ("a girl", "long hair")
 
 
+def chain(y: np.ndarray) -> pd.DataFrame:
+    """Readings of one source, seed and prompt along the scale."""
+    return pd.DataFrame({"scale": np.arange(float(len(y))), "adherence": y}).assign(
+        source="s", seed=1, base="b", prompt="p"
+    )
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_spearman_agrees_with_scipy(ties: bool) -> None:
     rng = np.random.default_rng(3)
-    x = np.arange(9.0)
     y = rng.integers(0, 4, 9).astype(float) if ties else rng.normal(size=9)
-    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    found = chain_statistics(chain(y), "adherence", "scale")
+    assert found["rho"].tolist() == pytest.approx([stats.spearmanr(np.arange(9), y).statistic])
 
 
 def test_spearman_of_a_constant_is_no_trend() -> None:
-    assert spearman(np.arange(4.0), np.ones(4)) == 0
-    assert math.isnan(spearman(np.ones(1), np.ones(1)))
+    assert chain_statistics(chain(np.ones(4)), "adherence", "scale")["rho"].tolist() == [0]
+    assert chain_statistics(chain(np.ones(1)), "adherence", "scale").empty
 
 
 def test_wilcoxon_needs_five_sources() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.analysis.frames import pick
+from workbench.analysis.frames import pick, records
 from workbench.analysis.trends import trend_of
-from workbench.analysis.wording import Finding, records, trend_finding
+from workbench.analysis.wording import Finding, trend_finding
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.analysis.bases import POSE, STRUCTURE, WORDS, between_bases
-from workbench.analysis.frames import pick, pick_primary
+from workbench.analysis.frames import pick, pick_primary, records
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, trend_of
 from workbench.analysis.wording import ALL_CONTROLS, Finding, title
 
@@ -149,7 +149,7 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, *, adherence: bool
 
 def span_of(table: pd.DataFrame, axis: str) -> str:
     """Between which scales or lengths the effects of a question lie: "scale 0 to 1.6"."""
-    ends = {(row["x_first"], row["x_last"]) for row in table.to_dict("records")}
+    ends = {(row["x_first"], row["x_last"]) for row in records(table)}
     if len(ends) == 1:
         start, end = (f"{x:g}" for x in ends.pop())
         return f"scale {start} to {end}" if axis == "scale" else f"{start} to {end} tags"

@@ -21,6 +21,7 @@ from workbench.analysis.frames import (
     pick,
     pick_primary,
     primary_metrics,
+    records,
 )
 from workbench.analysis.model_findings import interaction_findings, ranking_findings
 from workbench.analysis.pairs import pair_findings
@@ -31,7 +32,6 @@ from workbench.analysis.wording import (
     Finding,
     count_sources,
     plain,
-    records,
     title,
     trend_finding,
 )

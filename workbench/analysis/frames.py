@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,3 +158,8 @@ def pick_primary(
     rows = pick(frame, settings=settings)
     wanted = primary_metrics(rows, chosen)
     return rows[(rows["metric"] == rows["control"].map(wanted)).to_numpy(dtype=bool)]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dictionaries by column name."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,56 +24,8 @@ ONE_SOURCE = "one source only: no interval over sources; the spread is over seed
 NO_DATA = "nothing was measured"
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its two-sided interval; `low` and `high` are NaN when n < 2."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def known(self) -> bool:
-        """Whether there is an interval at all."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
-    @property
-    def sign(self) -> int:
-        """+1 or -1 when the whole interval lies on one side of 0, else 0."""
-        if not self.known:
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
-    """Student-t interval of the mean of independent values.
-
-    Args:
-        values: one number per source; NaN is left out.
-        level: coverage, between 0 and 1.
-
-    Returns:
-        mean with low and high; without at least two values low and high are NaN.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} is not between 0 and 1")
-    array = np.asarray(values, dtype=float)
-    array = array[np.isfinite(array)]
-    n = len(array)
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = float(array.mean())
-    if n == 1:
-        return Interval(mean, math.nan, math.nan, 1)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(array.std(ddof=1)) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
-
-
 def t_halves(spread: np.ndarray, n: np.ndarray, level: float = 0.95) -> np.ndarray:
-    """Half the width of `t_interval` for many groups at once.
+    """Half the width of the Student-t interval of the mean of independent values, group by group.
 
     Args:
         spread: standard deviations over sources, float (G,).

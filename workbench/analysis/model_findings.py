@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.analysis.frames import records
 from workbench.analysis.interaction import MODEL, interactions
 from workbench.analysis.ranking import ranking
 from workbench.analysis.trends import UNCLEAR, UNKNOWN
@@ -17,7 +18,6 @@ from workbench.analysis.wording import (
     least,
     p_value,
     plain,
-    records,
     signed,
     title,
 )
@@ -98,7 +98,7 @@ def ranking_findings(
             continue
         mine = pairs[(pairs["base"] == place[0]) & (pairs["scale"] == place[1])]
         where = f"at scale {place[1]:g}" + (f" on base model {place[0]}" if several else "")
-        found.append(_rank(where, list(records(group)), list(records(mine))))
+        found.append(_rank(where, records(group), records(mine)))
     return found
 
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.analysis.frames import BRACKET, PARTNER, PROMPT_METRIC, differing, pick_primary
+from workbench.analysis.frames import (
+    BRACKET,
+    PARTNER,
+    PROMPT_METRIC,
+    differing,
+    pick_primary,
+    records,
+)
 from workbench.analysis.intervals import summarise
 from workbench.analysis.trends import trend_of
 from workbench.analysis.wording import Finding, trend_finding
@@ -103,7 +110,7 @@ def _along_partner(rows: pd.DataFrame, metric: str, what: str, other: str) -> li
     table = trend_of(rows, column="adherence", axis="partner_scale", by=("pair",))
     return [
         trend_finding("pair", row["pair"], metric, what, f"scale of {other}", row)
-        for row in ({str(k): v for k, v in r.items()} for r in table.to_dict("records"))
+        for row in records(table)
         if row["x_last"] > row["x_first"]
     ]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.codes import group_means
-from workbench.analysis.frames import pick_primary
+from workbench.analysis.frames import pick_primary, records
 from workbench.analysis.intervals import summarise, t_halves
 from workbench.analysis.power import minimum_detectable
 
@@ -86,13 +86,13 @@ def ranking(
         here = mine[names].to_numpy(dtype=float).T
         found = _pairs(here, source, names, level)
         pairs += [place | pair for pair in found]
-        for rank, row in enumerate(group.to_dict("records"), start=1):
+        for rank, row in enumerate(records(group), start=1):
             told = [p for p in found if row["control"] in (p["first"], p["second"]) and p["better"]]
             beats = [_other(p, row["control"]) for p in told if p["better"] == row["control"]]
             lost = len(told) - len(beats)
             one_only = math.isnan(row["low"])
             ranks.append(
-                {str(key): value for key, value in row.items()}
+                row
                 | {
                     "rank": rank,
                     "rank_low": min(rank, 1 + lost) if not one_only else math.nan,
@@ -101,20 +101,6 @@ def ranking(
                 }
             )
     return pd.DataFrame(ranks, columns=list(RANKS)), pd.DataFrame(pairs, columns=list(PAIRS))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected together after Holm; NaN stays NaN and does not count.
-
-    The k-th smallest of m is multiplied by m - k + 1; none becomes smaller than one before it.
-    """
-    p = np.asarray(p, dtype=float)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    raised = p[order] * np.arange(len(order), 0, -1)
-    result = np.full(len(p), math.nan)
-    result[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
-    return result
 
 
 def _other(pair: Mapping[str, object], control: object) -> str:
@@ -131,6 +117,7 @@ def _pairs(
         source: the number of each column's source.
     """
     from scipy.stats import t
+    from statsmodels.stats.multitest import multipletests
 
     pairs = list(combinations(names, 2))
     if not pairs:
@@ -150,7 +137,9 @@ def _pairs(
     ratio = np.divide(np.abs(mean), error, out=np.full(len(n), math.inf), where=error > 0)
     p = np.where(n > 1, 2 * t.sf(ratio, np.maximum(n - 1, 1)), math.nan)
     p = np.where((n > 1) & (error == 0) & (mean == 0), 1.0, p)
-    corrected = holm(p)
+    corrected, known = p.copy(), np.isfinite(p)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
     mde = minimum_detectable(spread, n, level=1 - (1 - level) / len(pairs))
     result: list[dict[str, object]] = []
     for i, (first, second) in enumerate(pairs):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from workbench.analysis.frames import records
 from workbench.analysis.tags import silhouette_contrast, tag_rows, tag_slopes
 from workbench.analysis.tipping import ALWAYS, GAINS, NEVER, TIPS, tipping_scales
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend_of
@@ -13,7 +14,6 @@ from workbench.analysis.wording import (
     Finding,
     count_sources,
     least,
-    records,
     signed,
     title,
     trend_finding,
@@ -75,7 +75,7 @@ def _contrast(row: dict[str, Any]) -> Finding:
 
 def _overridden(control: str, slopes: pd.DataFrame) -> Finding:
     """The tags whose score clearly falls, steepest first."""
-    fallen = list(records(slopes[slopes["direction"] == FALLS]))
+    fallen = records(slopes[slopes["direction"] == FALLS])
     n = int(slopes["n_sources"].max())
     if not fallen:
         text = f"no single tag's score clearly falls with the scale ({count_sources(n)})."
@@ -130,7 +130,7 @@ def _limits(row: dict[str, Any]) -> str:
 
 def _tipping(control: str, table: pd.DataFrame) -> Finding:
     """At which scale each word gives way; words that may or may not are said to be unclear."""
-    rows = list(records(table))
+    rows = records(table)
     n = int(table["n_sources"].max())
     reach = f"{rows[0]['x_first']:g} to {rows[0]['x_last']:g}"
     tips = [row for row in rows if row["answer"] == TIPS and (row["clear"] or n == 1)]

@@ -43,18 +43,6 @@ def curve(
     return summarise(pick(frame, metric, settings=settings), column, list(by))
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation with mid-ranks; 0 when y is constant, NaN below two points."""
-    from scipy.stats import rankdata
-
-    if len(x) < 2:
-        return math.nan
-    a, b = rankdata(x), rankdata(y)
-    a, b = a - a.mean(), b - b.mean()
-    norm = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / norm if norm > 0 else 0.0
-
-
 def wilcoxon_p(values: np.ndarray) -> float:
     """Two-sided exact Wilcoxon signed-rank p against 0; NaN below five values.
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.analysis.shared import ONE_PICTURE
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR
 from workbench.formats import plain, signed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ALL_CONTROLS = "all control types"
 
@@ -46,12 +43,6 @@ class Finding:
     high: float
     n_sources: int
     mde: float = math.nan
-
-
-def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows of a table as dictionaries."""
-    for row in table.to_dict("records"):
-        yield {str(key): value for key, value in row.items()}
 
 
 def count_sources(n: int) -> str:

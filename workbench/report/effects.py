@@ -50,7 +50,7 @@ def draw_effects(
     )
     rows = tuple(
         _line(row, names, questions[str(row["question"])], len(bases) > 1)
-        for row in table.to_dict("records")
+        for row in analysis.records(table)
     )
     heads = ("Of", "Control", "Base model", "From", "To", "Change [95 % interval]", "Sources")
     return EffectFigures(picture, Table(heads, rows, (False, False, False, *[True] * 4)))

@@ -16,7 +16,7 @@ from workbench.plots import SheetRow, Theme, contact_sheet_figure, pair_heatmap
 from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
-from workbench.report.tables import Table, interval_text, records
+from workbench.report.tables import Table, interval_text
 from workbench.store import RunFolder
 from workbench.study import SourceImage
 
@@ -126,6 +126,6 @@ def _table(points: pd.DataFrame, labels: Mapping[str, str]) -> Table:
                 for side in ("first", "second", "prompt")
             ),
         )
-        for row in records(points)
+        for row in analysis.records(points)
     ]
     return Table(heads, tuple(rows), (False, *[True] * 5))

@@ -52,7 +52,7 @@ def draw_ranking(
 def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
     """The ranks for reading: one line for each control type at each scale."""
     rows = []
-    for row in ranks.to_dict("records"):
+    for row in analysis.records(ranks):
         low, high = (fixed(row[name], 0) for name in ("rank_low", "rank_high"))
         beaten = [labels[name] for name in str(row["better_than"]).split(", ") if name in labels]
         rows.append(
@@ -87,7 +87,7 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
             fixed(row["mde"]),
             labels.get(str(row["better"]), "no clear difference"),
         )
-        for row in pairs.loc[sorted(kept)].to_dict("records")
+        for row in analysis.records(pairs.loc[sorted(kept)])
     ]
     heads = (
         *("Base model", "Scale", "Difference", "[95 % interval]", "p", "p after Holm"),

@@ -91,7 +91,7 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
         "CLIP full prompt", "CLIP source", "",
     )  # fmt: skip
     rows = []
-    for row in records(table):
+    for row in analysis.records(table):
         marks = ["★"] if row["sweet_spot"] else []
         marks += ["front"] if row["pareto"] else []
         rows.append(
@@ -124,7 +124,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
     for control in analysis.controls_in(frame):
         mine = frame[frame["control"] == control]
         for what, metric in (("control", primary[control]), ("prompt", prompt_metric)):
-            for row in records(analysis.trend(mine, metric)):
+            for row in analysis.records(analysis.trend(mine, metric)):
                 if row["x_last"] <= row["x_first"]:
                     continue
                 rows.append(
@@ -153,7 +153,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
 def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     """Return the sweet spots for reading."""
     rows = []
-    for row in records(spots):
+    for row in analysis.records(spots):
         edge = {"low": "smallest scale tried", "high": "largest scale tried"}
         notes = [edge.get(str(row["at_edge"]), ""), str(row["note"])]
         rows.append(
@@ -180,7 +180,7 @@ def setting_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric:
         tables = [
             {
                 tuple(row[key] for key in by): interval_text(row["mean"], row["low"], row["high"])
-                for row in records(analysis.curve(mine, metric, by=by, settings=settings))
+                for row in analysis.records(analysis.curve(mine, metric, by=by, settings=settings))
             }
             for metric in (primary[control], prompt_metric)
         ]
@@ -223,9 +223,3 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def pairs_table(value: Any, heads: tuple[str, str], caption: str = "") -> Table:
     """Return plain JSON data as a table of names and values."""
     return Table(heads, tuple(flatten(value)), (False, False), caption)
-
-
-def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows of a table as dicts by column name."""
-    for row in table.to_dict("records"):
-        yield {str(key): value for key, value in row.items()}

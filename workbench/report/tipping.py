@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def draw_tipping(rows: pd.DataFrame, label: str, both: bool) -> tuple[Picture | None, Table]:
     """Draw and list the tipping scales of one control type; None where no tag was read."""
     table = analysis.tipping_scales(rows)
-    found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    found = analysis.records(table)
     words = [analysis.tipping_words(row) for row in found]
     lines = tuple(
         (
