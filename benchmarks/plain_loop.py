@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lent_clip import torchmetrics_clip
 from PIL import Image
 
 from workbench.controls import ControlMap, resolve
@@ -15,7 +16,6 @@ from workbench.families.loading import ModelManager, dtype_keyword
 from workbench.families.locate import locate
 from workbench.families.quiet import quiet_loading
 from workbench.generation.schedulers import make_scheduler
-from workbench.metrics.clip import torchmetrics_clip
 from workbench.study import Cell, Plan, Trial
 
 

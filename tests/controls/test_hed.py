@@ -7,7 +7,7 @@ import pytest
 
 from workbench.controls.base import ControlError, ControlMap
 from workbench.controls.hed import HedControl, HedSettings
-from workbench.metrics.edges import edge_f1
+from workbench.metrics.edges import edge_scores
 from workbench.metrics.structure import ms_ssim, ssim
 from workbench.metrics.thinning import thin
 
@@ -72,7 +72,7 @@ def test_readings_are_those_of_the_metrics() -> None:
     assert readings["hed_ms_ssim"].value == pytest.approx(ms_ssim(got.data, wanted.data))
     lines = [thin(one.data > 0.25) for one in (got, wanted)]
     assert readings["hed_f1"].value == pytest.approx(
-        edge_f1(*lines, 0.0075 * np.hypot(180, 200)).f1
+        edge_scores(*lines, 0.0075 * np.hypot(180, 200)).f1
     )
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from workbench.controls import ControlError, ControlMap, network_needs
 from workbench.controls import _segments as seg
 from workbench.controls.lines import CONTROL
-from workbench.metrics.edges import EdgeF1, edge_f1
-from workbench.metrics.segments import SegmentF1, segment_f1
+from workbench.metrics.edges import EdgeF1, edge_scores
+from workbench.metrics.segments import SegmentF1, segment_scores
 from workbench.metrics.structure import ssim
 from workbench.paperdoll import render, sample_scene
 
@@ -62,7 +62,7 @@ def drawn(segments: np.ndarray, height: int = 128, width: int = 128) -> ControlM
 @pytest.mark.parametrize("side", [128, 256, 512])
 def test_the_sides_of_a_box_are_found(method: str, side: int) -> None:
     found = pixels(extract(box(side), method=method))
-    assert segment_f1(found, sides(side), 0.02 * math.hypot(side, side)).f1 == 1
+    assert segment_scores(found, sides(side), 0.02 * math.hypot(side, side)).f1 == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,7 +122,7 @@ def test_pieces_of_one_line_are_joined_and_others_are_not() -> None:
     longest = joined[seg.lengths(joined).argmax()]
     assert sorted(longest[[0, 2]]) == pytest.approx([10, 60], abs=0.2)
     assert longest[[1, 3]] == pytest.approx([50.4, 50.4], abs=0.4)
-    assert segment_f1(joined, pieces[3:], 1e-6).recall == 1
+    assert segment_scores(joined, pieces[3:], 1e-6).recall == 1
 
 
 @pytest.mark.parametrize("angle", range(0, 180, 15))
@@ -131,7 +131,7 @@ def test_joining_works_in_every_direction(angle: int) -> None:
     ends = [(0, 20), (19, 45), (70, 46), (69, 90)]
     pieces = np.array([np.concatenate([50 + a * way, 50 + b * way]) for a, b in ends])
     whole = np.concatenate([50 + 0 * way, 50 + 90 * way])[None]
-    assert segment_f1(seg.merge(pieces, 3, 1, 1.5), whole, 1e-6).f1 == 1
+    assert segment_scores(seg.merge(pieces, 3, 1, 1.5), whole, 1e-6).f1 == 1
 
 
 def test_joining_keeps_the_empty_and_the_single() -> None:
@@ -154,7 +154,7 @@ def test_the_drawing_is_white_on_black_and_one_pixel_wide() -> None:
 def test_data_are_shares_of_the_picture() -> None:
     tall = np.vstack([box(), np.full((128, 128, 3), 220, np.uint8)])
     found = extract(tall)
-    assert segment_f1(found.data * [128, 256, 128, 256], sides(), 3).f1 == 1
+    assert segment_scores(found.data * [128, 256, 128, 256], sides(), 3).f1 == 1
     assert found.data.min() >= 0 and found.data.max() <= 1
 
 
@@ -175,7 +175,7 @@ def test_a_drawn_map_is_read_back(size: tuple[int, int]) -> None:
 def test_parallel_lines_which_nearly_touch_are_read_apart() -> None:
     lines = np.array([[20.0, y + 0.5, 90, y + 0.5] for y in (40, 43, 46)])
     back = CONTROL.from_picture(drawn(lines).picture)
-    assert segment_f1(pixels(back), lines, 2).f1 == 1
+    assert segment_scores(pixels(back), lines, 2).f1 == 1
 
 
 def test_lines_drawn_by_hand_are_read_dark_on_light_too() -> None:
@@ -185,7 +185,7 @@ def test_lines_drawn_by_hand_are_read_dark_on_light_too() -> None:
         cv2.line(canvas, (x1, y1), (x2, y2), (0, 0, 0), 1, cv2.LINE_AA)
     for picture in (canvas, 255 - canvas):
         found = CONTROL.from_picture(picture)
-        assert segment_f1(pixels(found), lines + 0.5, 2).f1 == 1
+        assert segment_scores(pixels(found), lines + 0.5, 2).f1 == 1
 
 
 def test_an_empty_drawing_has_no_lines() -> None:
@@ -198,10 +198,10 @@ def test_readings_are_those_of_the_metrics_at_the_size_of_the_wanted_map() -> No
     settings = CONTROL.settings({"tolerance": 0.02, "end_tolerance": 0.05})
     readings = CONTROL.compare(large, a, settings)
     diagonal = math.hypot(128, 128)
-    segments = segment_f1(pixels(b), pixels(a), 0.05 * diagonal)
+    segments = segment_scores(pixels(b), pixels(a), 0.05 * diagonal)
     pens = [seg.draw(pixels(m), 128, 128, smooth=False) > 0 for m in (b, a)]
     values = [reading.value for reading in readings.values()]
-    assert values[0] == edge_f1(pens[0], pens[1], 0.02 * diagonal).f1
+    assert values[0] == edge_scores(pens[0], pens[1], 0.02 * diagonal).f1
     assert values[1:4] == [segments.f1, segments.precision, segments.recall]
     assert values[4] == pytest.approx(ssim(b.picture[..., 0] / 255, a.picture[..., 0] / 255))
     assert CONTROL.metric("lines_f1").higher_is_better is EdgeF1.higher_is_better

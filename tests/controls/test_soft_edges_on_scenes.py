@@ -10,7 +10,7 @@ from skimage.segmentation import find_boundaries
 from workbench.controls import get_control
 from workbench.controls.base import Networks
 from workbench.families.judge import load_judge
-from workbench.metrics.edges import default_tolerance, edge_f1
+from workbench.metrics.edges import default_tolerance, edge_scores
 from workbench.metrics.thinning import thin
 from workbench.paperdoll import SIDE, Rendering, render, sample_scene
 from workbench.paths import data_dir
@@ -36,7 +36,7 @@ def test_outlines_are_found(
     maps = control.extract([scene.rgb for scene in scenes], control.settings(), networks)
     found = np.stack([thin(m.data > 0.5) for m in maps])
     borders = np.stack([thin(find_boundaries(scene.segmentation)) for scene in scenes])
-    scores = edge_f1(found, borders, default_tolerance(SIDE, SIDE, fraction))
+    scores = edge_scores(found, borders, default_tolerance(SIDE, SIDE, fraction))
     assert scores.recall > 0.85
     assert scores.precision > 0.8
 

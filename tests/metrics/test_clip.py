@@ -17,12 +17,17 @@ from hypothesis import strategies as st
 from torchmetrics.functional.multimodal import clip_score
 from torchmetrics.multimodal import CLIPScore
 
+from benchmarks.lent_clip import torchmetrics_clip
 from workbench.metrics.clip import (
+    ClipDiversity,
     ClipSimilarity,
+    TagObeyed,
+    TagProbability,
     TokenCount,
+    clip_diversity,
     clip_similarity,
+    tag_obeyed,
     tag_probability,
-    torchmetrics_clip,
     truncate_ids,
 )
 
@@ -239,5 +244,36 @@ def test_the_metric_is_the_mean_of_its_twin() -> None:
     metric = ClipSimilarity()
     metric.update(a[:4], b[:4])
     metric.update(torch.from_numpy(a[4:]), torch.from_numpy(b[4:]))
-    assert float(metric.compute()) == pytest.approx(float(clip_similarity(a, b).mean()), rel=1e-5)
+    assert float(metric.compute()) == pytest.approx(float(clip_similarity(a, b).mean()))
     assert metric.higher_is_better is True
+
+
+def unit(seed: int, count: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, 8))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_tags_are_averaged_over_pictures() -> None:
+    images, tags = unit(1, 20), unit(2, 4)
+    probable, obeyed = TagProbability(logit_scale=3), TagObeyed()
+    for part in (images[:7], images[7:]):
+        probable.update(part, tags)
+        obeyed.update(torch.from_numpy(part), torch.from_numpy(tags))
+    first = tag_probability(images, tags, 0, 3)
+    best = (images @ tags.T).argmax(axis=1) == 0
+    assert tag_obeyed(images, tags).tolist() == best.tolist()
+    assert 0 < best.mean() < 1
+    assert float(probable.compute()) == pytest.approx(float(first.mean()))
+    assert float(obeyed.compute()) == pytest.approx(best.mean())
+    assert tag_obeyed(images, tags[[0, 0]]).all(), "a tie counts for the tag"
+
+
+def test_diversity_is_the_mean_over_pairs() -> None:
+    group = unit(3, 5)
+    pairs = [1 - float(a @ b) for i, a in enumerate(group) for b in group[:i]]
+    assert float(clip_diversity(group).mean()) == pytest.approx(np.mean(pairs))
+    assert clip_diversity(np.repeat(group[:1], 3, axis=0)).tolist() == pytest.approx([0] * 3)
+    metric = ClipDiversity()
+    metric.update(group)
+    metric.update(group[:1])  # one picture alone has no diversity
+    assert float(metric.compute()) == pytest.approx(np.mean(pairs))

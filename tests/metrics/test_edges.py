@@ -22,6 +22,9 @@ from workbench.metrics.edges import (
     EdgeScores,
     default_tolerance,
     edge_f1,
+    edge_precision,
+    edge_recall,
+    edge_scores,
 )
 
 RNG = np.random.default_rng(11)
@@ -75,7 +78,7 @@ def test_without_tolerance_it_is_torchmetrics_on_opencv_maps(seed: int) -> None:
     a, b = scene(seed), np.roll(scene(seed), 1, axis=1)
     b = cv2.circle(b.copy(), (40, 40), 9, (0, 0, 255), -1)
     pred, target = torch.from_numpy(canny(b)), torch.from_numpy(canny(a))
-    scores = edge_f1(pred, target)
+    scores = edge_scores(pred, target)
     assert 0.05 < scores.f1 < 0.95, "the maps must be partly alike for this to mean anything"
     for ours, theirs in (
         (scores.f1, BinaryF1Score()),
@@ -88,7 +91,7 @@ def test_without_tolerance_it_is_torchmetrics_on_opencv_maps(seed: int) -> None:
 def test_without_tolerance_a_batch_is_pooled_as_in_torchmetrics() -> None:
     pred, target = RNG.random((3, 20, 30)) > 0.7, RNG.random((3, 20, 30)) > 0.8
     theirs = BinaryF1Score()(torch.from_numpy(pred).int(), torch.from_numpy(target).int())
-    assert edge_f1(pred, target).f1 == pytest.approx(float(theirs), abs=1e-6)
+    assert edge_scores(pred, target).f1 == pytest.approx(float(theirs), abs=1e-6)
 
 
 @settings(max_examples=120, deadline=None)
@@ -96,13 +99,13 @@ def test_without_tolerance_a_batch_is_pooled_as_in_torchmetrics() -> None:
 def test_with_tolerance_it_is_brute_force(data: st.DataObject, tolerance: float) -> None:
     shape = data.draw(array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
     pred, target = (data.draw(arrays(bool, shape)) for _ in range(2))
-    assert same(edge_f1(pred, target, tolerance), brute_force(pred, target, tolerance))
+    assert same(edge_scores(pred, target, tolerance), brute_force(pred, target, tolerance))
 
 
 @pytest.mark.parametrize("tolerance", [1, 1.36, 3, 10])
 def test_with_tolerance_it_is_scipys_distance_transform(tolerance: float) -> None:
     pred, target = canny(scene(1)), canny(scene(2))
-    scores = edge_f1(pred, target, tolerance)
+    scores = edge_scores(pred, target, tolerance)
     precision = (distance_transform_edt(~target)[pred] <= tolerance).mean()
     recall = (distance_transform_edt(~pred)[target] <= tolerance).mean()
     assert 0 < precision < 1
@@ -114,11 +117,11 @@ def test_with_tolerance_it_is_scipys_distance_transform(tolerance: float) -> Non
 @settings(deadline=None)
 @given(arrays(bool, (7, 7)), arrays(bool, (7, 7)), st.floats(0, 9))
 def test_properties(pred: np.ndarray, target: np.ndarray, tolerance: float) -> None:
-    there, back = edge_f1(pred, target, tolerance), edge_f1(target, pred, tolerance)
+    there, back = edge_scores(pred, target, tolerance), edge_scores(target, pred, tolerance)
     assert same(there, EdgeScores(back.f1, back.recall, back.precision))
-    wider = edge_f1(pred, target, tolerance + 1)
+    wider = edge_scores(pred, target, tolerance + 1)
     assert math.isnan(there.f1) or wider.f1 >= there.f1 - 1e-12
-    own = edge_f1(pred, pred, tolerance)
+    own = edge_scores(pred, pred, tolerance)
     assert own == EdgeScores(1, 1, 1) if pred.any() else math.isnan(own.f1)
 
 
@@ -129,7 +132,7 @@ def test_a_growing_shift_never_improves(seed: int) -> None:
     edges = np.zeros((160, 160), bool)
     edges[40 : 40 + rows, 20] = edges[40, 20 : 20 + columns] = True
     for tolerance in (0, 1.5, 4):
-        f1 = [edge_f1(np.roll(edges, s, 1), edges, tolerance).f1 for s in (0, 2, 6, 12, 75)]
+        f1 = [edge_scores(np.roll(edges, s, 1), edges, tolerance).f1 for s in (0, 2, 6, 12, 75)]
         assert f1[0] == 1
         assert f1[-1] == 0
         assert f1 == sorted(f1, reverse=True)
@@ -139,7 +142,8 @@ def test_growing_noise_never_improves() -> None:
     edges, noise = canny(scene(3)), RNG.random((96, 96))
     for tolerance in (0, 1.4):
         f1 = [
-            edge_f1(edges ^ (noise < share), edges, tolerance).f1 for share in (0, 0.02, 0.1, 0.4)
+            edge_scores(edges ^ (noise < share), edges, tolerance).f1
+            for share in (0, 0.02, 0.1, 0.4)
         ]
         assert f1[0] == 1
         assert f1 == sorted(f1, reverse=True)
@@ -148,19 +152,21 @@ def test_growing_noise_never_improves() -> None:
 def test_growing_blur_never_improves() -> None:
     picture = scene(4)
     target = canny(picture)
-    f1 = [edge_f1(canny(cv2.GaussianBlur(picture, (0, 0), s)), target).f1 for s in (0.1, 2, 4, 8)]
+    f1 = [
+        edge_scores(canny(cv2.GaussianBlur(picture, (0, 0), s)), target).f1 for s in (0.1, 2, 4, 8)
+    ]
     assert f1[0] == pytest.approx(1)
     assert f1 == sorted(f1, reverse=True)
 
 
 def test_empty_maps() -> None:
     none, some = np.zeros((5, 5), bool), np.eye(5, dtype=bool)
-    assert all(math.isnan(v) for v in vars(edge_f1(none, none, 2)).values())
+    assert all(math.isnan(v) for v in vars(edge_scores(none, none, 2)).values())
     for tolerance in (0, 2, 100):
-        scores = edge_f1(none, some, tolerance)
+        scores = edge_scores(none, some, tolerance)
         assert (scores.f1, scores.recall) == (0, 0)
         assert math.isnan(scores.precision)
-        scores = edge_f1(some, none, tolerance)
+        scores = edge_scores(some, none, tolerance)
         assert (scores.f1, scores.precision) == (0, 0)
         assert math.isnan(scores.recall)
 
@@ -174,7 +180,7 @@ def test_the_default_tolerance_is_that_of_bsds() -> None:
     ("pred", "target", "tolerance", "message"),
     [
         (np.ones((3, 3), bool), np.ones((3, 4), bool), 0, "one shape"),
-        (np.ones((3, 3), np.uint8), np.ones((3, 3), bool), 0, "pred must be bool"),
+        (np.ones((3, 3), np.uint8), np.ones((3, 3), bool), 0, "preds must be bool"),
         (np.ones((3, 3), bool), np.ones((3, 3)), 0, "target must be bool"),
         (np.ones(3, bool), np.ones(3, bool), 0, "H×W"),
         (np.ones((3, 3), bool), np.ones((3, 3), bool), -1, "0 or more"),
@@ -185,23 +191,28 @@ def test_wrong_input_is_refused(
     pred: np.ndarray, target: np.ndarray, tolerance: float, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        edge_f1(pred, target, tolerance)
+        edge_scores(pred, target, tolerance)
 
 
 @pytest.mark.parametrize("tolerance", [0, 1.5])
-def test_the_metric_pools_its_updates_like_its_twin(tolerance: float) -> None:
+@pytest.mark.parametrize("reduction", ["mean", "pooled"])
+def test_the_metric_over_its_updates_is_the_function(tolerance: float, reduction: str) -> None:
     pred, target = RNG.random((6, 16, 16)) > 0.8, RNG.random((6, 16, 16)) > 0.9
-    wanted = edge_f1(pred, target, tolerance)
-    for kind, value in (
-        (EdgeF1, wanted.f1),
-        (EdgePrecision, wanted.precision),
-        (EdgeRecall, wanted.recall),
+    pred[5], target[5] = False, False  # a picture without a score
+    pooled = vars(edge_scores(pred, target, tolerance))
+    alone = [vars(edge_scores(p, t, tolerance)) for p, t in zip(pred[:5], target[:5], strict=True)]
+    for kind, function, name in (
+        (EdgeF1, edge_f1, "f1"),
+        (EdgePrecision, edge_precision, "precision"),
+        (EdgeRecall, edge_recall, "recall"),
     ):
-        metric = kind(tolerance)
+        value = np.mean([scores[name] for scores in alone]) if reduction == "mean" else pooled[name]
+        assert function(pred, target, tolerance, reduction) == pytest.approx(value)
+        metric = kind(tolerance, reduction=reduction)
         metric.update(torch.from_numpy(pred[:2]), torch.from_numpy(target[:2]))
         metric.update(pred[2], target[2])
         # What another process saw is added up, as dist_reduce_fx="sum" does it.
-        other = kind(tolerance)
+        other = kind(tolerance, reduction=reduction)
         other.update(pred[3:], target[3:])
         for name in metric._defaults:
             setattr(metric, name, torch.stack([getattr(metric, name), getattr(other, name)]).sum(0))
@@ -214,13 +225,17 @@ def test_the_metric_pools_its_updates_like_its_twin(tolerance: float) -> None:
 
 
 def test_forward_scores_the_batch_and_keeps_the_total() -> None:
-    metric = EdgeF1()
+    metric = EdgeF1(reduction="pooled")
     eye = torch.eye(4, dtype=torch.bool)
     assert float(metric(eye, eye)) == 1
     assert float(metric(~eye, eye)) == 0
     assert float(metric.compute()) == pytest.approx(8 / (8 + 12 + 4))
 
 
-def test_a_metric_with_an_impossible_tolerance_cannot_be_made() -> None:
+def test_a_metric_with_an_impossible_tolerance_is_refused() -> None:
     with pytest.raises(ValueError, match="0 or more"):
         EdgeF1(-1)
+    with pytest.raises(ValueError, match="'mean' or 'pooled'"):
+        EdgeF1(reduction="sum")
+    with pytest.raises(ValueError, match="'mean' or 'pooled'"):
+        edge_f1(np.ones((3, 3), bool), np.ones((3, 3), bool), reduction="sum")

@@ -132,7 +132,11 @@ def test_the_classes_pool_all_pixels() -> None:
     first, second = directions(1, 4, 5), directions(2, 9, 7)
     pairs = [(noisy(first, 0.1), first), (noisy(second, 0.8), second)]
     together = [np.concatenate([p[i].reshape(1, -1, 3) for p in pairs], axis=1) for i in (0, 1)]
-    metrics = [NormalMeanAngle(), NormalMedianAngle(), NormalWithin(22.5)]
+    metrics = [
+        NormalMeanAngle(reduction="pooled"),
+        NormalMedianAngle(reduction="pooled"),
+        NormalWithin(22.5, reduction="pooled"),
+    ]
     for metric in metrics:
         for pair in pairs:
             metric.update(*pair)
@@ -141,6 +145,29 @@ def test_the_classes_pool_all_pixels() -> None:
     assert values[1] == pytest.approx(median_angle(*together), abs=0.01)
     assert values[2] == pytest.approx(within(*together, 22.5))
     assert [metric.higher_is_better for metric in metrics] == [False, False, True]
+    each = [NormalMeanAngle(), NormalMedianAngle(), NormalWithin(22.5)]
+    for metric in each:
+        for pair in pairs:
+            metric.update(*pair)
+    alone = [
+        [mean_angle(*p) for p in pairs],
+        [median_angle(*p) for p in pairs],
+        [within(*p, 22.5) for p in pairs],
+    ]
+    values = [float(metric.compute()) for metric in each]
+    assert values == pytest.approx([np.mean(each) for each in alone])
+
+
+def test_functions_take_several_maps_in_both_ways() -> None:
+    target = np.stack([directions(1, 6, 5), directions(2, 6, 5)])
+    pred = np.stack([noisy(target[0], 0.1), noisy(target[1], 0.8)])
+    target[0, :4] = 0  # so that one picture has more pixels than the other
+    for score in (mean_angle, median_angle, lambda *a: within(*a[:2], 22.5, *a[2:])):
+        alone = [score(p, t) for p, t in zip(pred, target, strict=True)]
+        assert score(pred, target) == pytest.approx(np.mean(alone))
+        flat = [x.reshape(1, -1, 3) for x in (pred, target)]
+        assert score(pred, target, "pooled") == pytest.approx(score(*flat))
+        assert score(pred, target, "pooled") != pytest.approx(score(pred, target))
 
 
 @pytest.mark.parametrize("make", [NormalMeanAngle, NormalMedianAngle, lambda: NormalWithin(30)])

@@ -18,6 +18,9 @@ from workbench.metrics.pose import (
     PosePCK,
     PoseScores,
     oks_matrix,
+    pose_found,
+    pose_oks,
+    pose_pck,
     pose_scores,
 )
 from workbench.paperdoll import JOINTS, sample_scene
@@ -183,7 +186,7 @@ def test_the_matrix_has_a_row_for_every_wanted_person() -> None:
     ("kind", "name"), [(PoseOKS, "oks"), (PosePCK, "pck"), (PoseFound, "found")]
 )
 def test_metrics_pool_people_and_joints(kind: type[PoseOKS], name: str) -> None:
-    metric = kind()
+    metric = kind(reduction="pooled")
     metric.update(people(1), people())
     assert math.isnan(float(metric.compute()))
     got, wanted = people(1, 2, missing=0.2), people(2, 3, missing=0.3)
@@ -196,6 +199,17 @@ def test_metrics_pool_people_and_joints(kind: type[PoseOKS], name: str) -> None:
     mean = (getattr(one, name) * first + getattr(two, name) * second) / (first + second)
     assert float(metric.compute()) == pytest.approx(mean)
     assert metric.higher_is_better is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"), [(PoseOKS, pose_oks), (PosePCK, pose_pck), (PoseFound, pose_found)]
+)
+def test_metrics_average_pictures(kind: type[PoseOKS], function) -> None:  # type: ignore[no-untyped-def]
+    metric = kind()
+    pairs = [(people(1, 2), people(2, 3, 4)), (people(5), people(6, missing=0.3))]
+    for got, wanted in [*pairs, (people(1), people())]:
+        metric.update(got, wanted)
+    assert float(metric.compute()) == pytest.approx(np.mean([function(*pair) for pair in pairs]))
 
 
 @pytest.mark.parametrize("shape", [(18, 3), (1, 17, 3), (1, 18, 2)])

@@ -97,14 +97,19 @@ def test_accuracy_is_symmetric_and_miou_is_not() -> None:
 
 @pytest.mark.parametrize(("kind", "twin"), [(MeanIoU, mean_iou), (PixelAccuracy, pixel_accuracy)])
 def test_the_classes_pool_all_pixels(kind: type, twin: object) -> None:
-    metric = kind(5)
-    assert metric._reductions == {"matrix": dim_zero_sum}
+    metric = kind(5, reduction="pooled")
+    assert set(metric._reductions.values()) == {dim_zero_sum}
     assert metric.higher_is_better
     preds, targets = np.stack([blobs(1), blobs(2)]), np.stack([blobs(3), blobs(4, 2)])
     for pred, target in zip(preds, targets, strict=True):
         metric.update(pred, torch.from_numpy(target))
     assert callable(twin)
-    assert float(metric.compute()) == pytest.approx(twin(preds, targets, 5))
+    pooled, mean = (twin(preds, targets, 5, how) for how in ("pooled", "mean"))
+    assert float(metric.compute()) == pytest.approx(pooled)
+    each = kind(5)
+    each.update(preds, targets)
+    alone = [twin(p, t, 5) for p, t in zip(preds, targets, strict=True)]
+    assert float(each.compute()) == pytest.approx(mean) == pytest.approx(np.mean(alone))
     metric.reset()
     metric.update(np.zeros((0, 3), np.uint8), np.zeros((0, 3), np.uint8))
     assert math.isnan(float(metric.compute()))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from workbench.controls._batches import ask
-from workbench.controls.base import ControlMap, Networks, all_nothing, white_on_black
+from workbench.controls.base import (
+    Control,
+    ControlMap,
+    ControlSettings,
+    Networks,
+    all_nothing,
+    white_on_black,
+)
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
 
@@ -47,11 +56,6 @@ def read_maps(
     return maps
 
 
-def soft_map_from(picture: NDArray[np.uint8]) -> ControlMap:
-    """Read white lines on black back from a picture, as they are."""
-    return white_on_black((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
-
-
 def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
     """The metrics of a control type whose maps are soft lines; `name` begins theirs.
 
@@ -60,62 +64,82 @@ def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
     unrelated one is.
     """
     return (
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeF1",
             f"{name}_f1",
             f"{label} F1 (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F1 of the middles of lines brighter than a quarter of white (or than half of "
+            "F1 of the middles of lines brighter than a quarter of white (or than half of "
             "the wanted map's brightest, if less), found within 0.0075 × diagonal",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "MapSSIM",
             f"{name}_ssim",
             f"{label} SSIM",
-            higher_is_better=True,
-            low=-1,
-            high=1,
-            protocol="ControlNet++ (Li et al. 2024, the paper): SSIM of the two maps (Wang et al. "
+            "ControlNet++ (Li et al. 2024, the paper): SSIM of the two maps (Wang et al. "
             "2004, Gaussian window σ 1.5)",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "MapMultiScaleSSIM",
             f"{name}_ms_ssim",
             f"{label} MS-SSIM",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="ControlNet++ (Li et al. 2024, the code): multi-scale SSIM of the two maps "
+            "ControlNet++ (Li et al. 2024, the code): multi-scale SSIM of the two maps "
             "(Wang et al. 2003); needs 176 pixels a side",
         ),
     )
 
 
-def compare_soft(
-    name: str, preds: ControlMap, target: ControlMap, tolerance: float
-) -> dict[str, Reading]:
-    """The readings of `soft_metrics`. A wanted map without lines leaves nothing to compare.
-
-    tolerance: of F1, as a fraction of the map's diagonal.
+class SoftSettings(ControlSettings):
+    """tolerance: distance, as a fraction of the map's diagonal, within which two lines count as
+    the same.
     """
-    from workbench.metrics.edges import default_tolerance, edge_f1
-    from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
-    from workbench.metrics.thinning import thin
 
-    truth = target.data
-    if float(truth.max()) <= EMPTY:
-        return all_nothing(soft_metrics(name, ""), "the wanted map has no lines")
-    found = np.clip(resize_map(preds.data, truth.shape[:2]), 0, 1)
-    side = min(truth.shape)
-    level = min(ON_A_LINE, float(truth.max()) / 2)
-    pixels = default_tolerance(truth.shape[0], truth.shape[1], tolerance)
-    f1 = Reading(edge_f1(thin(found > level), thin(truth > level), pixels).f1)
-    return {
-        f"{name}_f1": f1,
-        f"{name}_ssim": Reading(ssim(found, truth)) if side >= SSIM_SIDE else too_small(SSIM_SIDE),
-        f"{name}_ms_ssim": (
-            Reading(ms_ssim(found, truth)) if side >= MS_SSIM_SIDE else too_small(MS_SSIM_SIDE)
-        ),
-    }
+    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
+
+    tolerance: float = Field(default=0.0075, ge=0, le=0.1)
+
+
+S = TypeVar("S", bound=SoftSettings)
+
+
+class SoftControl(Control[S]):
+    """A control type with `soft_metrics`. The map's data are float32 H×W in [0, 1], 1 on a line;
+    its picture is white on black.
+    """
+
+    def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
+        """F1 of the lines. A wanted map without lines leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_scores
+        from workbench.metrics.thinning import thin
+
+        truth = target.data
+        if float(truth.max()) <= EMPTY:
+            return Reading.nothing("the wanted map has no lines")
+        level = min(ON_A_LINE, float(truth.max()) / 2)
+        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
+        found = _sized(preds, truth) > level
+        return Reading(edge_scores(thin(found), thin(truth > level), pixels).f1)
+
+    def compare(self, preds: ControlMap, target: ControlMap, settings: S) -> dict[str, Reading]:
+        """All three readings. A wanted map without lines leaves nothing to compare."""
+        from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
+
+        f1 = self.agreement(preds, target, settings)
+        if f1.is_nan:
+            return all_nothing(self.metrics, f1.reason)
+        truth, found = target.data, _sized(preds, target.data)
+        readings = [f1]
+        for score, side in ((ssim, SSIM_SIDE), (ms_ssim, MS_SSIM_SIDE)):
+            large = min(truth.shape) >= side
+            readings.append(Reading(score(found, truth)) if large else too_small(side))
+        return {spec.name: reading for spec, reading in zip(self.metrics, readings, strict=True)}
+
+    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
+        """Read white lines on black, as they are; the brightness is the strength."""
+        return white_on_black((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+
+
+def _sized(found: ControlMap, truth: np.ndarray) -> np.ndarray:
+    return np.clip(resize_map(found.data, truth.shape[:2]), 0, 1)
 
 
 def too_small(side: int) -> Reading:

@@ -141,6 +141,10 @@ class Control(ABC, Generic[S]):
         metrics are not symmetric, and a target that shows nothing leaves nothing to compare.
         """
 
+    def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
+        """The primary reading of `compare` alone; overridden where the others cost more."""
+        return self.compare(preds, target, settings)[self.primary]
+
     @abstractmethod
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read back a map which was stored, or drawn by hand, as a picture (uint8 H×W×3)."""

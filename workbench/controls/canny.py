@@ -66,38 +66,30 @@ class CannyControl(Control[CannySettings]):
     settings_type = CannySettings
     primary = "canny_f1"
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeF1",
             "canny_f1",
             "Canny F1 (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F1 of edge pixels found within 0.0075 × diagonal (the tolerance of BSDS, "
+            "F1 of edge pixels found within 0.0075 × diagonal (the tolerance of BSDS, "
             "Martin et al. 2004), without one-to-one matching",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "EdgePrecision",
             "canny_precision",
             "Canny precision (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the sample's edge pixels within the tolerance of the wanted ones",
+            "share of the sample's edge pixels within the tolerance of the wanted ones",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeRecall",
             "canny_recall",
             "Canny recall (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the wanted edge pixels within the tolerance of the sample's",
+            "share of the wanted edge pixels within the tolerance of the sample's",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeF1",
             "canny_f1_strict",
             "Canny F1 (exact pixels)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="ControlNet++ (Li et al. 2024): F1 over pixels, no tolerance",
+            "ControlNet++ (Li et al. 2024): F1 over pixels, no tolerance",
         ),
     )
 
@@ -121,14 +113,14 @@ class CannyControl(Control[CannySettings]):
         self, preds: ControlMap, target: ControlMap, settings: CannySettings
     ) -> dict[str, Reading]:
         """All four readings. A wanted map without edges leaves nothing to compare."""
-        from workbench.metrics.edges import default_tolerance, edge_f1
+        from workbench.metrics.edges import default_tolerance, edge_scores
 
         truth = target.data
         if not truth.any():
             return all_nothing(self.metrics, "the wanted map has no edges")
         found = resize_map(preds.data, truth.shape[:2])
         pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
-        tolerant, strict = edge_f1(found, truth, pixels), edge_f1(found, truth)
+        tolerant, strict = edge_scores(found, truth, pixels), edge_scores(found, truth)
         return {
             "canny_f1": Reading(tolerant.f1),
             "canny_precision": (

@@ -42,48 +42,38 @@ class DepthControl(Control[DepthSettings]):
     primary = "depth_pearson"
     needs = ("depth",)
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "DepthSiRMSE",
             "depth_si_rmse",
             "Depth RMSE (scale and shift fitted)",
-            higher_is_better=False,
-            low=0,
-            protocol="RMSE of inverse depth in [0, 1] after a least-squares scale and shift "
+            "RMSE of inverse depth in [0, 1] after a least-squares scale and shift "
             "(MiDaS, Ranftl et al. 2020)",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "DepthRMSE255",
             "depth_rmse",
             "Depth RMSE",
-            higher_is_better=False,
-            unit="/255",
-            low=0,
-            high=255,
-            protocol="ControlNet++ (Li et al. 2024): RMSE on 0–255, with the same normalisation "
+            "ControlNet++ (Li et al. 2024): RMSE on 0–255, with the same normalisation "
             "of both maps",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "DepthAbsRel",
             "depth_abs_rel",
             "Depth AbsRel",
-            higher_is_better=False,
-            low=0,
-            protocol="mean of |d − d*| / d* (Eigen et al. 2014) after a least-squares scale and "
+            "mean of |d − d*| / d* (Eigen et al. 2014) after a least-squares scale and "
             "shift, the farthest point read as ten times as far as the nearest",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "DepthDelta125",
             "depth_delta1",
             "Depth δ < 1.25",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of pixels with max(d/d*, d*/d) < 1.25 (Eigen et al. 2014), depths as "
-            "for AbsRel",
+            "share of pixels with max(d/d*, d*/d) < 1.25 (Eigen et al. 2014), depths as for AbsRel",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "DepthPearson",
             "depth_pearson",
             "Depth correlation",
-            higher_is_better=True,
-            low=-1,
-            high=1,
-            protocol="Pearson correlation of inverse depth over pixels",
+            "Pearson correlation of inverse depth over pixels",
         ),
     )
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from workbench.controls._soft import (
-    compare_soft,
-    read_maps,
-    scaled,
-    soft_map_from,
-    soft_metrics,
-)
+from workbench.controls._soft import SoftControl, SoftSettings, read_maps, scaled, soft_metrics
 from workbench.controls.base import (
-    Control,
     ControlMap,
-    ControlSettings,
     Networks,
     check_pictures,
     white_on_black,
 )
-from workbench.metrics.spec import Reading
 
 Method = Literal["standard", "realistic", "anime"]
 
@@ -33,7 +24,7 @@ _LEAST_SCALE = 16.0
 _MEDIAN_GREY = 127.0
 
 
-class LineartSettings(ControlSettings):
+class LineartSettings(SoftSettings):
     """Settings of the line finder.
 
     method: "standard" needs no network; "realistic" and "anime" ask the model family for one.
@@ -45,15 +36,12 @@ class LineartSettings(ControlSettings):
         same.
     """
 
-    comparison_only: ClassVar[frozenset[str]] = frozenset({"tolerance"})
-
     method: Method = "standard"
     sigma: float = Field(default=6.0, gt=0, le=50)
     threshold: float = Field(default=8.0, ge=0, le=255)
-    tolerance: float = Field(default=0.0075, ge=0, le=0.1)
 
 
-class LineartControl(Control[LineartSettings]):
+class LineartControl(SoftControl[LineartSettings]):
     """Line art. The map's data are float32 H×W in [0, 1], 1 on a line; its picture is white on
     black, as ControlNet wants it."""
 
@@ -85,16 +73,6 @@ class LineartControl(Control[LineartSettings]):
             lines = standard_lines(image, scaled(settings.sigma, image.shape), settings.threshold)
             found.append(white_on_black((lines / 255).astype(np.float32)))
         return found
-
-    def compare(
-        self, preds: ControlMap, target: ControlMap, settings: LineartSettings
-    ) -> dict[str, Reading]:
-        """All three readings. A wanted map without lines leaves nothing to compare."""
-        return compare_soft(self.name, preds, target, settings.tolerance)
-
-    def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
-        """Read white lines on black, as they are."""
-        return soft_map_from(picture)
 
 
 def standard_lines(

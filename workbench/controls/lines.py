@@ -84,46 +84,36 @@ class LinesControl(Control[LinesSettings]):
     settings_type = LinesSettings
     primary = "lines_f1"
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeF1",
             "lines_f1",
             "Lines F1 (drawn)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F of line pixels within 0.01 × diagonal (the heat map F of wireframe "
+            "F of line pixels within 0.01 × diagonal (the heat map F of wireframe "
             "parsing, Huang et al. 2018), without one-to-one matching of pixels",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "SegmentF1",
             "lines_segment_f1",
             "Segment F1",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F1 of segments with both ends within 0.03 × diagonal, matched one to one",
+            "F1 of segments with both ends within 0.03 × diagonal, matched one to one",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "SegmentPrecision",
             "lines_segment_precision",
             "Segment precision",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the sample's segments with a partner among the wanted ones",
+            "share of the sample's segments with a partner among the wanted ones",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "SegmentRecall",
             "lines_segment_recall",
             "Segment recall",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the wanted segments with a partner among the sample's",
+            "share of the wanted segments with a partner among the sample's",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "MapSSIM",
             "lines_ssim",
             "Lines SSIM",
-            higher_is_better=True,
-            low=-1,
-            high=1,
-            protocol="Uni-ControlNet (Zhao et al. 2023): SSIM of the drawn maps",
+            "Uni-ControlNet (Zhao et al. 2023): SSIM of the drawn maps",
         ),
     )
 
@@ -155,25 +145,37 @@ class LinesControl(Control[LinesSettings]):
             for segments, image in zip(found, images, strict=True)
         ]
 
+    def agreement(self, preds: ControlMap, target: ControlMap, settings: LinesSettings) -> Reading:
+        """F1 of the drawn lines. A wanted map without lines leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_scores
+
+        if not len(target.data):
+            return Reading.nothing("the wanted map has no straight lines")
+        height, width = target.picture.shape[:2]
+        pens = [
+            _segments.draw(_in_pixels(m.data, height, width), height, width, smooth=False) > 0
+            for m in (preds, target)
+        ]
+        tolerance = default_tolerance(height, width, settings.tolerance)
+        return Reading(edge_scores(pens[0], pens[1], tolerance).f1)
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: LinesSettings
     ) -> dict[str, Reading]:
         """All five readings. A wanted map without lines leaves nothing to compare."""
-        from workbench.metrics.edges import default_tolerance, edge_f1
-        from workbench.metrics.segments import segment_f1
+        from workbench.metrics.segments import segment_scores
         from workbench.metrics.structure import SSIM_SIDE, ssim
 
-        if not len(target.data):
-            return all_nothing(self.metrics, "the wanted map has no straight lines")
+        f1 = self.agreement(preds, target, settings)
+        if f1.is_nan:
+            return all_nothing(self.metrics, f1.reason)
         height, width = target.picture.shape[:2]
         found, truth = (_in_pixels(m.data, height, width) for m in (preds, target))
-        segments = segment_f1(found, truth, settings.end_tolerance * math.hypot(height, width))
-        pens = [_segments.draw(s, height, width, smooth=False) > 0 for s in (found, truth)]
-        drawn = edge_f1(pens[0], pens[1], default_tolerance(height, width, settings.tolerance))
+        segments = segment_scores(found, truth, settings.end_tolerance * math.hypot(height, width))
         greys = [_segments.draw(s, height, width) / np.float64(255) for s in (found, truth)]
         likeness = ssim(greys[0], greys[1])
         return {
-            "lines_f1": Reading(drawn.f1),
+            "lines_f1": f1,
             "lines_segment_f1": Reading(segments.f1),
             "lines_segment_precision": (
                 Reading(segments.precision)

@@ -69,32 +69,24 @@ class NormalControl(Control[NormalSettings]):
     primary = "normal_mean_angle"
     needs = ("normal",)
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "NormalMeanAngle",
             "normal_mean_angle",
             "Normals, mean error",
-            higher_is_better=False,
-            unit="°",
-            low=0,
-            high=180,
-            protocol="mean angle between normals over pixels (Fouhey et al. 2013, Bae et al. 2021)",
+            "mean angle between normals over pixels (Fouhey et al. 2013, Bae et al. 2021)",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "NormalMedianAngle",
             "normal_median_angle",
             "Normals, median error",
-            higher_is_better=False,
-            unit="°",
-            low=0,
-            high=180,
-            protocol="median angle between normals over pixels",
+            "median angle between normals over pixels",
         ),
         *(
-            MetricSpec(
+            MetricSpec.of(
+                "NormalWithin",
                 f"normal_within_{int(degrees)}",
                 f"Normals within {degrees:g}°",
-                higher_is_better=True,
-                low=0,
-                high=1,
-                protocol=f"share of pixels whose normals are less than {degrees:g}° apart",
+                f"share of pixels whose normals are less than {degrees:g}° apart",
             )
             for degrees in (11.25, 22.5, 30.0)
         ),

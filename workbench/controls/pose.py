@@ -53,31 +53,25 @@ class PoseControl(Control[PoseSettings]):
     primary = "pose_pck"
     needs = ("pose",)
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "PoseOKS",
             "pose_oks",
             "Pose OKS",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="object keypoint similarity (COCO) over the wanted people, matched one to "
+            "object keypoint similarity (COCO) over the wanted people, matched one to "
             "one; area of the box around the wanted joints; the neck takes the shoulders' sigma",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "PosePCK",
             "pose_pck",
             "Pose PCK@0.2",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of wanted joints within 0.2 torso lengths (neck to hips), else 0.2 of "
+            "share of wanted joints within 0.2 torso lengths (neck to hips), else 0.2 of "
             "the longer side of the box around the joints (Yang and Ramanan 2013)",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "PoseFound",
             "pose_found",
             "Joints found",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the wanted joints which the matched person has, wherever they are",
+            "share of the wanted joints which the matched person has, wherever they are",
         ),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from workbench.controls.base import (
 )
 from workbench.images import as_rgb, fit_image, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
+
+if TYPE_CHECKING:
+    from workbench.metrics.edges import EdgeScores
 
 _INK = 4
 _DIRECTIONS = (
@@ -63,37 +66,29 @@ class ScribbleControl(Control[ScribbleSettings]):
     primary = "scribble_f1"
     needs = ("edges",)
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeF1",
             "scribble_f1",
             "Scribble F1 (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="F1 of the strokes' middle lines found within 0.02 × diagonal",
+            "F1 of the strokes' middle lines found within 0.02 × diagonal",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "EdgePrecision",
             "scribble_precision",
             "Scribble precision (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the sample's middle lines within the tolerance of the wanted ones",
+            "share of the sample's middle lines within the tolerance of the wanted ones",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "EdgeRecall",
             "scribble_recall",
             "Scribble recall (tolerant)",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of the wanted middle lines within the tolerance of the sample's",
+            "share of the wanted middle lines within the tolerance of the sample's",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "MapSSIM",
             "scribble_ssim",
             "Scribble SSIM",
-            higher_is_better=True,
-            low=-1,
-            high=1,
-            protocol="SSIM of the two maps as drawn (Wang et al. 2004, Gaussian window σ 1.5)",
+            "SSIM of the two maps as drawn (Wang et al. 2004, Gaussian window σ 1.5)",
         ),
     )
 
@@ -109,24 +104,25 @@ class ScribbleControl(Control[ScribbleSettings]):
             for edges in read_maps(images, networks, "edges", self.label)
         ]
 
+    def agreement(
+        self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
+    ) -> Reading:
+        """F1 of the strokes. A wanted map without strokes leaves nothing to compare."""
+        if not target.data.any():
+            return Reading.nothing("the wanted map has no strokes")
+        return Reading(_stroke_scores(preds, target, settings).f1)
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
     ) -> dict[str, Reading]:
-        """All four readings. A wanted map without strokes leaves nothing to compare.
-
-        Strokes are thinned to their middle lines first, for thick strokes would forgive another
-        half of their width.
-        """
-        from workbench.metrics.edges import default_tolerance, edge_f1
+        """All four readings. A wanted map without strokes leaves nothing to compare."""
         from workbench.metrics.structure import SSIM_SIDE, ssim
-        from workbench.metrics.thinning import thin
 
         truth = target.data
         if not truth.any():
             return all_nothing(self.metrics, "the wanted map has no strokes")
         found = resize_map(preds.data, truth.shape[:2])
-        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
-        scores = edge_f1(thin(found), thin(truth), pixels)
+        scores = _stroke_scores(preds, target, settings)
         large = min(truth.shape) >= SSIM_SIDE
         return {
             "scribble_f1": Reading(scores.f1),
@@ -160,6 +156,17 @@ class ScribbleControl(Control[ScribbleSettings]):
         if drawn.mean() > 0.5:
             raise ControlError("its strokes cover more than half of it")
         return white_on_black(drawn).picture
+
+
+def _stroke_scores(preds: ControlMap, target: ControlMap, settings: ScribbleSettings) -> EdgeScores:
+    """Scores of middle lines, for thick strokes would forgive another half of their width."""
+    from workbench.metrics.edges import default_tolerance, edge_scores
+    from workbench.metrics.thinning import thin
+
+    truth = target.data
+    found = resize_map(preds.data, truth.shape[:2])
+    pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
+    return edge_scores(thin(found), thin(truth), pixels)
 
 
 def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:

@@ -54,22 +54,18 @@ class SegmentationControl(Control[SegmentationSettings]):
     primary = "segmentation_miou"
     needs = ("segmentation",)
     metrics = (
-        MetricSpec(
+        MetricSpec.of(
+            "MeanIoU",
             "segmentation_miou",
             "Segmentation mIoU",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="mean IoU (Everingham et al. 2010) over the classes present in the wanted "
+            "mean IoU (Everingham et al. 2010) over the classes present in the wanted "
             "map; a class only the sample has costs the classes whose place it takes",
         ),
-        MetricSpec(
+        MetricSpec.of(
+            "PixelAccuracy",
             "segmentation_accuracy",
             "Segmentation pixel accuracy",
-            higher_is_better=True,
-            low=0,
-            high=1,
-            protocol="share of pixels with the wanted class",
+            "share of pixels with the wanted class",
         ),
     )
 
@@ -107,15 +103,15 @@ class SegmentationControl(Control[SegmentationSettings]):
         self, preds: ControlMap, target: ControlMap, settings: SegmentationSettings
     ) -> dict[str, Reading]:
         """Both readings. There is always something to compare: every pixel has a class."""
-        from workbench.metrics.segmentation import mean_iou, pixel_accuracy
+        from workbench.metrics.segmentation import segmentation_scores
 
         classes = _class_list(settings.classes)
         truth = classes.folded(target.data)
         found = classes.folded(resize_map(preds.data, truth.shape[:2], labels=True))
-        count = len(classes.names)
+        scores = segmentation_scores(found, truth, len(classes.names))
         return {
-            "segmentation_miou": Reading(mean_iou(found, truth, count)),
-            "segmentation_accuracy": Reading(pixel_accuracy(found, truth, count)),
+            "segmentation_miou": Reading(scores.miou),
+            "segmentation_accuracy": Reading(scores.accuracy),
         }
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:

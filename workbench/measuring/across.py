@@ -105,9 +105,7 @@ class StructureDistances:
 def map_distance(a: ControlMap, b: ControlMap, name: str, settings_json: str) -> Reading:
     """The distance of two control maps as `StructureDistances` defines it."""
     control, settings = resolve(name, settings_json)
-    both = [
-        control.compare(got, wanted, settings)[control.primary] for wanted, got in ((a, b), (b, a))
-    ]
+    both = [control.agreement(b, a, settings), control.agreement(a, b, settings)]
     known = [reading.value for reading in both if not reading.is_nan]
     if not known:
         return both[0]

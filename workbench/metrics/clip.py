@@ -1,22 +1,21 @@
 """Agreement of pictures and texts in the embedding space of a CLIP model.
 
-The functions take embeddings, whoever made them, so nothing here loads a model or needs a network.
-`torchmetrics_clip` lends a CLIP model that is already in memory to torchmetrics' own CLIPScore, and
+All of it takes embeddings, whoever made them, so nothing here loads a model or needs a network.
 `truncate_ids` cuts long prompts the way the text encoder of a diffusion pipeline does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
 
-Embeddings = np.ndarray | Tensor
+from workbench.metrics._base import Array, PictureMetric, as_tensor
 
 
 @dataclass(frozen=True)
@@ -27,33 +26,57 @@ class TokenCount:
     truncated: bool
 
 
-def clip_similarity(image_embeds: Embeddings, text_embeds: Embeddings) -> Tensor:
+def clip_similarity(preds: Array, target: Array) -> Tensor:
     """100 × max(cosine, 0) of each pair: the CLIP score, on the scale of torchmetrics.
 
-    image_embeds, text_embeds: N×D, of any length but zero; either may be of pictures or of texts.
+    preds, target: N×D, of any length but zero; either may be of pictures or of texts.
     Returns N values in [0, 100], 100 for the same direction, as float64 on the CPU.
     Raises ValueError for shapes that differ and for embeddings which are zero or not finite.
     """
-    return 100 * _cosine(image_embeds, text_embeds).clamp(0, 1)
+    u, v = _unit(preds, "preds"), _unit(target, "target")
+    if u.shape != v.shape:
+        shapes = f"{tuple(u.shape)} and {tuple(v.shape)}"
+        raise ValueError(f"embeddings must have one shape, not {shapes}")
+    return 100 * (u * v).sum(dim=1).clamp(0, 1)
 
 
 def tag_probability(
-    image_embeds: Embeddings,
-    tag_embeds: Embeddings,
-    index: int,
-    logit_scale: float = 100.0,
+    preds: Array, target: Array, index: int = 0, logit_scale: float = 100.0
 ) -> Tensor:
     """How surely each picture shows a tag rather than its alternatives: zero-shot softmax.
 
-    image_embeds: N×D. tag_embeds: K×D, the texts of the tag and its alternatives, K at least 2.
+    preds: N×D, pictures. target: K×D, the texts of the tag and its alternatives, K at least 2.
     index: which of the K is the tag. logit_scale: the factor on the cosines; 100 is where CLIP
     models end up, and the model's own is exp(`CLIPModel.logit_scale`).
     Returns N probabilities, float64; 1 / K is what a picture without any leaning gets.
     """
-    images, tags = _unit(image_embeds, "image_embeds"), _unit(tag_embeds, "tag_embeds")
+    images, tags = _unit(preds, "preds"), _unit(target, "target")
     if len(tags) < 2:
         raise ValueError("a tag needs at least one alternative")
     return (logit_scale * images @ tags.T).softmax(dim=1)[:, index]
+
+
+def tag_obeyed(preds: Array, target: Array, index: int = 0) -> Tensor:
+    """Whether the tag is the most probable of its group, bool N; a tie counts for the tag.
+
+    preds: N×D, pictures; target: K×D, texts; both of length 1. index: which of the K is the tag.
+    """
+    cosines = as_tensor(preds).double().numpy() @ as_tensor(target).double().numpy().T
+    return torch.from_numpy(cosines[:, index] >= cosines.max(axis=1))
+
+
+def clip_diversity(preds: Array) -> Tensor:
+    """How far each picture is from the others of its group: mean of 1 − cosine, 0 … 2.
+
+    preds: N×D of length 1, pictures that differ in their seed alone. Returns N values, float64;
+    their mean is the mean over all pairs. NaN for a picture without others.
+    """
+    vectors = as_tensor(preds).double().numpy()
+    if len(vectors) < 2:
+        return torch.full((len(vectors),), math.nan, dtype=torch.float64)
+    distance = 1.0 - vectors @ vectors.T
+    np.fill_diagonal(distance, 0.0)
+    return torch.from_numpy(np.maximum(distance.sum(axis=1) / (len(vectors) - 1), 0.0))
 
 
 def truncate_ids(ids: Sequence[int], limit: int) -> tuple[list[int], TokenCount]:
@@ -69,119 +92,72 @@ def truncate_ids(ids: Sequence[int], limit: int) -> tuple[list[int], TokenCount]
     return kept, TokenCount(len(ids), truncated)
 
 
-class ClipSimilarity(Metric):
-    """Mean `clip_similarity` over the pairs seen, a float32 scalar; NaN before the first."""
+class ClipSimilarity(PictureMetric):
+    """Mean of 100 × max(cosine, 0) over pairs of embeddings, 0 … 100; see `clip_similarity`.
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 100.0
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, image_embeds: Embeddings, text_embeds: Embeddings) -> None:
-        """Add N pairs of embeddings (N×D each)."""
-        values = clip_similarity(image_embeds, text_embeds)
-        self.total += float(values.sum())
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        """The mean over the pairs seen."""
-        return self.total / self.count
-
-
-def torchmetrics_clip(
-    model: Any, tokenizer: Any, image_processor: Any
-) -> Callable[[], tuple[nn.Module, Callable[..., dict[str, Tensor]]]]:
-    """Lend a transformers CLIP model to torchmetrics, as its argument `model_name_or_path`.
-
-    model: a CLIPModel. tokenizer, image_processor: its CLIPTokenizer and CLIPImageProcessor.
-    Works around two faults of torchmetrics 1.9: it takes the output object which transformers 5
-    returns for an embedding, and it cuts long captions without keeping their end-of-text token.
-    Pictures are given to torchmetrics as uint8 tensors 3×H×W.
+    >>> metric = ClipSimilarity()
+    >>> pictures, texts = torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0]] * 2)
+    >>> metric.update(pictures, texts)
+    >>> metric.compute()
+    tensor(85.3553, dtype=torch.float64)
     """
-    limit = int(model.config.text_config.max_position_embeddings)
-    return lambda: (_PooledClip(model), _Processor(tokenizer, image_processor, limit))
+
+    def _values(self, preds: Array, target: Array) -> Iterable[float]:
+        return clip_similarity(preds, target).tolist()
 
 
-class _PooledClip(nn.Module):
-    """A CLIP model whose two embedding methods return tensors under any version of transformers."""
+class TagProbability(PictureMetric):
+    """Mean of `tag_probability` over pictures; of the K texts the first has the tag.
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.config = model.config
+    >>> metric = TagProbability(logit_scale=1)
+    >>> metric.update(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> metric.compute()
+    tensor(0.7311, dtype=torch.float64)
+    """
 
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        return _pooled(self.model.get_image_features(pixel_values=pixel_values))
+    def __init__(self, logit_scale: float = 100.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.logit_scale = logit_scale
 
-    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return _pooled(
-            self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask)
-        )
-
-
-class _Processor:
-    """What torchmetrics calls to prepare pictures and texts."""
-
-    def __init__(self, tokenizer: Any, image_processor: Any, limit: int) -> None:
-        self.tokenizer = tokenizer
-        self.image_processor = image_processor
-        self.limit = limit
-
-    def __call__(
-        self,
-        text: Sequence[str] | None = None,
-        images: Sequence[Tensor] | None = None,
-        **_: Any,
-    ) -> dict[str, Tensor]:
-        if images is not None:
-            arrays = [image.permute(1, 2, 0).numpy() for image in images]
-            pixels = self.image_processor(
-                images=arrays, return_tensors="pt", input_data_format="channels_last"
-            )
-            return {"pixel_values": pixels["pixel_values"]}
-        rows = [
-            truncate_ids(self.tokenizer(single)["input_ids"], self.limit)[0]
-            for single in text or ()
-        ]
-        width = max(len(row) for row in rows)
-        pad = self.tokenizer.pad_token_id
-        return {
-            "input_ids": torch.tensor([row + [pad] * (width - len(row)) for row in rows]),
-            "attention_mask": torch.tensor(
-                [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-            ),
-        }
+    def _values(self, preds: Array, target: Array) -> Iterable[float]:
+        return tag_probability(preds, target, logit_scale=self.logit_scale).tolist()
 
 
-def _pooled(output: Any) -> Tensor:
-    pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return pooled
+class TagObeyed(PictureMetric):
+    """Share of pictures in which the tag, the first of the K texts, is the most probable one.
+
+    >>> metric = TagObeyed()
+    >>> metric.update(torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> metric.compute()
+    tensor(0., dtype=torch.float64)
+    """
+
+    def _values(self, preds: Array, target: Array) -> Iterable[float]:
+        return tag_obeyed(preds, target).double().tolist()
 
 
-def _unit(embeds: Embeddings, name: str) -> Tensor:
-    tensor = embeds.detach() if isinstance(embeds, Tensor) else torch.from_numpy(np.array(embeds))
+class ClipDiversity(PictureMetric):
+    """Mean of `clip_diversity`; each update is one group of pictures, N×D, without a target.
+
+    >>> metric = ClipDiversity()
+    >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> metric.compute()
+    tensor(1., dtype=torch.float64)
+    """
+
+    def update(self, preds: Array, target: Array | None = None) -> None:
+        """Add a group of pictures (N×D, of length 1)."""
+        super().update(preds, preds)
+
+    def _values(self, preds: Array, target: Array) -> Iterable[float]:
+        return clip_diversity(preds).tolist()
+
+
+def _unit(embeds: Array, name: str) -> Tensor:
+    tensor = as_tensor(embeds).double()
     if tensor.ndim != 2:
         raise ValueError(f"{name} must be N×D, not {tuple(tensor.shape)}")
-    tensor = tensor.cpu().double()
     lengths = tensor.norm(dim=1, keepdim=True)
     if not bool((torch.isfinite(lengths) & (lengths > 0)).all()):
         raise ValueError(f"{name} holds an embedding which is zero or not finite")
     return tensor / lengths
-
-
-def _cosine(a: Embeddings, b: Embeddings) -> Tensor:
-    u, v = _unit(a, "image_embeds"), _unit(b, "text_embeds")
-    if u.shape != v.shape:
-        raise ValueError(
-            f"embeddings must have one shape, not {tuple(u.shape)} and {tuple(v.shape)}"
-        )
-    return (u * v).sum(dim=1)

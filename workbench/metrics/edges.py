@@ -7,11 +7,17 @@ tolerance 0 this is the ordinary F1 score over pixels, as in ControlNet++ (Li et
 to torchmetrics' BinaryF1Score. The tolerance of 0.0075 × diagonal is that of the Berkeley
 segmentation benchmark (Martin, Fowlkes and Malik 2004), whose one-to-one matching of pixels is
 left out: it punishes lines that are drawn twice, at a hundred times the cost.
+
+Maps are bool, H×W for one picture or N×H×W for several. F1 is NaN if neither map has an edge
+pixel, and 0 if only one has. Precision is NaN without predicted, recall without target edge
+pixels. Swapping the maps swaps precision and recall. All functions and classes raise ValueError
+for shapes that differ, types that are not bool, and a negative tolerance.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
-Maps = np.ndarray | Tensor
+from workbench.metrics._base import Array, PoolableMetric, Reduction, reduced, stacks
 
 DEFAULT_FRACTION = 0.0075
 """The default tolerance as a fraction of a map's diagonal."""
@@ -30,21 +35,11 @@ DEFAULT_FRACTION = 0.0075
 
 @dataclass(frozen=True)
 class EdgeScores:
-    """Scores in [0, 1]; NaN where there is nothing to divide by (see `edge_f1`)."""
+    """Scores in [0, 1]; NaN where there is nothing to divide by."""
 
     f1: float
     precision: float
     recall: float
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Edge pixels, and how many of them the other map has within the tolerance."""
-
-    pred: int = 0
-    pred_found: int = 0
-    target: int = 0
-    target_found: int = 0
 
 
 def default_tolerance(height: int, width: int, fraction: float = DEFAULT_FRACTION) -> float:
@@ -52,84 +47,82 @@ def default_tolerance(height: int, width: int, fraction: float = DEFAULT_FRACTIO
     return fraction * math.hypot(height, width)
 
 
-def edge_f1(pred: Maps, target: Maps, tolerance: float = 0.0) -> EdgeScores:
-    """Scores of predicted against target edges.
+def edge_scores(preds: Array, target: Array, tolerance: float = 0.0) -> EdgeScores:
+    """All scores at once; the pixels of several pictures are pooled. tolerance: in pixels."""
+    return _scores(torch.stack(_counts(preds, target, tolerance)).sum(0))
 
-    pred, target: bool maps of one shape, H×W, or N×H×W whose pixels are pooled.
-    tolerance: in pixels, at least 0; see `default_tolerance`.
-    F1 is NaN if neither has an edge pixel, and 0 if only one has. Precision is NaN without
-    predicted, recall without target edge pixels. Swapping the maps swaps precision and recall.
-    Raises ValueError for shapes that differ, types that are not bool, or a negative tolerance.
+
+def edge_f1(
+    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+) -> float:
+    """F1 of predicted against target edges, 0 … 1 (best); see `EdgeF1`."""
+    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).f1, reduction)
+
+
+def edge_precision(
+    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+) -> float:
+    """Share of predicted edge pixels found in the target; see `EdgePrecision`."""
+    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).precision, reduction)
+
+
+def edge_recall(
+    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+) -> float:
+    """Share of target edge pixels found in the prediction; see `EdgeRecall`."""
+    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).recall, reduction)
+
+
+class EdgeF1(PoolableMetric):
+    """F1 of edge maps.
+
+    tolerance: in pixels, 0 or more. reduction: "mean" over the pictures, or "pooled" pixels.
+
+    >>> target = torch.eye(8, dtype=torch.bool)
+    >>> metric = EdgeF1(tolerance=1.5)
+    >>> metric.update(target.roll(1, dims=1), target)
+    >>> metric.compute()
+    tensor(0.9333, dtype=torch.float64)
+    >>> edge_f1(target.roll(1, dims=1), target)
+    0.0
     """
-    return _scores(_count(_as_maps(pred, "pred"), _as_maps(target, "target"), tolerance))
 
-
-class EdgeF1(Metric):
-    """F1 of edge maps over all pixels seen (bool N×H×W or H×W); the twin of `edge_f1`.
-
-    tolerance: in pixels. `compute` gives a float64 scalar in [0, 1], NaN if no map had an edge.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    pred: Tensor
-    pred_found: Tensor
-    target: Tensor
-    target_found: Tensor
+    _pick = "f1"
 
     def __init__(self, tolerance: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(4, **kwargs)
         _check_tolerance(tolerance)
         self.tolerance = tolerance
-        for name in ("pred", "pred_found", "target", "target_found"):
-            self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, pred: Maps, target: Maps) -> None:
-        """Add maps; errors as in `edge_f1`."""
-        counts = _count(_as_maps(pred, "pred"), _as_maps(target, "target"), self.tolerance)
-        self.pred += counts.pred
-        self.pred_found += counts.pred_found
-        self.target += counts.target
-        self.target_found += counts.target_found
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        return _counts(preds, target, self.tolerance)
 
-    def compute(self) -> Tensor:
-        """The score over everything seen."""
-        return torch.tensor(self._pick(self._scores()), dtype=torch.float64, device=self.device)
-
-    def _scores(self) -> EdgeScores:
-        return _scores(
-            _Counts(int(self.pred), int(self.pred_found), int(self.target), int(self.target_found))
-        )
-
-    def _pick(self, scores: EdgeScores) -> float:
-        return scores.f1
+    def _scores(self, counts: Tensor) -> EdgeScores:
+        return _scores(counts)
 
 
 class EdgePrecision(EdgeF1):
-    """Share of predicted edge pixels found in the target; NaN if none were predicted."""
+    """Share of predicted edge pixels found in the target; NaN if none were predicted.
 
-    def _pick(self, scores: EdgeScores) -> float:
-        return scores.precision
+    >>> metric = EdgePrecision()
+    >>> metric.update(torch.tensor([[True, True, False]]), torch.tensor([[True, False, False]]))
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    _pick = "precision"
 
 
 class EdgeRecall(EdgeF1):
-    """Share of target edge pixels found in the prediction; NaN if the targets had none."""
+    """Share of target edge pixels found in the prediction; NaN if the target had none.
 
-    def _pick(self, scores: EdgeScores) -> float:
-        return scores.recall
+    >>> metric = EdgeRecall()
+    >>> metric.update(torch.tensor([[True, True, False]]), torch.tensor([[True, False, False]]))
+    >>> metric.compute()
+    tensor(1., dtype=torch.float64)
+    """
 
-
-def _as_maps(maps: Maps, name: str) -> NDArray[np.bool_]:
-    array = maps.detach().cpu().numpy() if isinstance(maps, Tensor) else np.asarray(maps)
-    if array.dtype != np.bool_:
-        raise ValueError(f"{name} must be bool edges, not {array.dtype}")
-    if array.ndim not in (2, 3):
-        raise ValueError(f"{name} must be H×W or N×H×W, not {array.shape}")
-    return array[None] if array.ndim == 2 else array
+    _pick = "recall"
 
 
 def _check_tolerance(tolerance: float) -> None:
@@ -137,16 +130,14 @@ def _check_tolerance(tolerance: float) -> None:
         raise ValueError(f"tolerance must be a number of pixels, 0 or more, not {tolerance}")
 
 
-def _count(pred: NDArray[np.bool_], target: NDArray[np.bool_], tolerance: float) -> _Counts:
+def _counts(preds: Array, target: Array, tolerance: float) -> list[Tensor]:
+    """Per picture: edge pixels predicted, those found, edge pixels of the target, those found."""
     _check_tolerance(tolerance)
-    if pred.shape != target.shape:
-        raise ValueError(f"maps must have one shape, not {pred.shape} and {target.shape}")
-    return _Counts(
-        pred=int(np.count_nonzero(pred)),
-        pred_found=sum(_found(p, t, tolerance) for p, t in zip(pred, target, strict=True)),
-        target=int(np.count_nonzero(target)),
-        target_found=sum(_found(t, p, tolerance) for p, t in zip(pred, target, strict=True)),
-    )
+    pair = stacks(preds, target, lambda t: "" if t.dtype == torch.bool else "be bool edges")
+    return [
+        torch.tensor([p.sum(), _found(p, t, tolerance), t.sum(), _found(t, p, tolerance)]).double()
+        for p, t in zip(*(maps.numpy() for maps in pair), strict=True)
+    ]
 
 
 def _found(edges: NDArray[np.bool_], others: NDArray[np.bool_], tolerance: float) -> int:
@@ -159,12 +150,13 @@ def _found(edges: NDArray[np.bool_], others: NDArray[np.bool_], tolerance: float
     return int(np.count_nonzero(squares <= tolerance * tolerance + 1e-9))
 
 
-def _scores(counts: _Counts) -> EdgeScores:
-    precision = counts.pred_found / counts.pred if counts.pred else math.nan
-    recall = counts.target_found / counts.target if counts.target else math.nan
-    if not counts.pred and not counts.target:
+def _scores(counts: Tensor) -> EdgeScores:
+    pred, pred_found, target, target_found = counts.tolist()
+    precision = pred_found / pred if pred else math.nan
+    recall = target_found / target if target else math.nan
+    if not pred and not target:
         f1 = math.nan
-    elif not counts.pred_found or not counts.target_found:
+    elif not pred_found or not target_found:
         f1 = 0.0
     else:
         f1 = 2 * precision * recall / (precision + recall)

@@ -2,26 +2,28 @@
 
 The measures of the surface-normal literature (Fouhey et al. 2013, Eigen and Fergus 2015, Bae et
 al. 2021): mean and median angular error, and the share of pixels whose error is below 11.25°,
-22.5° and 30°. As there, the pixels of all maps seen are pooled.
+22.5° and 30°. There the pixels of all pictures are pooled (`reduction="pooled"`); a study scores
+each picture.
 
-A map is H×W×3, or N×H×W×3 for several. Vectors need not have length 1. A vector without a
-direction (shorter than `LEAST_LENGTH`, or not finite) is undefined: where the target has one the
-pixel is left out; where only the prediction has one it is wrong by 90°, what a random direction
-is wrong by on average. NaN stands for nothing to compare: no pixel of the target is defined.
+A map is of floating point, H×W×3, or N×H×W×3 for several pictures. Vectors need not have length 1.
+A vector without a direction (shorter than `LEAST_LENGTH`, or not finite) is undefined: where the
+target has one the pixel is left out; where only the prediction has one it is wrong by 90°, what a
+random direction is wrong by on average. NaN stands for nothing to compare: no pixel of the target
+is defined. All functions and classes raise ValueError for shapes that differ and other types.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-Maps = np.ndarray | Tensor
+from workbench.metrics._base import Array, PoolableMetric, Reduction, checked, mean, stacks
 
 LEAST_LENGTH = 0.25
 """A vector shorter than this has no direction."""
@@ -43,40 +45,114 @@ class NormalScores:
     within_30: float
 
 
-def angles(pred: Maps, target: Maps) -> Tensor:
-    """The errors at all pixels where the target is defined, degrees 0 … 180, float64, in a row.
-
-    Raises ValueError for shapes that differ or are not H×W×3 or N×H×W×3, or integers.
-    """
-    p, t = _vectors(pred, "pred"), _vectors(target, "target")
-    if p.shape != t.shape:
-        raise ValueError(f"maps must have one shape, not {tuple(p.shape)} and {tuple(t.shape)}")
-    p, t = p.reshape(-1, 3), t.reshape(-1, 3)
-    wanted = _defined(t)
-    p, t = p[wanted], t[wanted]
-    # The arc tangent stays exact for small angles, where the arc cosine does not.
-    found = torch.atan2(torch.linalg.cross(p, t).norm(dim=1), (p * t).sum(1)).rad2deg()
-    return torch.where(_defined(p), found, torch.full_like(found, 90.0))
+def angles(preds: Array, target: Array) -> Tensor:
+    """The errors at all pixels where the target is defined, degrees 0 … 180, float64, in a row."""
+    return torch.cat(_errors(preds, target))
 
 
-def mean_angle(pred: Maps, target: Maps) -> float:
+def normal_scores(preds: Array, target: Array) -> NormalScores:
+    """All scores at once; the pixels of several pictures are pooled."""
+    return _scores(angles(preds, target))
+
+
+def mean_angle(preds: Array, target: Array, reduction: Reduction = "mean") -> float:
     """Mean angular error in degrees; 0 is best, symmetric where both maps are defined."""
-    return normal_scores(pred, target).mean
+    return _reduced(preds, target, lambda errors: _scores(errors).mean, reduction)
 
 
-def median_angle(pred: Maps, target: Maps) -> float:
+def median_angle(preds: Array, target: Array, reduction: Reduction = "mean") -> float:
     """Median angular error in degrees (the mean of the middle two); 0 is best."""
-    return normal_scores(pred, target).median
+    return _reduced(preds, target, lambda errors: _scores(errors).median, reduction)
 
 
-def within(pred: Maps, target: Maps, degrees: float) -> float:
+def within(preds: Array, target: Array, degrees: float, reduction: Reduction = "mean") -> float:
     """Share of pixels whose error is below `degrees`; 1 is best."""
-    return _share(angles(pred, target), degrees)
+    return _reduced(preds, target, lambda errors: _share(errors, degrees), reduction)
 
 
-def normal_scores(pred: Maps, target: Maps) -> NormalScores:
-    """All scores at once; errors as in `angles`."""
-    errors = angles(pred, target)
+class NormalMeanAngle(PoolableMetric):
+    """Mean angular error in degrees; 0 is best.
+
+    reduction: "mean" over the pictures, or "pooled" pixels.
+
+    >>> target = torch.tensor([[[0.0, 0, 1], [0, 0, 1]]])
+    >>> metric = NormalMeanAngle()
+    >>> metric.update(torch.tensor([[[0.0, 0, 1], [1, 0, 1]]]), target)
+    >>> metric.compute()
+    tensor(22.5000, dtype=torch.float64)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(2, **kwargs)
+
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        return [torch.stack([e.sum(), e.new_tensor(len(e))]) for e in _errors(preds, target)]
+
+    def _score(self, counts: Tensor) -> float:
+        return float(counts[0] / counts[1])
+
+
+class NormalMedianAngle(PoolableMetric):
+    """Median angular error in degrees; 0 is best.
+
+    reduction: "mean" over the pictures, or "pooled" pixels, which is exact to 0.01°: errors are
+    counted in bins of that width.
+
+    >>> target = torch.tensor([[[0.0, 0, 1], [0, 0, 1], [0, 0, 1]]])
+    >>> metric = NormalMedianAngle()
+    >>> metric.update(torch.tensor([[[0.0, 0, 1], [1, 0, 1], [1, 0, 0]]]), target)
+    >>> metric.compute()
+    tensor(45., dtype=torch.float64)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(180 * _BINS_PER_DEGREE + 1, **kwargs)
+
+    def _values(self, preds: Array, target: Array) -> Iterable[float]:
+        return [_scores(errors).median for errors in _errors(preds, target)]
+
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        bins = (angles(preds, target) * _BINS_PER_DEGREE).round().long()
+        return [torch.bincount(bins, minlength=len(self.counts)).double()]
+
+    def _score(self, counts: Tensor) -> float:
+        below = counts.long().cumsum(0)
+        count = int(below[-1])
+        if not count:
+            return math.nan
+        middle = torch.tensor([(count + 1) // 2, count // 2 + 1])
+        return float(torch.searchsorted(below, middle).double().mean() / _BINS_PER_DEGREE)
+
+
+class NormalWithin(NormalMeanAngle):
+    """Share of pixels whose error is below `degrees`; 1 is best.
+
+    >>> target = torch.tensor([[[0.0, 0, 1], [0, 0, 1]]])
+    >>> metric = NormalWithin(22.5)
+    >>> metric.update(torch.tensor([[[0.0, 0, 1], [1, 0, 1]]]), target)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    def __init__(self, degrees: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < degrees <= 180:
+            raise ValueError(f"degrees must lie above 0 and be at most 180, not {degrees}")
+        self.degrees = degrees
+
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        errors = _errors(preds, target)
+        return [e.new_tensor([int((e < self.degrees).sum()), len(e)]) for e in errors]
+
+
+def _reduced(
+    preds: Array, target: Array, score: Callable[[Tensor], float], reduction: Reduction
+) -> float:
+    errors = _errors(preds, target)
+    return mean(map(score, errors)) if checked(reduction) == "mean" else score(torch.cat(errors))
+
+
+def _scores(errors: Tensor) -> NormalScores:
     if not len(errors):
         return NormalScores(*[math.nan] * 5)
     return NormalScores(
@@ -86,111 +162,28 @@ def normal_scores(pred: Maps, target: Maps) -> NormalScores:
     )
 
 
-class NormalMeanAngle(Metric):
-    """The twin of `mean_angle`: over all pixels seen, a float64 scalar; NaN if there was none."""
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 180.0
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, pred: Maps, target: Maps) -> None:
-        """Add maps; errors as in `angles`."""
-        errors = angles(pred, target)
-        self.total += float(errors.sum())
-        self.count += len(errors)
-
-    def compute(self) -> Tensor:
-        """The mean over everything seen."""
-        return self.total / self.count
-
-
-class NormalMedianAngle(Metric):
-    """The twin of `median_angle`, exact to 0.01°: errors are counted in bins of that width."""
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 180.0
-
-    histogram: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        bins = torch.zeros(180 * _BINS_PER_DEGREE + 1, dtype=torch.int64)
-        self.add_state("histogram", bins, dist_reduce_fx="sum")
-
-    def update(self, pred: Maps, target: Maps) -> None:
-        """Add maps; errors as in `angles`."""
-        bins = (angles(pred, target) * _BINS_PER_DEGREE).round().long()
-        counts = torch.bincount(bins, minlength=len(self.histogram))
-        self.histogram += counts.to(self.histogram.device)
-
-    def compute(self) -> Tensor:
-        """The median over everything seen."""
-        below = self.histogram.cumsum(0)
-        count = int(below[-1])
-        if not count:
-            return torch.tensor(math.nan, dtype=torch.float64)
-        middle = torch.tensor([(count + 1) // 2, count // 2 + 1], device=below.device)
-        return torch.searchsorted(below, middle).double().mean() / _BINS_PER_DEGREE
-
-
-class NormalWithin(Metric):
-    """The twin of `within`: share of all pixels seen whose error is below `degrees`."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    hits: Tensor
-    count: Tensor
-
-    def __init__(self, degrees: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not 0 < degrees <= 180:
-            raise ValueError(f"degrees must lie above 0 and be at most 180, not {degrees}")
-        self.degrees = degrees
-        for name in ("hits", "count"):
-            self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, pred: Maps, target: Maps) -> None:
-        """Add maps; errors as in `angles`."""
-        errors = angles(pred, target)
-        self.hits += int((errors < self.degrees).sum())
-        self.count += len(errors)
-
-    def compute(self) -> Tensor:
-        """The share over everything seen."""
-        return self.hits.double() / self.count
-
-
 def _share(errors: Tensor, degrees: float) -> float:
     return float((errors < degrees).double().mean()) if len(errors) else math.nan
+
+
+def _errors(preds: Array, target: Array) -> list[Tensor]:
+    """The errors of each picture."""
+    pairs = stacks(
+        preds,
+        target,
+        lambda t: "" if t.is_floating_point() else "hold floating-point vectors",
+        last=(3,),
+    )
+    found = []
+    for p, t in zip(*(maps.flatten(1, 2) for maps in pairs), strict=True):
+        wanted = _defined(t)
+        p, t = p[wanted], t[wanted]
+        # The arc tangent stays exact for small angles, where the arc cosine does not.
+        angle = torch.atan2(torch.linalg.cross(p, t).norm(dim=1), (p * t).sum(1)).rad2deg()
+        found.append(torch.where(_defined(p), angle, torch.full_like(angle, 90.0)))
+    return found
 
 
 def _defined(vectors: Tensor) -> Tensor:
     finite: Tensor = torch.isfinite(vectors).all(1)
     return finite & (vectors.norm(dim=1) >= LEAST_LENGTH)
-
-
-def _vectors(maps: Maps, name: str) -> Tensor:
-    tensor = maps.detach() if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps))
-    if not tensor.is_floating_point():
-        raise ValueError(f"{name} must hold floating-point vectors, not {tensor.dtype}")
-    if tensor.ndim not in (3, 4) or tensor.shape[-1] != 3:
-        raise ValueError(f"{name} must be H×W×3 or N×H×W×3, not {tuple(tensor.shape)}")
-    # Metal has no float64, so the sums are made on the CPU.
-    return tensor.cpu().double()

@@ -18,12 +18,14 @@ prediction, and the measures are not symmetric.
   (α·max(h, w)).
 - Share found: the share of the target's joints which the matched person has, wherever they are.
 
-All are NaN where the target has no joint at all.
+All lie in [0, 1], 1 is best, and are NaN where the target has no joint at all. All functions and
+classes raise ValueError for another shape and values which are not finite.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +33,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
-People = np.ndarray | Tensor
+from workbench.metrics._base import Array, PoolableMetric, as_tensor
 
 JOINT_COUNT = 18
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
@@ -64,102 +65,94 @@ class PoseScores:
     found: float
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """Sums over the target's people and joints."""
-
-    oks: float = 0.0
-    people: int = 0
-    right: int = 0
-    found: int = 0
-    joints: int = 0
+def pose_scores(preds: Array, target: Array) -> PoseScores:
+    """All scores of predicted people (P×18×3) against the target's (Q×18×3), in one unit."""
+    return _scores(_counts(preds, target))
 
 
-def pose_scores(pred: People, target: People) -> PoseScores:
-    """All scores of predicted people (P×18×3) against the target's (Q×18×3), in one unit.
-
-    Raises ValueError for another shape or values which are not finite.
-    """
-    return _scores(_count(_as_people(pred, "pred"), _as_people(target, "target")))
+def pose_oks(preds: Array, target: Array) -> float:
+    """OKS of predicted people against the target's; see `PoseOKS`."""
+    return pose_scores(preds, target).oks
 
 
-def oks_matrix(pred: People, target: People) -> NDArray[np.float64]:
-    """OKS of every target person with every predicted one, Q×P; errors as in `pose_scores`.
+def pose_pck(preds: Array, target: Array) -> float:
+    """PCK@0.2 of predicted people against the target's; see `PosePCK`."""
+    return pose_scores(preds, target).pck
+
+
+def pose_found(preds: Array, target: Array) -> float:
+    """Share of the target's joints that were found; see `PoseFound`."""
+    return pose_scores(preds, target).found
+
+
+def oks_matrix(preds: Array, target: Array) -> NDArray[np.float64]:
+    """OKS of every target person with every predicted one, Q×P.
 
     A target person without joints has a row of 0.
     """
-    return _oks(_as_people(pred, "pred"), _as_people(target, "target"))
+    return _oks(_as_people(preds, "preds"), _as_people(target, "target"))
 
 
-class PoseOKS(Metric):
-    """OKS over all people seen (pairs of arrays P×18×3); the twin of `pose_scores`.
+class PoseOKS(PoolableMetric):
+    """Object keypoint similarity; each update is one picture with its people (P×18×3).
 
-    `compute` gives a float64 scalar in [0, 1], NaN if no target had a joint.
+    reduction: "mean" over pictures, or "pooled" people (OKS) and joints (PCK, share found).
+
+    >>> target = torch.ones(1, 18, 3)
+    >>> target[0, :, 0] = 10 * torch.arange(18)
+    >>> metric = PoseOKS()
+    >>> metric.update(target + torch.tensor([4, 0, 0]), target)
+    >>> metric.compute()
+    tensor(0.8879, dtype=torch.float64)
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    oks: Tensor
-    people: Tensor
-    right: Tensor
-    found: Tensor
-    joints: Tensor
+    _pick = "oks"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("oks", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("people", "right", "found", "joints"):
-            self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+        super().__init__(5, **kwargs)
 
-    def update(self, pred: People, target: People) -> None:
-        """Add the people of one picture; errors as in `pose_scores`."""
-        counts = _count(_as_people(pred, "pred"), _as_people(target, "target"))
-        self.oks += counts.oks
-        self.people += counts.people
-        self.right += counts.right
-        self.found += counts.found
-        self.joints += counts.joints
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        return [_counts(preds, target)]
 
-    def compute(self) -> Tensor:
-        """The score over everything seen."""
-        scores = _scores(
-            _Counts(
-                float(self.oks),
-                int(self.people),
-                int(self.right),
-                int(self.found),
-                int(self.joints),
-            )
-        )
-        return torch.tensor(self._pick(scores), dtype=torch.float64, device=self.device)
-
-    def _pick(self, scores: PoseScores) -> float:
-        return scores.oks
+    def _scores(self, counts: Tensor) -> PoseScores:
+        return _scores(counts)
 
 
 class PosePCK(PoseOKS):
-    """PCK@0.2 over all joints seen."""
+    """PCK@0.2: share of the target's joints that lie within 0.2 torso lengths.
 
-    def _pick(self, scores: PoseScores) -> float:
-        return scores.pck
+    >>> target = torch.ones(1, 18, 3)
+    >>> target[0, :, 0] = 10 * torch.arange(18)
+    >>> preds = target.clone()
+    >>> preds[0, :9, 1] += 50
+    >>> metric = PosePCK()
+    >>> metric.update(preds, target)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    _pick = "pck"
 
 
 class PoseFound(PoseOKS):
-    """Share of joints found, over all joints seen."""
+    """Share of the target's joints that were found, wherever they lie.
 
-    def _pick(self, scores: PoseScores) -> float:
-        return scores.found
+    >>> target = torch.ones(1, 18, 3)
+    >>> preds = target.clone()
+    >>> preds[0, :9] = 0
+    >>> metric = PoseFound()
+    >>> metric.update(preds, target)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    _pick = "found"
 
 
-def _as_people(people: People, name: str) -> NDArray[np.float64]:
-    array = people.detach().cpu().numpy() if isinstance(people, Tensor) else np.asarray(people)
+def _as_people(people: Array, name: str) -> NDArray[np.float64]:
+    array = as_tensor(people).double().numpy()
     if array.ndim != 3 or array.shape[1:] != (JOINT_COUNT, 3):
         raise ValueError(f"{name} must be people P×{JOINT_COUNT}×3, not {array.shape}")
-    array = array.astype(np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds joints which are not finite")
     return array
@@ -196,9 +189,11 @@ def _reach(person: NDArray[np.float64]) -> float:
     return PCK_SHARE * float(np.ptp(person[person[:, 2] > 0, :2], axis=0).max())
 
 
-def _count(pred: NDArray[np.float64], target: NDArray[np.float64]) -> _Counts:
+def _counts(preds: Array, truth: Array) -> Tensor:
+    """Sums over the target's people and joints: OKS, people, right, found and all joints."""
     from scipy.optimize import linear_sum_assignment
 
+    pred, target = _as_people(preds, "preds"), _as_people(truth, "target")
     target = target[(target[:, :, 2] > 0).any(axis=1)]
     matrix = _oks(pred, target)
     rows, columns = linear_sum_assignment(matrix, maximize=True)
@@ -209,20 +204,13 @@ def _count(pred: NDArray[np.float64], target: NDArray[np.float64]) -> _Counts:
         far = np.linalg.norm(person[both, :2] - other[both, :2], axis=1)
         right += int(np.count_nonzero(far <= _reach(person) + 1e-9))
         found += int(np.count_nonzero(both))
-    return _Counts(
-        oks=float(matrix[rows, columns].sum()),
-        people=len(target),
-        right=right,
-        found=found,
-        joints=int(np.count_nonzero(target[:, :, 2] > 0)),
-    )
+    joints = int(np.count_nonzero(target[:, :, 2] > 0))
+    total = float(matrix[rows, columns].sum())
+    return torch.tensor([total, len(target), right, found, joints], dtype=torch.float64)
 
 
-def _scores(counts: _Counts) -> PoseScores:
-    if not counts.joints:
+def _scores(counts: Tensor) -> PoseScores:
+    oks, people, right, found, joints = counts.tolist()
+    if not joints:
         return PoseScores(math.nan, math.nan, math.nan)
-    return PoseScores(
-        oks=counts.oks / counts.people,
-        pck=counts.right / counts.joints,
-        found=counts.found / counts.joints,
-    )
+    return PoseScores(oks=oks / people, pck=right / joints, found=found / joints)

@@ -3,36 +3,40 @@
 mIoU (Everingham et al. 2010, PASCAL VOC) is the mean over classes of pixels which have the class
 in both maps by pixels which have it in either. The mean is taken over the classes which the
 target holds: a class which only the prediction holds has no term of its own, but every one of
-its pixels is missing from a class of the target. As in the benchmarks, the pixels of all maps
-seen are pooled before the division. NaN stands for nothing to compare: no pixel was seen.
+its pixels is missing from a class of the target. The benchmarks pool the pixels of all pictures
+before the division (`reduction="pooled"`), a study scores each picture. NaN stands for nothing to
+compare: no pixel was seen.
 
-Maps are integers H×W, or N×H×W for several, from 0 to `classes` − 1.
+Maps are integers from 0 to `classes` − 1, H×W for one picture or N×H×W for several. All functions
+and classes raise ValueError for shapes that differ, types that are not integers, and class numbers
+that do not exist.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-Maps = np.ndarray | Tensor
+from workbench.metrics._base import Array, PoolableMetric, Reduction, reduced, stacks
 
 
-def confusion(pred: Maps, target: Maps, classes: int) -> Tensor:
-    """How often which class was taken for which: int64 classes×classes, a row is a true class.
+class SegmentationScores(NamedTuple):
+    """Scores in [0, 1]; NaN where no pixel was seen."""
 
-    Raises ValueError for shapes that differ or are not H×W or N×H×W, types that are not
-    integers, and class numbers that do not exist.
+    miou: float
+    accuracy: float
+
+
+def confusion(preds: Array, target: Array, classes: int) -> Tensor:
+    """How often which class was taken for which, int64 classes×classes; a row is a true class.
+
+    The pixels of several pictures are pooled.
     """
-    p, t = _labels(pred, "pred", classes), _labels(target, "target", classes)
-    if p.shape != t.shape:
-        raise ValueError(f"maps must have one shape, not {tuple(p.shape)} and {tuple(t.shape)}")
-    pairs = (t * classes + p).flatten()
-    return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    return torch.stack(_matrices(preds, target, classes)).sum(0)
 
 
 def class_iou(matrix: Tensor) -> Tensor:
@@ -42,71 +46,77 @@ def class_iou(matrix: Tensor) -> Tensor:
     return torch.where(wanted > 0, shares, torch.full_like(shares, math.nan))
 
 
-def mean_iou(pred: Maps, target: Maps, classes: int) -> float:
-    """Mean IoU over the classes which the target holds, 0 … 1 (best); not symmetric."""
-    return float(_mean_iou(confusion(pred, target, classes)))
+def segmentation_scores(preds: Array, target: Array, classes: int) -> SegmentationScores:
+    """Both scores at once; the pixels of several pictures are pooled."""
+    return _scores(confusion(preds, target, classes))
 
 
-def pixel_accuracy(pred: Maps, target: Maps, classes: int) -> float:
+def mean_iou(preds: Array, target: Array, classes: int, reduction: Reduction = "mean") -> float:
+    """Mean IoU over the classes which the target holds, 0 … 1 (best); see `MeanIoU`."""
+    return reduced(_matrices(preds, target, classes), lambda m: _scores(m).miou, reduction)
+
+
+def pixel_accuracy(
+    preds: Array, target: Array, classes: int, reduction: Reduction = "mean"
+) -> float:
     """Share of pixels which have the right class, 0 … 1 (best), symmetric."""
-    return float(_accuracy(confusion(pred, target, classes)))
+    return reduced(_matrices(preds, target, classes), lambda m: _scores(m).accuracy, reduction)
 
 
-class _SegmentationMetric(Metric):
-    """A figure of the confusion matrix over all pixels seen (int64 state `matrix`)."""
+class MeanIoU(PoolableMetric):
+    """Mean IoU over the classes which the target holds; not symmetric.
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
+    classes: how many there are. reduction: "mean" over the pictures, or "pooled" pixels, where
+    classes which none of the targets holds are left out.
 
-    matrix: Tensor
+    >>> metric = MeanIoU(classes=3)
+    >>> metric.update(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[0, 0, 1, 1]]))
+    >>> metric.compute()
+    tensor(0.7500, dtype=torch.float64)
+    """
+
+    _pick = "miou"
 
     def __init__(self, classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if classes < 1:
             raise ValueError(f"there must be at least one class, not {classes}")
+        super().__init__(classes * classes, **kwargs)
         self.classes = classes
-        empty = torch.zeros((classes, classes), dtype=torch.int64)
-        self.add_state("matrix", empty, dist_reduce_fx="sum")
 
-    def update(self, pred: Maps, target: Maps) -> None:
-        """Add maps; errors as in `confusion`."""
-        self.matrix += confusion(pred, target, self.classes).to(self.matrix.device)
+    def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
+        return [m.flatten() for m in _matrices(preds, target, self.classes)]
 
-
-class MeanIoU(_SegmentationMetric):
-    """The twin of `mean_iou`: classes which none of the targets seen holds are left out."""
-
-    def compute(self) -> Tensor:
-        """The mean over everything seen, a float64 scalar."""
-        return _mean_iou(self.matrix)
+    def _scores(self, counts: Tensor) -> SegmentationScores:
+        return _scores(counts.reshape(self.classes, self.classes))
 
 
-class PixelAccuracy(_SegmentationMetric):
-    """The twin of `pixel_accuracy`."""
+class PixelAccuracy(MeanIoU):
+    """Share of pixels which have the right class.
 
-    def compute(self) -> Tensor:
-        """The share over everything seen, a float64 scalar."""
-        return _accuracy(self.matrix)
+    >>> metric = PixelAccuracy(classes=3)
+    >>> metric.update(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[0, 0, 1, 1]]))
+    >>> metric.compute()
+    tensor(0.7500, dtype=torch.float64)
+    """
 
-
-def _mean_iou(matrix: Tensor) -> Tensor:
-    return class_iou(matrix).nanmean()
-
-
-def _accuracy(matrix: Tensor) -> Tensor:
-    return matrix.diagonal().sum().double() / matrix.sum()
+    _pick = "accuracy"
 
 
-def _labels(maps: Maps, name: str, classes: int) -> Tensor:
-    tensor = maps.detach() if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps))
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"{name} must hold integers, not {tensor.dtype}")
-    if tensor.ndim not in (2, 3):
-        raise ValueError(f"{name} must be H×W or N×H×W, not {tuple(tensor.shape)}")
-    tensor = tensor.cpu().long()
-    if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= classes):
-        raise ValueError(f"{name} must hold classes from 0 to {classes - 1}")
-    return tensor
+def _matrices(preds: Array, target: Array, classes: int) -> list[Tensor]:
+    """The confusion matrix of each picture."""
+
+    def wrong(labels: Tensor) -> str:
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            return "hold integers"
+        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+            return f"hold classes from 0 to {classes - 1}"
+        return ""
+
+    p, t = stacks(preds, target, wrong)
+    pairs = (t.long() * classes + p.long()).flatten(1)
+    return [torch.bincount(row, minlength=classes**2).reshape(classes, classes) for row in pairs]
+
+
+def _scores(matrix: Tensor) -> SegmentationScores:
+    accuracy = matrix.diagonal().sum().double() / matrix.sum()
+    return SegmentationScores(float(class_iou(matrix).nanmean()), float(accuracy))

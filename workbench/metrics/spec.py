@@ -8,11 +8,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Traits(NamedTuple):
+    """Which way of a metric is better, its bounds (None where there is none), and its unit."""
+
+    higher_is_better: bool
+    low: float | None = 0
+    high: float | None = None
+    unit: str = ""
+
+
+_SHARE = Traits(True, 0, 1)
+_CORRELATION = Traits(True, -1, 1)
+TRAITS: dict[str, Traits] = {
+    **dict.fromkeys(("EdgeF1", "EdgePrecision", "EdgeRecall"), _SHARE),
+    **dict.fromkeys(("SegmentF1", "SegmentPrecision", "SegmentRecall"), _SHARE),
+    **dict.fromkeys(("PoseOKS", "PosePCK", "PoseFound"), _SHARE),
+    **dict.fromkeys(("MeanIoU", "PixelAccuracy"), _SHARE),
+    "MapSSIM": _CORRELATION,
+    "MapMultiScaleSSIM": _SHARE,
+    "DepthRMSE255": Traits(False, 0, 255, "/255"),
+    "DepthSiRMSE": Traits(False),
+    "DepthAbsRel": Traits(False),
+    "DepthDelta125": _SHARE,
+    "DepthPearson": _CORRELATION,
+    **dict.fromkeys(("NormalMeanAngle", "NormalMedianAngle"), Traits(False, 0, 180, "°")),
+    "NormalWithin": _SHARE,
+    "ClipSimilarity": Traits(True, 0, 100),
+    "ClipDiversity": Traits(True, 0, 2),
+    **dict.fromkeys(("TagProbability", "TagObeyed"), _SHARE),
+}
+"""Class of `workbench.metrics` -> its traits, the only place that states them. The class takes its
+`higher_is_better` and its plot bounds from here, and a `MetricSpec` its direction and range."""
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """The name plate of a metric. The direction of "better" is declared here and nowhere else.
+    """The name plate of a metric as a study reads it.
 
     name: identifier used in tables and files, for example "canny_f1".
     label: what a reader sees, for example "Canny F1 (tolerant)".
@@ -20,6 +54,9 @@ class MetricSpec:
     unit: unit of the value, empty for a pure number.
     low, high: the bounds of the value, None where there is none.
     protocol: the published protocol, or the rule, which the value follows.
+
+    >>> MetricSpec.of("EdgeF1", "canny_f1", "Canny F1 (tolerant)").best
+    1
     """
 
     name: str
@@ -35,6 +72,12 @@ class MetricSpec:
             raise ValueError(f"a metric's name must be an identifier, not {self.name!r}")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"{self.name}: low {self.low} must lie below high {self.high}")
+
+    @classmethod
+    def of(cls, metric: str, name: str, label: str, protocol: str = "") -> MetricSpec:
+        """The name plate of one of `workbench.metrics`, by the name of its class (KeyError)."""
+        better, low, high, unit = TRAITS[metric]
+        return cls(name, label, better, unit, low, high, protocol)
 
     @property
     def best(self) -> float | None:

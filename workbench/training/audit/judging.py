@@ -46,7 +46,7 @@ def judge_figures(
 def _pck(networks: Networks, rgb: np.ndarray, held: Mapping[str, np.ndarray]) -> float:
     from workbench.metrics.pose import PosePCK
 
-    metric = PosePCK()
+    metric = PosePCK(reduction="pooled")
     for people, truth in zip(networks["pose"](rgb), held["skeleton"], strict=True):
         metric.update(people, truth[None])
     return float(metric.compute())
@@ -61,13 +61,13 @@ def _abs_rel(networks: Networks, rgb: np.ndarray, held: Mapping[str, np.ndarray]
 def _normal_angle(networks: Networks, rgb: np.ndarray, held: Mapping[str, np.ndarray]) -> float:
     from workbench.metrics.normals import mean_angle
 
-    return mean_angle(networks["normal"](rgb), held["normal"].astype(np.float32))
+    return mean_angle(networks["normal"](rgb), held["normal"].astype(np.float32), "pooled")
 
 
 def _miou(networks: Networks, rgb: np.ndarray, held: Mapping[str, np.ndarray]) -> float:
     from workbench.metrics.segmentation import mean_iou
 
-    return mean_iou(networks["segmentation"](rgb), held["segmentation"], len(Label))
+    return mean_iou(networks["segmentation"](rgb), held["segmentation"], len(Label), "pooled")
 
 
 def _true_edges(held: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -82,13 +82,13 @@ def _ods(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     as found within 0.0075 × diagonal, and pixels are pooled over all pictures; its one-to-one
     matching is left out, as in `workbench.metrics.edges`. True edges are borders of classes.
     """
-    from workbench.metrics.edges import default_tolerance, edge_f1
+    from workbench.metrics.edges import default_tolerance, edge_scores
     from workbench.metrics.thinning import thin
 
     wanted = np.stack([thin(row >= TRUE_EDGE) for row in truth])
     tolerance = default_tolerance(*wanted.shape[1:])
     scores = [
-        edge_f1(np.stack([thin(row >= threshold) for row in found]), wanted, tolerance).f1
+        edge_scores(np.stack([thin(row >= threshold) for row in found]), wanted, tolerance).f1
         for threshold in EDGE_THRESHOLDS
     ]
     best = int(np.nanargmax(scores)) if not np.isnan(scores).all() else 0
