@@ -24,7 +24,7 @@ from clock import ForwardClock, Stopwatch
 from throughput import Phases, most_first, say
 
 from workbench.families import Family, get_family
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.families.quiet import quiet_loading
 from workbench.paths import models_dir
 from workbench.study import Study

@@ -12,8 +12,8 @@ from lent_clip import torchmetrics_clip
 from PIL import Image
 
 from workbench.controls import ControlMap, resolve
-from workbench.families.loading import ModelManager, dtype_keyword
 from workbench.families.locate import locate
+from workbench.families.manager import ModelManager, dtype_keyword
 from workbench.families.quiet import quiet_loading
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import Cell, Plan, Trial

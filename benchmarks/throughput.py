@@ -26,7 +26,7 @@ from clock import ForwardClock, Stopwatch
 from plain_loop import PlainLoop
 
 from workbench.families import get_family
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import generate
 from workbench.paths import data_dir
 from workbench.study import Study, make_plan
@@ -34,7 +34,7 @@ from workbench.sweep import Progress, run_study
 
 COLD_START = """
 import time; began = time.perf_counter()
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import generate
 from workbench.study import Trial
 manager = ModelManager()

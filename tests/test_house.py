@@ -44,8 +44,6 @@ FLOORS = {
 }
 WIDGETS = {"ipywidgets", "plotly", "anywidget", "IPython", "traitlets"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}
-MAX_LINES = 300
-LONG_FILES: dict[str, str] = {}  # path in the package -> why it is long
 
 
 def room(path: Path) -> str:
@@ -147,16 +145,6 @@ def test_nothing_is_pickled() -> None:
             if node.func.attr in {"to_pickle", "read_pickle"}:
                 wrong.append(where)
     assert not wrong, "\n".join(wrong)
-
-
-def test_files_stay_short() -> None:
-    long = {
-        str(path.relative_to(PACKAGE)): lines
-        for path in FILES
-        if (lines := len(path.read_text("utf-8").splitlines())) > MAX_LINES
-    }
-    assert set(long) <= set(LONG_FILES), f"split these: {long}"
-    assert set(LONG_FILES) <= set(long), "a file on the list is short again: take it off"
 
 
 @pytest.mark.parametrize(

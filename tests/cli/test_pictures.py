@@ -130,7 +130,7 @@ def test_a_family_brings_the_classes_of_its_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.controls._ade20k import NAMES, PALETTE
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     wall = NAMES.index("wall")
     lent = {"segmentation": lambda batch: np.full(batch.shape[:3], wall, np.uint8)}

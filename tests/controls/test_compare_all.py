@@ -33,7 +33,7 @@ NINE = (
 
 @pytest.fixture(scope="module")
 def networks() -> Mapping[str, Any]:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     return ModelManager("paperdoll").networks()
 

@@ -13,8 +13,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from workbench.families import FamilyError
 from workbench.families.clip_judge import ClipJudge, load_clip
-from workbench.families.loading import ModelManager
 from workbench.families.locate import Place
+from workbench.families.manager import ModelManager
 
 TEXTS = ["a girl, long hair", "a boy, snow", "", "red coat"]
 

@@ -9,7 +9,7 @@ from annotator_files import family_with
 from pydantic import ValidationError
 
 from workbench.families import Family, FamilyError, ModelRef, NetworkRef, load_catalogue
-from workbench.families.annotators import LOADERS
+from workbench.families.loaders import LOADERS
 
 PHOTOS = ("sd15", "sdxl")
 NAMES = {"depth", "edges", "normal", "segmentation", "pose", "lines", "lineart", "lineart_anime"}
@@ -73,12 +73,12 @@ def test_the_usual_file_need_not_be_named() -> None:
     assert NetworkRef(path="paperdoll/judge").title == "paperdoll/judge"
 
 
-def test_every_loader_has_a_module_that_loads() -> None:
+def test_every_loader_names_a_function_that_is_there() -> None:
     from importlib import import_module
 
     for loader in LOADERS.values():
-        module = import_module(f"workbench.families.annotators.{loader.module}")
-        assert callable(module.load)
+        module, _, function = loader.code.rpartition(".")
+        assert callable(getattr(import_module(f"workbench.families.{module}"), function))
 
 
 def test_judges_take_part_in_the_equality_of_families() -> None:

@@ -13,7 +13,7 @@ import pytest
 from samples import make_samples
 
 from workbench.controls import ControlMap, get_control
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.study import SourceImage
 from workbench.training.audit.samples import make_sources, make_trial
 from workbench.training.captions import caption

@@ -13,8 +13,8 @@ from annotator_files import FOLDER, family_with
 from tiny_models import FAMILY
 
 from workbench.families import Family, LocateError
-from workbench.families import readers as module
-from workbench.families.needs import require_models
+from workbench.families import loaders as module
+from workbench.families.check import require_models
 
 NETWORKS = {
     "edges": {"loader": "hed", "path": FOLDER},

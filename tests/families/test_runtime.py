@@ -16,8 +16,8 @@ from tiny_families import FAMILIES, write_tiny_families
 from tiny_models import FAMILY, SIDE, make_maps, make_trial
 
 from workbench.families import FamilyError, Runtime
-from workbench.families.applying import apply_runtime, attention_kernel, runtime_record, whole_range
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
+from workbench.families.runtime import apply_runtime, attention_kernel, runtime_record, whole_range
 
 MAPS = make_maps()
 TRIALS = [make_trial(scale=scale, seed=seed) for seed, scale in enumerate((0.0, 0.5, 1.0))]

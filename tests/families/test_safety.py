@@ -15,8 +15,8 @@ from tiny_models import FAMILY, SIDE, make_maps, make_trial
 from tiny_safety import block_like, write_checker
 
 from workbench.families import Family, FamilyError, LocateError, ModelRef, get_family
-from workbench.families.loading import ModelManager
-from workbench.families.needs import require_models
+from workbench.families.check import require_models
+from workbench.families.manager import ModelManager
 from workbench.families.safety import BLOCKED
 
 TRIALS = [make_trial(seed=seed) for seed in range(3)]

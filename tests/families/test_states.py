@@ -11,7 +11,7 @@ from command_line import run_command
 from tiny_families import COMMIT, snapshot
 
 from workbench.families import Family, get_family, load_catalogue
-from workbench.families.states import ModelState, family_states, pin_family
+from workbench.families.check import ModelState, family_states, pin_family
 
 SD15 = get_family("sd15")
 

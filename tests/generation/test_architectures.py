@@ -19,7 +19,7 @@ from tiny_families import FAMILIES, UNION_MODES, write_tiny_families
 from tiny_models import PROMPTS, make_maps, make_trial
 
 from workbench.families import FamilyError
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial
 

@@ -14,7 +14,7 @@ import torch
 from samples import make_samples
 from tiny_models import FAMILY, make_maps, make_trial
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import SampleResult
 from workbench.generation.batching import MOST, BatchSizer, DeviceMemory, first_size
 

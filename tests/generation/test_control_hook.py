@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cachetools import LRUCache
 from tiny_models import SIDE, make_maps
 
-from workbench.families.loading import ModelManager
-from workbench.families.lru import LruCache
+from workbench.families.manager import ModelManager
 from workbench.generation import ControlHook
 
 MAPS = [control_map.picture for key, control_map in make_maps().items() if key[1] == "depth"]
@@ -34,9 +34,9 @@ def run(pipeline: Any, rows: int = 2, **changes: Any) -> torch.Tensor:
     return pipeline(**(arguments | changes)).images
 
 
-def hook(manager: ModelManager, scales: list[float], cache: LruCache | None = None) -> ControlHook:
+def hook(manager: ModelManager, scales: list[float], cache: LRUCache | None = None) -> ControlHook:
     keys = [str(i) for i in range(len(scales))]
-    kept = LruCache(8) if cache is None else cache
+    kept = LRUCache(8) if cache is None else cache
     return ControlHook(manager.controlnet("depth"), scales, keys, kept)
 
 
@@ -110,7 +110,7 @@ def test_start_and_end_are_those_of_the_stock_pipeline(
 def test_each_map_is_embedded_once_over_steps_and_batches(warm_manager: ModelManager) -> None:
     embedding = warm_manager.controlnet("depth").controlnet_cond_embedding
     rows: list[int] = []
-    cache: LruCache = LruCache(8)
+    cache: LRUCache = LRUCache(8)
     with count_calls(embedding.conv_in, rows):
         for _ in range(2):
             with hook(warm_manager, [1.0, 0.5], cache):
@@ -122,7 +122,7 @@ def test_maps_with_one_key_share_one_embedding(warm_manager: ModelManager) -> No
     embedding = warm_manager.controlnet("depth").controlnet_cond_embedding
     rows: list[int] = []
     same = torch.from_numpy(np.stack([MAPS[0]] * 2)).permute(0, 3, 1, 2).float() / 255
-    used = ControlHook(warm_manager.controlnet("depth"), [1.0, 1.0], ["a", "a"], LruCache(4))
+    used = ControlHook(warm_manager.controlnet("depth"), [1.0, 1.0], ["a", "a"], LRUCache(4))
     with used, count_calls(embedding.conv_in, rows):
         run(warm_manager.pipeline("depth"), image=same)
     assert rows == [1]
@@ -156,7 +156,7 @@ def test_a_forward_that_somebody_else_put_there_is_put_back(warm_manager: ModelM
 
     controlnet.forward = other
     try:
-        with ControlHook(controlnet, [1.0, 1.0], ["a", "b"], LruCache(4)) as used:
+        with ControlHook(controlnet, [1.0, 1.0], ["a", "b"], LRUCache(4)) as used:
             run(warm_manager.pipeline("canny"))
         assert used.calls == STEPS
         assert controlnet.forward is other
@@ -170,7 +170,7 @@ def test_what_the_hook_cannot_do_it_refuses(warm_manager: ModelManager) -> None:
     with hook(warm_manager, [1.0, 1.0]), pytest.raises(ValueError, match="rows"):
         run(warm_manager.pipeline("depth"), rows=3)
     with pytest.raises(ValueError, match="one scale and one key"):
-        ControlHook(warm_manager.controlnet("depth"), [1.0], ["a", "b"], LruCache(4))
+        ControlHook(warm_manager.controlnet("depth"), [1.0], ["a", "b"], LRUCache(4))
     used = hook(warm_manager, [1.0])
     with used, pytest.raises(RuntimeError, match="in use"):
         used.__enter__()

@@ -10,7 +10,7 @@ import torch
 from samples import make_samples
 from tiny_models import make_maps, make_trial
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken, GenerationError, Step, generate
 
 MAPS = make_maps()

@@ -11,7 +11,7 @@ from PIL import Image
 from samples import make_samples
 from tiny_models import PROMPTS, make_maps, make_trial
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import GenerationError
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial

@@ -12,7 +12,7 @@ from PIL import Image
 from samples import make_samples
 from tiny_models import PROMPTS, SIDE, make_maps, make_trial
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation import BatchSizer, GenerationError, Step, generate
 from workbench.generation.schedulers import make_scheduler
 from workbench.samplers import SAMPLER_NAMES

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from workbench.families import Family
-from workbench.families.annotators import LOADERS
 from workbench.families.annotators.onemodule import aux_module
-from workbench.families.loading import ModelManager
+from workbench.families.loaders import LOADERS
+from workbench.families.manager import ModelManager
 
 FOLDER = "annotators"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_models import FAMILY, write_tiny_family
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import numpy as np
 from tiny_models import FAMILY, SIDE
 
 from workbench.families import Family
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.study import Study
 from workbench.sweep import Progress, run_study
 

@@ -12,7 +12,7 @@ import pytest
 from workbench import analysis
 from workbench.controls import get_control
 from workbench.controls.base import LegendEntry
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.paperdoll import render, sample_scene
 from workbench.report import render_report
 from workbench.report.sheets import ShownMap, control_maps, short_label

@@ -12,8 +12,8 @@ import torch
 from tiny_run import NO_WORLD, make_manager, make_study
 
 from workbench.cli.common import friendly_message
-from workbench.families.fit import memory_need, weights_need
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
+from workbench.families.memory import memory_need, weights_need
 from workbench.families.runtime import Runtime
 from workbench.generation import GenerationError
 from workbench.study import Plan, Study, make_plan

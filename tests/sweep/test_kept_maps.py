@@ -32,7 +32,7 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a report of kept maps loads no model")
 
-    monkeypatch.setattr("workbench.families.loading.ModelManager.__init__", refuse)
+    monkeypatch.setattr("workbench.families.manager.ModelManager.__init__", refuse)
 
 
 def shown(run: RunFolder) -> dict[tuple[str, str, str], np.ndarray]:

@@ -143,7 +143,7 @@ def test_clip_and_the_auditor_are_tested_on_every_style(
 @pytest.fixture(name="quick")
 def _quick(monkeypatch: pytest.MonkeyPatch, manager: TinyManager) -> None:
     """An audit of one figure for each part."""
-    monkeypatch.setattr("workbench.families.loading.ModelManager", lambda *_, **__: manager)
+    monkeypatch.setattr("workbench.families.manager.ModelManager", lambda *_, **__: manager)
     monkeypatch.setattr(audit, "render_arrays", lambda _: render_arrays(AUDIT_SEEDS[:2]))
     parts = ("vae", "style", "judge", "clip", "text")
     for part in parts:

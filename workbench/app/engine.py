@@ -27,7 +27,7 @@ from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
 if TYPE_CHECKING:
     from workbench.controls import ControlMap
     from workbench.controls.base import LegendEntry
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.measuring.measurer import Measurer
 
 SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
@@ -65,7 +65,7 @@ class ModelEngine:
     @cached_property
     def manager(self) -> ModelManager:
         """The family's models; used by the worker thread only."""
-        from workbench.families.loading import ModelManager
+        from workbench.families.manager import ModelManager
 
         return ModelManager(self.family, models_dir=self.models_dir)
 

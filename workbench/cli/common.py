@@ -86,6 +86,6 @@ def networks_for(control: Control[Any], settings: ControlSettings, family: str) 
     """The networks which the control needs, lent by a family; nothing loads if it needs none."""
     if not control.needs_for(settings):
         return {}
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     return ModelManager(family).networks()

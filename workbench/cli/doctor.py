@@ -62,8 +62,8 @@ def families_here(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each family of the catalogue: what of it is here, and in which dtypes it fits where."""
     from workbench.dtypes import DTYPE_BYTES
     from workbench.families import load_catalogue
-    from workbench.families.fit import memory_need, weights_need
-    from workbench.families.states import family_states
+    from workbench.families.check import family_states
+    from workbench.families.memory import memory_need, weights_need
 
     places = {"cpu": facts["memory"]["available"]}
     places |= {device["device"]: device["free"] for device in facts["devices"]}
@@ -99,7 +99,7 @@ def smoke(device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
     One picture from the text alone and one steered by a Canny map. `reason` is "" if both are
     sound, else what went wrong; `seconds` is for the pictures, `loading_seconds` for the models.
     """
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.generation import check_sample, generate
     from workbench.measuring import Measurer
     from workbench.study import Study, make_plan

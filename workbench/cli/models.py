@@ -13,7 +13,7 @@ from workbench.cli.places import ModelsOption, OfflineOption, use_models
 
 if TYPE_CHECKING:
     from workbench.dtypes import DtypeName
-    from workbench.families.states import ModelState
+    from workbench.families.check import ModelState
 
 FamilyArgument = Annotated[str, typer.Argument(help="Name of a model family.")]
 
@@ -28,7 +28,7 @@ def families(
     if context.invoked_subcommand is not None:
         return
     from workbench.families import load_catalogue
-    from workbench.families.states import family_states
+    from workbench.families.check import family_states
 
     for family in load_catalogue().values():
         states = family_states(family)
@@ -71,8 +71,8 @@ def pin(
     """Write down the revisions of downloaded models, so that the same ones are used from now on."""
     use_models(models, offline)
     from workbench.families import get_family, load_catalogue
+    from workbench.families.check import pin_family
     from workbench.families.locate import pins_path
-    from workbench.families.states import pin_family
 
     chosen = [get_family(family)] if family else list(load_catalogue().values())
     for one in chosen:

@@ -1,22 +1,20 @@
 """Model families: what belongs together, where it lies, and how it is loaded.
 
-The plain names are re-exported here. `workbench.families.loading` and `.clip_judge` load torch, so
+The plain names are re-exported here. `workbench.families.manager` and `.clip_judge` load torch, so
 they are imported where a model is needed.
 """
 
-from workbench.families.locate import LocateError
-from workbench.families.runtime import Runtime
-from workbench.families.spec import (
+from workbench.families.catalogue import (
     CLIP,
-    ControlNetRef,
     Family,
     FamilyDefaults,
     FamilyError,
-    ModelRef,
-    NetworkRef,
     get_family,
     load_catalogue,
 )
+from workbench.families.locate import LocateError
+from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef
+from workbench.families.runtime import Runtime
 from workbench.paths import data_dir, models_dir
 
 __all__ = [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from workbench.families.locate import Place
-from workbench.families.lru import LruCache
 from workbench.families.quiet import told_plainly
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ClipJudge:
         self.processor = processor
         self.device = device
         self.batch_size = batch_size
-        self._texts: LruCache[str, np.ndarray] = LruCache(4096)
+        self._texts: LRUCache[str, np.ndarray] = LRUCache(4096)
 
     @property
     def dimension(self) -> int:
@@ -75,7 +75,7 @@ class ClipJudge:
             chunk = fresh[start : start + self.batch_size]
             for text, vector in zip(chunk, self._read(chunk), strict=True):
                 known[text] = vector
-                self._texts.put(text, vector)
+                self._texts[text] = vector
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         return np.stack([known[text] for text in texts])

@@ -7,13 +7,18 @@ soft edges and joints, each as plain NumPy arrays.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from workbench.families.annotators.weights import Weights
+from workbench.families.catalogue import FamilyError
+from workbench.families.loaders import Network
+from workbench.families.quiet import told_plainly
 
 CLASSES = 16
 JOINT_COUNT = 18
@@ -72,10 +77,10 @@ class Judge(nn.Module):
             "pose": pose,
         }
 
-    def networks(self) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+    def networks(self) -> Mapping[str, Network]:
         """Head name -> function from uint8 pictures (N, H, W, 3) to what `read` says of them."""
 
-        def network(head: str) -> Callable[[np.ndarray], np.ndarray]:
+        def network(head: str) -> Network:
             return lambda rgb: self.read(rgb, (head,))[head]
 
         return {head: network(head) for head in HEADS}
@@ -141,6 +146,14 @@ def load_judge(folder: Path) -> Judge:
         {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
     )
     return judge.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def load(weights: Weights, device: str) -> Mapping[str, Network]:
+    """All heads of the judge in a local folder; FamilyError if it holds none."""
+    if weights.place.folder is None:
+        raise FamilyError(f"{weights.place.name}: a judge is loaded from a local folder only")
+    with told_plainly(weights.place.name, "an embedded judge"):
+        return load_judge(weights.place.folder).to(device).networks()
 
 
 def _block(before: int, after: int) -> nn.Sequential:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workbench.families.layout import network_folders, pick_variant, variants
-from workbench.families.pins import pins_file, read_pins
+from workbench.atomic import write_atomic
+from workbench.families.files import network_folders, pick_variant, variants, weight_hashes
+from workbench.families.refs import ModelRef
 from workbench.paths import MODELS_VARIABLE, data_dir, models_dir
-
-if TYPE_CHECKING:
-    from workbench.families.spec import ModelRef
-
-__all__ = [
-    "OFFLINE_VARIABLE",
-    "LocateError",
-    "Place",
-    "is_offline",
-    "locate",
-    "pins_path",
-]
 
 OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
 """Environment variable that, set to 1, forbids the network; HF_HUB_OFFLINE does the same."""
+PINS_FILE = "pins.json"
 
 
 class LocateError(FileNotFoundError):
@@ -34,12 +26,6 @@ class LocateError(FileNotFoundError):
 
 class NotDownloadedError(LocateError):
     """A hub model is not on this disk, and the network is switched off."""
-
-
-def pins_path(chosen: str | Path | None = None) -> Path:
-    """The file of pinned revisions that belongs to the models folder."""
-    root = models_dir(chosen)
-    return pins_file(root, is_default=root == data_dir() / "models")
 
 
 def is_offline() -> bool:
@@ -143,6 +129,57 @@ def find_snapshot(cache: Path, repo: str, revision: str) -> Path | None:
         only = [path for path in snapshots.iterdir() if path.is_dir()]
         return only[0] if len(only) == 1 else None
     return None
+
+
+def fingerprints(ref: ModelRef, place: Place) -> dict[str, str]:
+    """What tells a model's weights: a commit where it is known, else SHA-256 of every file.
+
+    "title" -> "revision <commit>", with ", variant <name>" where the files of a variant are loaded,
+    for a commit holds them all; or "title/file" -> hash, of the files that loading takes.
+    """
+    variant = str(place.keywords.get("variant", ""))
+    files = getattr(ref, "files", ())
+    if place.folder is not None and not place.revision:
+        return weight_hashes(place.folder, ref.title, files, variant)
+    loaded = f", variant {variant}" if variant and not files else ""
+    return {ref.title: f"revision {place.revision or 'not pinned'}{loaded}"}
+
+
+def pins_path(models: str | Path | None = None) -> Path:
+    """The file with the commits of hub models that the catalogue leaves open.
+
+    It lies in the models folder, or in the user's configuration for the default one, which belongs
+    to the package.
+    """
+    root = models_dir(models)
+    if root != data_dir() / "models":
+        return root / PINS_FILE
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(config) if config else Path.home() / ".config") / "workbench" / PINS_FILE
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """Hub id -> commit; empty without a file. ValueError if the file is no such mapping."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        raise ValueError(f"{path}: is not a mapping of hub ids to commits; remove it or mend it")
+    return found
+
+
+def add_pins(path: Path, pins: Mapping[str, str]) -> bool:
+    """Write down the commits of models that have no pin yet; whether there were any.
+
+    Raises ValueError if the file is no mapping of pins, OSError if it cannot be written.
+    """
+    known = read_pins(path)
+    if pins.keys() <= known.keys():
+        return False
+    text = json.dumps(dict(sorted({**pins, **known}.items())), indent=1)
+    write_atomic(path, f"{text}\n".encode())
+    return True
 
 
 def _below(root: Path, path: str) -> Path:

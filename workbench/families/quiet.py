@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from workbench.families.spec import FamilyError
+from workbench.families.catalogue import FamilyError
 
 
 @contextmanager

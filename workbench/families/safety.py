@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from workbench.families.layout import SAFETY_PARTS, lacks_checker, pick_variant
+from workbench.families.catalogue import FamilyError
+from workbench.families.files import SAFETY_PARTS, lacks_checker, pick_variant
+from workbench.families.locate import Place
 from workbench.families.quiet import quiet_loading
-from workbench.families.spec import FamilyError
-
-if TYPE_CHECKING:
-    from workbench.families.locate import Place
 
 BLOCKED = "the safety checker of the model family blocked the picture"
 
@@ -42,7 +40,7 @@ class SafetyChecker:
 
 
 def load_safety_checker(place: Place, title: str, device: str) -> SafetyChecker:
-    """Load the checker from a base model's folder; `workbench.families.fetch` brings it there.
+    """Load the checker from a base model's folder; `workbench.families.hub` brings it there.
 
     Raises FamilyError, which names the model by its `title`, where there is none.
     """

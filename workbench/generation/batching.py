@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation.events import SampleResult
 from workbench.generation.recovery import is_full_record
 from workbench.study import Trial

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-
-from workbench.families.lru import LruCache
 
 
 class ControlHook:
@@ -43,7 +41,7 @@ class ControlHook:
         controlnet: nn.Module,
         scales: Sequence[float],
         keys: Sequence[str],
-        cache: LruCache[Any, Tensor],
+        cache: MutableMapping[Any, Tensor],
     ) -> None:
         if len(scales) != len(keys) or not scales:
             raise ValueError("a control hook needs one scale and one key for each sample")
@@ -152,7 +150,7 @@ class ControlHook:
             hint = self._cache.get((key, place))
             if hint is None:
                 hint = embed(conditioning[row : row + 1])
-                self._cache.put((key, place), hint)
+                self._cache[(key, place)] = hint
             of_key[key] = hint
         self._batch_hint = torch.cat([of_key[key] for key in self._keys] * halves)
         return self._batch_hint

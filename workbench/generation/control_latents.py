@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from workbench.families.lru import LruCache
-from workbench.families.vae import encode
+from workbench.families.runtime import encode
 
 
 class ControlLatents:
@@ -26,7 +25,7 @@ class ControlLatents:
     """
 
     def __init__(
-        self, vae: Any, keys: Sequence[Sequence[Any]], cache: LruCache[Any, Tensor]
+        self, vae: Any, keys: Sequence[Sequence[Any]], cache: MutableMapping[Any, Tensor]
     ) -> None:
         self._vae = vae
         self._keys = [tuple(row) for row in keys]
@@ -70,7 +69,7 @@ class ControlLatents:
             latents = self._cache.get((key, place))
             if latents is None:
                 latents = self._alone(maps[row : row + 1])
-                self._cache.put((key, place), latents)
+                self._cache[(key, place)] = latents
             rows.append(latents)
         all_rows = torch.cat(rows * halves)
         return SimpleNamespace(latent_dist=SimpleNamespace(sample=lambda *_: all_rows))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 
 _NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
@@ -41,7 +41,7 @@ def _embeddings(prompt: str, manager: ModelManager, negative: bool) -> tuple[Ten
         kept = _encode(prompt, pipeline, torch.device(manager.device))
         if blank:
             kept = tuple(torch.zeros_like(part) for part in kept)
-        manager.prompt_cache.put((prompt, blank), kept)
+        manager.prompt_cache[(prompt, blank)] = kept
     return kept
 
 

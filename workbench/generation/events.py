@@ -18,7 +18,7 @@ class SampleResult:
     `image` is uint8 size×size×3 RGB, or None for a failed trial; then `failed_reason` says why, in
     one sentence. `made_by` holds plain JSON values: batch_size, device, dtype, threads, seconds
     (the batch's time shared equally), tokens and truncated (of the prompt), runtime (what
-    was in force, see `workbench.families.applying`); where the batch was
+    was in force, see `workbench.families.runtime`); where the batch was
     made smaller, the reason under "fallback"; "retry" where the trial failed by an error, not by
     its picture.
     """

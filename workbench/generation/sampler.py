@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from workbench.controls import ControlMap, MapKey
-from workbench.families.applying import attention_kernel
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
+from workbench.families.runtime import attention_kernel, decode, unscaled
 from workbench.families.safety import BLOCKED
-from workbench.families.vae import decode, unscaled
 from workbench.generation.batching import Batch, BatchSize, BatchSizer
 from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import NOT_A_NUMBER, check_sample

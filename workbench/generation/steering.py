@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.families.loading import ModelManager
-from workbench.families.spec import ControlNetRef, Family
+from workbench.families import ControlNetRef, Family
+from workbench.families.manager import ModelManager
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.control_latents import ControlLatents
 from workbench.images import sha256_image

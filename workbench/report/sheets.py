@@ -126,7 +126,7 @@ def _extracted(
     needs = control.needs_for(settings)
     if needs:
         from workbench.families import get_family
-        from workbench.families.loading import ModelManager
+        from workbench.families.manager import ModelManager
 
         lent = ModelManager(get_family(family).with_judges(judges)).networks()
         networks = {need: lent[need] for need in needs}

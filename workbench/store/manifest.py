@@ -63,7 +63,7 @@ def build_manifest(
     `models` maps a part ("unet", "controlnet/depth") to the id and revision it came from,
     `weight_hashes` to the SHA-256 of its weights; `scheduler_config` is the scheduler's own;
     `runtime` says what was asked for and what is in force
-    (`workbench.families.applying.runtime_record`).
+    (`workbench.families.runtime.runtime_record`).
     """
     return {
         "schema": SCHEMA,

@@ -17,7 +17,7 @@ from workbench.sweep.fitting import check_fit
 from workbench.sweep.progress import cost
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 OVERHEAD = 1.15
 """Measuring and storing, as a factor on the time of generation."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from workbench.families.fit import free_memory, memory_need, weights_need
+from workbench.families.memory import free_memory, memory_need, weights_need
 from workbench.study import Plan, Study
 from workbench.sweep.require import controlnets_of
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 log = logging.getLogger(__name__)
 GB = 1e9

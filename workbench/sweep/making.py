@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from workbench.families.loading import ModelManager
+from workbench.families.manager import ModelManager
 from workbench.generation.batching import BatchSize, BatchSizer
 from workbench.generation.cancel import CancelToken
 from workbench.measuring import Measurer

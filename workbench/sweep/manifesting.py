@@ -9,12 +9,12 @@ from workbench.study import Plan, Study
 from workbench.sweep.require import controlnets_of
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 
 def manifest_of(study: Study, plan: Plan, manager: ModelManager) -> dict[str, Any]:
     """Load what the plan needs and write down what it is."""
-    from workbench.families.applying import runtime_record
+    from workbench.families.runtime import runtime_record
     from workbench.generation.schedulers import make_scheduler
     from workbench.measuring.bases import networks_read
     from workbench.measuring.judges import judge_hashes

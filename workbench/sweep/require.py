@@ -16,7 +16,7 @@ def require_plan(study: Study, plan: Plan, family: Family) -> tuple[ModelRef, ..
     Raises LocateError with all problems at once.
     """
     from workbench.controls import network_needs
-    from workbench.families.needs import require_models
+    from workbench.families.check import require_models
 
     nets = controlnets_of(plan, family)
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)

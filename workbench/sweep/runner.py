@@ -28,7 +28,7 @@ from workbench.sweep.progress import ProgressCallback, ProgressMeter
 from workbench.sweep.require import require_plan
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.generation import Step
     from workbench.measuring import Measurer
 
@@ -152,7 +152,7 @@ def _run_here(
 
 def load_manager(study: Study, device: str = "cpu") -> ModelManager:
     """The models of a study, on a device of this process."""
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     return ModelManager(
         get_family(study.family).with_judges(study.judges),

@@ -38,7 +38,7 @@ from workbench.sweep.tasks import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.measuring import Measurer
     from workbench.study import Plan, Study
     from workbench.sweep.making import Maker
@@ -244,7 +244,7 @@ def _same_models(old: Job, new: Job) -> bool:
 
 def _manager(job: Job, study: Study) -> ModelManager:
     from workbench.families import Family
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     device = _Here.device or job.device or own_device()
     problem = device_problem(device)

@@ -13,7 +13,7 @@ from workbench.verify.files import Found
 from workbench.verify.result import DIFFERENT, IDENTICAL, Group, Item
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 _OWN = {"cell", "trial", "metric", "value", "chance", "ceiling", "adherence", "reason"}
 _FACTS = set(COLUMNS) - _OWN

@@ -26,7 +26,7 @@ from workbench.verify.result import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 UNIT = "of 255"
 _NUMBER = re.compile(r"\d+")

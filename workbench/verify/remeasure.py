@@ -36,7 +36,7 @@ from workbench.verify.result import (
 )
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 Rows = dict[tuple[str, str], Mapping[str, Any]]
 FIGURES = ("value", "chance", "ceiling")

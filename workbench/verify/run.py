@@ -27,7 +27,7 @@ from workbench.verify.result import DIFFERENT, UNCHECKED, Group, Item, Verificat
 from workbench.verify.weights import check_weights
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 TRIALS = 4
 SEEDS = 10_000

@@ -8,8 +8,7 @@ from typing import Any
 
 from workbench.controls import network_needs
 from workbench.families import Family, ModelRef
-from workbench.families.hashes import fingerprints
-from workbench.families.locate import LocateError, locate
+from workbench.families.locate import LocateError, fingerprints, locate
 from workbench.paths import models_dir
 from workbench.study import Plan
 from workbench.sweep.require import controlnets_of

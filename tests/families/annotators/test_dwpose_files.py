@@ -31,9 +31,9 @@ from onnx_files import (
 from workbench.families import FamilyError, LocateError, NetworkRef, load_catalogue
 from workbench.families.annotators._onnx import OnnxNetwork, names_other_files, providers
 from workbench.families.annotators.weights import Weights
-from workbench.families.loading import ModelManager
+from workbench.families.check import require_models
 from workbench.families.locate import Place
-from workbench.families.needs import require_models
+from workbench.families.manager import ModelManager
 
 ENTRY = {"loader": "dwpose", "path": FOLDER}
 

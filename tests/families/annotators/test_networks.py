@@ -20,11 +20,11 @@ from annotator_files import (
 )
 
 from workbench.families import FamilyError, LocateError, NetworkRef
-from workbench.families.annotators import LOADERS
 from workbench.families.annotators.weights import Weights
-from workbench.families.fetch import fetch
-from workbench.families.loading import ModelManager
+from workbench.families.hub import fetch
+from workbench.families.loaders import LOADERS
 from workbench.families.locate import Place, locate
+from workbench.families.manager import ModelManager
 
 SOFT = ("hed", "pidinet", "lineart", "lineart-anime")
 

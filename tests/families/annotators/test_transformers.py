@@ -13,8 +13,8 @@ from annotator_files import family_with
 from tiny_networks import CLASSES, dpt, save, segformer
 
 from workbench.families import FamilyError, LocateError
-from workbench.families.annotators.depth_transformers import gives_metres
-from workbench.families.loading import ModelManager
+from workbench.families.annotators.transformers_models import gives_metres
+from workbench.families.manager import ModelManager
 
 
 def _depth_anything(kind: str = "relative") -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from workbench.families.annotators.weights import Weights
-from workbench.families.spec import FamilyError
+from workbench.families.catalogue import FamilyError
 
 Shape = tuple[int, ...]
 

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.families.annotators import Network
 from workbench.families.annotators._onnx import OnnxNetwork
 from workbench.families.annotators._people import JOINTS
 from workbench.families.annotators.openpose import together
 from workbench.families.annotators.pictures import IMAGENET_MEAN, IMAGENET_STD
 from workbench.families.annotators.weights import Weights
+from workbench.families.loaders import Network
 
 SIDE = 640
 """The detector reads squares of this side."""

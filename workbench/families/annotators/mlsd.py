@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from workbench.families.annotators import Network
 from workbench.families.annotators.onemodule import aux_module
 from workbench.families.annotators.pictures import BATCH, sized
 from workbench.families.annotators.weights import Weights
+from workbench.families.loaders import Network
 
 _MOST = 200
 _LEAST_SCORE = 0.1

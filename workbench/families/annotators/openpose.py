@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from workbench.families.annotators import Network
 from workbench.families.annotators._people import JOINTS, people
 from workbench.families.annotators.onemodule import aux_module
 from workbench.families.annotators.pictures import BATCH, sized
 from workbench.families.annotators.weights import Weights
+from workbench.families.loaders import Network
 
 HEIGHT = 184
 """The network reads at half of the 368 pixels it was trained at, as ControlNet's annotator does."""

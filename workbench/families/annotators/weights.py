@@ -10,14 +10,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.families.annotators import LOADERS
+from workbench.families.catalogue import FamilyError
+from workbench.families.loaders import LOADERS
 from workbench.families.locate import LocateError, Place
-from workbench.families.spec import FamilyError
+from workbench.families.refs import NetworkRef
 
 if TYPE_CHECKING:
     import torch
-
-    from workbench.families.spec import NetworkRef
 
 M = TypeVar("M", bound="torch.nn.Module")
 
@@ -35,7 +34,7 @@ class Weights:
         return self.ref.side
 
     def path(self, index: int = 0) -> Path:
-        """A weight file on this disk; `workbench.families.fetch` brings it there.
+        """A weight file on this disk; `workbench.families.hub` brings it there.
 
         Raises LocateError, which names the file, its repository and the place it was looked for.
         """

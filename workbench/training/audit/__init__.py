@@ -52,7 +52,7 @@ def run_audit(
         )
     import torch
 
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     torch.set_num_threads(threads)
     manager = ModelManager("paperdoll", models_dir=models_dir.parent)

@@ -15,7 +15,7 @@ from workbench.training.audit.samples import audited, make_images, make_sources,
 from workbench.training.captions import caption
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.measuring.references import References
 
 TARGETS = {"depth": 0.80}

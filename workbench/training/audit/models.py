@@ -13,7 +13,7 @@ from workbench.training.audit.samples import audited, make_images, make_trial
 from workbench.training.captions import caption
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 _PICTURES = {style: f"pictures drawn in {style}" for style in STYLES} | {
     STYLES[0]: "rendered pictures"

@@ -12,7 +12,7 @@ from workbench.controls import ControlMap, MapKey
 from workbench.paperdoll import TAG_GROUPS
 
 if TYPE_CHECKING:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.study import SourceImage, Trial
 
 

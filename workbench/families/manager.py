@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
+from torch import nn
 
-from workbench.families.applying import apply_runtime, prepare
-from workbench.families.fetch import fetch, fetch_checker
-from workbench.families.hashes import fingerprints
-from workbench.families.locate import Place, locate
-from workbench.families.lru import LruCache
-from workbench.families.pipelines import (
-    add_controls,
-    check_dtype,
-    dtype_keyword,
-    load_base,
-    load_controlnet,
-    own_view,
-)
+from workbench.dtypes import DTYPE_BYTES
+from workbench.families.catalogue import Family, FamilyError, get_family
+from workbench.families.hub import fetch, fetch_checker
+from workbench.families.loaders import Network
+from workbench.families.locate import LocateError, Place, fingerprints, locate
 from workbench.families.quiet import quiet_loading
-from workbench.families.runtime import Runtime
-from workbench.families.spec import Family, FamilyError, ModelRef, NetworkRef, get_family
-from workbench.families.vae import decode, encode
+from workbench.families.refs import ModelRef, NetworkRef
+from workbench.families.runtime import Runtime, apply_runtime, decode, encode, prepare
 
 if TYPE_CHECKING:
     from workbench.families.clip_judge import ClipJudge
     from workbench.families.safety import SafetyChecker
     from workbench.metrics.clip import TokenCount
 
-__all__ = ["ModelManager", "dtype_keyword", "load_pipeline"]
-
-Network = Callable[[np.ndarray], np.ndarray]
-
-PROMPTS_KEPT, PROMPT_BYTES = 512, 256_000_000
-HINTS_KEPT, HINT_BYTES = 64, 64_000_000
+PROMPT_BYTES = 256_000_000
+HINT_BYTES = 64_000_000
 """Of one ControlNet. Entries are on the device: one takes 0.1 MB in the embedded family, 10 in SDXL
-and an embedded prompt 3 in SD3.5, so that a count alone does not bound them."""
+and an embedded prompt 3 in SD3.5."""
 _VAE_BATCH = 16
 _VAE_PIXELS = 4 * 512 * 512
+# Parts nobody asked for: filters, and encoders of reference pictures. A watermark changes pixels.
+_LEFT_OUT: dict[str, Any] = {
+    "safety_checker": None,
+    "requires_safety_checker": False,
+    "feature_extractor": None,
+    "image_encoder": None,
+    "add_watermarker": False,
+}
 
 
-class _Common:
+class TensorCache(LRUCache[Any, Any]):
+    """Keeps the tensors, or tuples of tensors, that were used last and fit in `maxsize` bytes.
+
+    One that is too large alone is not kept. For one thread.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize, getsizeof=_bytes)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if _bytes(value) <= self.maxsize:
+            super().__setitem__(key, value)
+        else:
+            self.pop(key, None)
+
+
+class _Shared:
     """What managers of one family share although their base models differ."""
 
     def __init__(self) -> None:
         self.controlnets: dict[str, Any] = {}
         self.unions: dict[str, Any] = {}
-        self.hints: dict[str, LruCache[Any, torch.Tensor]] = {}
+        self.hints: dict[str, TensorCache] = {}
         self.clip: ClipJudge | None = None
         self.networks: dict[NetworkRef, Mapping[str, Network]] = {}
         self.managers: dict[str, ModelManager] = {}
@@ -75,7 +90,6 @@ class ModelManager:
         models_dir: str | Path | None = None,
         runtime: Runtime | None = None,
         checks_safety: bool = False,
-        _common: _Common | None = None,
     ) -> None:
         self.family = get_family(family) if isinstance(family, str) else family
         self.base = self.family.default_base if base is None else base
@@ -83,13 +97,12 @@ class ModelManager:
         self.dtype = dtype
         self.models_dir = models_dir
         self._base_ref = self.family.base_ref(self.base)
-        check_dtype(dtype)
-        self.prompt_cache: LruCache[Any, tuple[torch.Tensor, ...]] = LruCache(
-            PROMPTS_KEPT, PROMPT_BYTES
-        )
-        self.latent_cache: LruCache[Any, torch.Tensor] = LruCache(HINTS_KEPT, HINT_BYTES)
-        self._common = _common if _common is not None else _Common()
-        self._common.managers[self.base] = self
+        if dtype not in DTYPE_BYTES:
+            raise FamilyError(f'there is no dtype "{dtype}"; there is: {", ".join(DTYPE_BYTES)}')
+        self.prompt_cache = TensorCache(PROMPT_BYTES)
+        self.latent_cache = TensorCache(HINT_BYTES)
+        self._shared = _Shared()
+        self._shared.managers[self.base] = self
         self._pipelines: dict[tuple[str, ...], Any] = {}
         self.runtime = runtime or Runtime()
         self.runtime.check(device)
@@ -99,8 +112,8 @@ class ModelManager:
 
     def for_base(self, base: str) -> ModelManager:
         """The manager of another base model, with the same ControlNets and judges."""
-        if base not in self._common.managers:
-            ModelManager(
+        if base not in self._shared.managers:
+            other = ModelManager(
                 self.family,
                 base,
                 device=self.device,
@@ -108,9 +121,10 @@ class ModelManager:
                 models_dir=self.models_dir,
                 runtime=self.runtime,
                 checks_safety=self.checks_safety,
-                _common=self._common,
             )
-        return self._common.managers[base]
+            other._shared = self._shared
+            self._shared.managers[base] = other
+        return self._shared.managers[base]
 
     def pipeline(self, control: str | None = None, *more: str) -> Any:
         """The stock diffusers pipeline of the family's architecture: without ControlNet for None,
@@ -122,7 +136,7 @@ class ModelManager:
         """
         controls = () if control is None else (control, *more)
         if controls not in self._pipelines:
-            made = self._add_controls(controls) if controls else self._load_base()
+            made = self._with_controls(controls) if controls else self._load_base()
             made.set_progress_bar_config(disable=True)
             self.in_force[controls] = apply_runtime(made, self.runtime, self.device)
             self._pipelines[controls] = made
@@ -130,33 +144,33 @@ class ModelManager:
 
     def controlnet(self, control: str) -> Any:
         """The ControlNet of that name; those of one union model share their weights."""
-        kept, unions = self._common.controlnets, self._common.unions
+        kept, unions = self._shared.controlnets, self._shared.unions
         if control not in kept:
             ref = self.family.controlnet_ref(control)
             union = ref.union_mode is not None
             if ref.title in unions:
-                kept[control] = own_view(unions[ref.title])
+                kept[control] = _own_view(unions[ref.title])
             else:
                 place = self._fetched(ref)
-                net = load_controlnet(self.family, place, self.dtype, self._prepare, union=union)
+                net = self._load_controlnet(place, union=union)
                 if union:
                     unions[ref.title] = net
-                kept[control] = own_view(net) if union else net
+                kept[control] = _own_view(net) if union else net
         return kept[control]
 
-    def hint_cache(self, control: str) -> LruCache[Any, torch.Tensor]:
+    def hint_cache(self, control: str) -> TensorCache:
         """Embedded control maps of one ControlNet, filled by the sampler."""
-        return self._common.hints.setdefault(control, LruCache(HINTS_KEPT, HINT_BYTES))
+        return self._shared.hints.setdefault(control, TensorCache(HINT_BYTES))
 
     def clip(self) -> ClipJudge:
         """The family's CLIP, in float32."""
-        if self._common.clip is None:
+        if self._shared.clip is None:
             from workbench.families.clip_judge import load_clip
 
             place = self._fetched(self.family.clip)
             with quiet_loading():
-                self._common.clip = load_clip(place, self.device)
-        return self._common.clip
+                self._shared.clip = load_clip(place, self.device)
+        return self._shared.clip
 
     def safety_checker(self) -> SafetyChecker:
         """The base model's own safety checker, fetched where the model was fetched without it.
@@ -206,9 +220,9 @@ class ModelManager:
         if self._pipelines:
             refs.append(self._base_ref)
             refs += [self.family.vae] if self.family.vae is not None else []
-        refs += [self.family.controlnets[name] for name in sorted(self._common.controlnets)]
-        refs += [self.family.clip] if self._common.clip is not None else []
-        refs += [ref for ref in self.family.networks.values() if ref in self._common.networks]
+        refs += [self.family.controlnets[name] for name in sorted(self._shared.controlnets)]
+        refs += [self.family.clip] if self._shared.clip is not None else []
+        refs += [ref for ref in self.family.networks.values() if ref in self._shared.networks]
         found: dict[str, str] = {}
         for ref in refs:
             found |= fingerprints(ref, self._locate(ref))
@@ -222,11 +236,11 @@ class ModelManager:
             raise FamilyError(
                 f'the family {self.family.name} has no network "{name}"; there is: {have}'
             )
-        if ref not in self._common.networks:
+        if ref not in self._shared.networks:
             from workbench.families.annotators import load_networks
 
-            self._common.networks[ref] = load_networks(ref, self._fetched, self.device)
-        loaded = self._common.networks[ref]
+            self._shared.networks[ref] = load_networks(ref, self._fetched, self.device)
+        loaded = self._shared.networks[ref]
         if name not in loaded:
             raise FamilyError(f'{ref.title} has no "{name}"; it has: {", ".join(loaded)}')
         return loaded[name]
@@ -243,39 +257,57 @@ class ModelManager:
         return fetch(ref, self._locate(ref), self.models_dir)
 
     def _load_base(self) -> Any:
-        vae = self.family.vae
-        return load_base(
-            self.family,
-            self._fetched(self._base_ref),
-            None if vae is None else self._fetched(vae),
-            self.dtype,
-            self._prepare,
-        )
+        """The text-only pipeline of the base model, its networks where they are kept."""
+        parts = self.family.parts_of
+        with quiet_loading():
+            import diffusers
 
-    def _prepare(self, model: Any) -> Any:
-        return prepare(model, self.runtime, self.device)
+            kind = getattr(diffusers, parts.text)
+            more = _accepted(kind, _LEFT_OUT)
+            place = self._fetched(self._base_ref)
+            if self.family.vae is not None:
+                vae = self._fetched(self.family.vae)
+                more["vae"] = _from_pretrained(diffusers.AutoencoderKL, vae, self.dtype)
+            pipeline = _from_pretrained(kind, place, self.dtype, more)
+        if not parts.upcasts_vae:  # or our own calls of the VAE would differ from theirs
+            pipeline.vae.register_to_config(force_upcast=False)
+        for part in pipeline.components.values():
+            if isinstance(part, nn.Module):
+                prepare(part, self.runtime, self.device)
+        return pipeline
 
-    def _add_controls(self, controls: Sequence[str]) -> Any:
+    def _load_controlnet(self, place: Place, *, union: bool) -> Any:
+        names = self.family.parts_of
+        with quiet_loading():
+            import diffusers
+
+            kind = getattr(diffusers, names.union_controlnet if union else names.controlnet)
+            net = _from_pretrained(kind, place, self.dtype)
+        return prepare(net, self.runtime, self.device)
+
+    def _with_controls(self, controls: Sequence[str]) -> Any:
+        """The pipeline with ControlNets around the same networks.
+
+        Several are added up, each with its own scale (`MultiControlNetModel`). So are two types of
+        one union model, which runs once for each: then a scale means the same alone and in a pair,
+        and a pair in which one scale is 0 is the other control alone. The union model's joint mode,
+        where scales weigh its inputs and not its outputs, has neither property.
+        """
         refs = [self.family.controlnet_ref(name) for name in controls]
         if len(controls) > 1 and (problem := self.family.pair_problem(*controls[:2])):
             raise FamilyError(problem)
         nets = [self.controlnet(control) for control in controls]
-        union = refs[0].union_mode is not None
-        return add_controls(self.family, self.pipeline(None), nets, union=union)
+        pipeline, parts = self.pipeline(None), self.family.parts_of
+        with quiet_loading():
+            import diffusers
 
-
-def load_pipeline(
-    family: Family | str,
-    base: str | None = None,
-    control: str | None = None,
-    *,
-    device: str = "cpu",
-    dtype: str = "float32",
-    models_dir: str | Path | None = None,
-) -> Any:
-    """Load one pipeline on its own; use a `ModelManager` to load several that share their parts."""
-    manager = ModelManager(family, base, device=device, dtype=dtype, models_dir=models_dir)
-    return manager.pipeline(control)
+            union = refs[0].union_mode is not None
+            kind = getattr(diffusers, parts.union if union else parts.control)
+            more = _accepted(kind, _LEFT_OUT | _own_settings(pipeline))
+            given = {**more, **pipeline.components}
+            made = kind(**given, controlnet=nets if len(nets) > 1 else nets[0])
+        made.controlnet.eval()  # several are wrapped in a module of their own
+        return made
 
 
 class _LazyNetworks(Mapping[str, Network]):
@@ -292,3 +324,58 @@ class _LazyNetworks(Mapping[str, Network]):
 
     def __len__(self) -> int:
         return len(self._manager.family.networks)
+
+
+def _bytes(value: Any) -> int:
+    parts = value if isinstance(value, tuple) else (value,)
+    return sum(int(part.nbytes) for part in parts)
+
+
+def _own_view(net: Any) -> Any:
+    """A ControlNet that shares all weights with `net`, but can be driven on its own.
+
+    For union models, in which several control types live: what is changed in the `forward` of one
+    must not reach the others.
+    """
+    view = copy.copy(net)
+    view._modules = dict(net._modules)
+    view._modules["controlnet_cond_embedding"] = copy.copy(net.controlnet_cond_embedding)
+    return view
+
+
+def dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
+    """The `from_pretrained` keyword for a dtype, which diffusers 0.42 renamed."""
+    import diffusers
+
+    major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
+    return {"dtype" if (major, minor) >= (0, 42) else "torch_dtype": getattr(torch, dtype)}
+
+
+def _from_pretrained(
+    kind: Any, place: Place, dtype: str, more: Mapping[str, Any] | None = None
+) -> Any:
+    """A model or pipeline of diffusers. LocateError if the folder holds none."""
+    try:
+        return kind.from_pretrained(
+            place.name,
+            use_safetensors=True,
+            **dtype_keyword(dtype),
+            **place.keywords,
+            **(more or {}),
+        )
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise LocateError(f"{place.name} cannot be loaded as {kind.__name__}: {reason}") from error
+
+
+def _accepted(kind: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    known = inspect.signature(kind.__init__).parameters
+    return {key: value for key, value in keywords.items() if key in known}
+
+
+def _own_settings(pipeline: Any) -> dict[str, Any]:
+    """Settings of a pipeline which are no component but decide pictures."""
+    names = ("force_zeros_for_empty_prompt",)
+    return {name: pipeline.config[name] for name in names if name in pipeline.config}

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from tiny_families import FAMILIES, write_tiny_families
 from tiny_models import FAMILY
 
-from workbench.families.fit import memory_need, parameters_in, weights_need
-from workbench.families.loading import ModelManager
-from workbench.families.spec import Family
+from workbench.families.catalogue import Family
+from workbench.families.manager import ModelManager
+from workbench.families.memory import memory_need, parameters_in, weights_need
 
 
 def need(family: Family, dtype: str, models: Path, **more: int) -> int | None:

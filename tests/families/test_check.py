@@ -12,12 +12,10 @@ import torch
 from tiny_families import COMMIT, FAMILIES, snapshot, write_tiny_families
 
 from workbench.families import ControlNetRef, FamilyError, LocateError, ModelRef, NetworkRef
-from workbench.families.fetch import fetch, hub_errors, wanted_files
-from workbench.families.loading import ModelManager
-from workbench.families.locate import Place, is_offline, locate
-from workbench.families.needs import require_models
-from workbench.families.pins import read_pins
-from workbench.families.states import family_states, pin_family
+from workbench.families.check import family_states, pin_family, require_models
+from workbench.families.hub import fetch, hub_errors, wanted_files
+from workbench.families.locate import Place, is_offline, locate, read_pins
+from workbench.families.manager import ModelManager
 
 XL, UNION, FLOW = (FAMILIES[name] for name in ("tiny-xl", "tiny-union", "tiny-flow"))
 

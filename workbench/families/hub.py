@@ -6,14 +6,17 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from workbench.families.layout import SAFETY_PARTS, components, lacks_checker, variant_of
-from workbench.families.locate import LocateError, Place, is_offline, local_place, pins_path
-from workbench.families.pins import add_pin
-
-if TYPE_CHECKING:
-    from workbench.families.spec import ModelRef
+from workbench.families.files import SAFETY_PARTS, components, lacks_checker, variant_of
+from workbench.families.locate import (
+    LocateError,
+    Place,
+    add_pins,
+    is_offline,
+    local_place,
+    pins_path,
+)
+from workbench.families.refs import ModelRef
 
 log = logging.getLogger(__name__)
 _SMALL = (".json", ".txt", ".model")
@@ -42,7 +45,7 @@ def fetch(ref: ModelRef, place: Place, models: str | Path | None = None) -> Plac
 
 def _pin(repo: str, commit: str, path: Path) -> None:
     try:
-        is_new = add_pin(path, repo, commit)
+        is_new = add_pins(path, {repo: commit})
     except (OSError, ValueError) as error:
         log.warning("%s at %s could not be pinned: %s", repo, commit, error)
         return

@@ -14,27 +14,18 @@ from pydantic import Field, StrictStr, ValidationError, model_validator
 
 from workbench.controls import get_control
 from workbench.dtypes import DtypeName
-from workbench.families.annotators import LOADERS
-from workbench.families.architecture import (
+from workbench.families.loaders import LOADERS
+from workbench.families.refs import (
     ARCHITECTURES,
     Architecture,
     ArchitectureName,
+    ControlNetRef,
+    ModelRef,
+    NetworkRef,
+    Value,
 )
-from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef, Value
 from workbench.paths import models_dir
 from workbench.samplers import SamplerName
-
-__all__ = [
-    "EXTRA_CATALOGUE",
-    "ControlNetRef",
-    "Family",
-    "FamilyDefaults",
-    "FamilyError",
-    "ModelRef",
-    "NetworkRef",
-    "get_family",
-    "load_catalogue",
-]
 
 EXTRA_CATALOGUE = "families.yaml"
 """A file of this name in the models folder adds families, or replaces those of the package."""

@@ -1,22 +1,21 @@
-"""How much memory a family needs, and which of its models are on this machine."""
+"""How much memory a family needs, and how much a device has."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.dtypes import DTYPE_BYTES
-from workbench.families.layout import weight_files
+from workbench.families.catalogue import Family
+from workbench.families.files import weight_files
 from workbench.families.locate import LocateError, locate
-from workbench.families.spec import Family, ModelRef, NetworkRef
+from workbench.families.refs import ModelRef, NetworkRef
 
 WORK = 1500
 """Numbers that sampling and decoding hold at once for each pixel of a picture, about: SD 1.5 takes
 0.8 GB beside its weights for one picture of 512 px in half precision."""
-_LONGEST_HEADER = 100_000_000  # bytes; safetensors allows no longer one
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,13 @@ def free_memory(device: str) -> int | None:
 
 def parameters_in(file: Path) -> int:
     """Numbers in a safetensors file, from its header alone. ValueError if it is none."""
-    with open(file, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= _LONGEST_HEADER:
-            raise ValueError(f"{file} is no safetensors file")
-        header = json.loads(stream.read(length))
-    entries = [value for name, value in header.items() if name != "__metadata__"]
-    return sum(math.prod(entry["shape"]) for entry in entries)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as weights:
+            return sum(math.prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118 - it is no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no safetensors file") from error
 
 
 def _loaded(family: Family, controlnets: Iterable[str]) -> list[ModelRef]:

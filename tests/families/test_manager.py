@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,8 @@ from safetensors.torch import save_file
 from tiny_models import FAMILY, SIDE
 
 from workbench.families import FamilyError, LocateError, ModelRef
-from workbench.families.hashes import fingerprints
-from workbench.families.loading import ModelManager, load_pipeline
-from workbench.families.locate import local_place
+from workbench.families.locate import fingerprints, local_place
+from workbench.families.manager import ModelManager
 
 
 def test_pipelines_share_everything_but_the_controlnet(manager: ModelManager) -> None:
@@ -99,7 +96,7 @@ def test_loading_is_quiet(
     models: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        load_pipeline(FAMILY, control="depth", models_dir=models)
+        ModelManager(FAMILY, models_dir=models).pipeline("depth")
         ModelManager(FAMILY, models_dir=models).clip()
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
@@ -183,9 +180,7 @@ def test_networks_are_loaded_when_looked_up_and_once(
         loaded.append(folder)
         return FakeJudge()
 
-    module = types.ModuleType("workbench.families.judge")
-    module.load_judge = load_judge  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "workbench.families.judge", module)
+    monkeypatch.setattr("workbench.families.judge.load_judge", load_judge)
     (tmp_path / "tiny" / "judge").mkdir(parents=True)
     manager = ModelManager(FAMILY, models_dir=tmp_path)
     networks = manager.networks()

@@ -1,0 +1,436 @@
+"""What is missing of a family's models, or does not fit, found before any work.
+
+Only names, small JSON files and the headers of weight files are read, so that every model of a
+study is checked before the first one is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.families.catalogue import CLIP, Family
+from workbench.families.files import (
+    components,
+    lacks_checker,
+    network_folders,
+    read_json,
+    variant_of,
+    variants,
+)
+from workbench.families.hub import UnreachableError, check_access, hub_has_checker
+from workbench.families.loaders import LOADERS, package_problem
+from workbench.families.locate import (
+    LocateError,
+    NotDownloadedError,
+    Place,
+    add_pins,
+    is_offline,
+    locate,
+    pins_path,
+    read_pins,
+)
+from workbench.families.refs import Architecture, ControlNetRef, ModelRef, NetworkRef
+
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+_SHORT = 12  # digits of a commit that are shown
+
+
+def require_models(
+    family: Family,
+    bases: Iterable[str],
+    controlnets: Iterable[str] = (),
+    networks: Iterable[str] = (),
+    models: str | Path | None = None,
+    *,
+    safety_checker: bool = False,
+) -> tuple[ModelRef, ...]:
+    """Find all models and look into their folders; nothing is loaded or downloaded.
+
+    Of networks that read pictures, the packages which their loaders import are looked for too.
+
+    Args:
+        bases, controlnets, networks: names in the family.
+        models: the models folder, if not the usual one.
+        safety_checker: whether the base models' own safety checkers are needed.
+
+    Returns:
+        Models that must be downloaded first. The hub was asked whether that is allowed.
+
+    Raises:
+        LocateError: with every problem, one to a line.
+    """
+    survey = _Survey(models)
+    folders: list[Path] = []
+    for name in dict.fromkeys(bases):
+        role, ref = f"base model {name}", family.base_ref(name)
+        place = survey.find(role, ref)
+        if survey.fits(role, place, lambda folder: base_problem(folder, family.parts_of)):
+            folders += [place.folder] if place and place.folder else []
+        if safety_checker and place is not None:
+            survey.look_for_checker(role, family, ref, place)
+    for name in dict.fromkeys(controlnets):
+        role, net = f"ControlNet for {name}", family.controlnet_ref(name)
+        survey.fits(
+            role,
+            survey.find(role, net),
+            lambda folder, net=net: _net_problem(folder, family, net, folders),  # type: ignore[misc]
+        )
+    if family.vae is not None:
+        survey.fits("VAE", survey.find("VAE", family.vae), weights_problem)
+    survey.fits("CLIP", survey.find("CLIP", family.clip), clip_problem)
+    for name in dict.fromkeys(networks):
+        role, reader = f"network {name}", family.networks.get(name)
+        if reader is None:
+            have = ", ".join(family.networks) or "none"
+            survey.problems.append(
+                f"{role}: a control of the study needs it, and the family {family.name} has no "
+                f"such network; it has: {have}"
+            )
+            continue
+        if problem := package_problem(reader.loader):
+            survey.problems.append(f"{role}: {problem}")
+        survey.fits(
+            role,
+            survey.find(role, reader),
+            lambda folder, reader=reader: network_problem(reader, folder),  # type: ignore[misc]
+        )
+    return survey.result()
+
+
+@dataclass
+class _Survey:
+    """What was found of the models that a study needs.
+
+    `absent` are the models to download, by hub id; `failed` the titles of those that were told to
+    be missing, for a union model serves several control types; `unreachable` says why the hub does
+    not answer, after which it is not asked again.
+    """
+
+    models: str | Path | None
+    problems: list[str] = field(default_factory=list)
+    absent: dict[str, ModelRef] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    unreachable: str = ""
+
+    def find(self, role: str, ref: ModelRef) -> Place | None:
+        """Where a model lies; None where it cannot be had, which is then a problem."""
+        try:
+            place = locate(ref, self.models)
+            if place.folder is None and ref.repo not in self.absent:
+                self.absent[ref.repo] = ref
+                if not self.unreachable:
+                    check_access(ref)
+            return place
+        except UnreachableError as error:
+            self.unreachable = error.reason
+        except LocateError as error:
+            if ref.title not in self.failed:
+                self.problems.append(f"{role}: {error}")
+            self.failed.add(ref.title)
+        return None
+
+    def fits(self, role: str, place: Place | None, check: Callable[[Path], str]) -> bool:
+        """Whether a model lies in a folder that has no problem."""
+        if place is None or place.folder is None:
+            return False
+        problem = check(place.folder)
+        if problem:
+            self.problems.append(f"{role}: {place.name} cannot be used: {problem}")
+        return not problem
+
+    def look_for_checker(self, role: str, family: Family, ref: ModelRef, place: Place) -> None:
+        """Find the safety checker of a base model."""
+        if self.unreachable:
+            return
+        try:
+            problem = _checker_problem(role, family, ref, place)
+            self.problems += [problem] if problem else []
+        except UnreachableError as error:
+            self.unreachable = error.reason
+            self.absent[f"the safety checker of {role}"] = ref
+        except LocateError as error:
+            self.problems.append(f"safety checker of {role}: {error}")
+
+    def result(self) -> tuple[ModelRef, ...]:
+        """The models to download. LocateError with every problem, one to a line."""
+        if self.unreachable:
+            self.problems.append(
+                f"these models are not on this disk: {', '.join(self.absent)}; and the hub cannot "
+                f"be reached ({self.unreachable}): mend the network, or copy each to "
+                "PATH/owner/name and give --models PATH"
+            )
+        if self.problems:
+            raise LocateError("\n".join(dict.fromkeys(self.problems)))
+        return tuple(self.absent.values())
+
+
+def _checker_problem(role: str, family: Family, ref: ModelRef, place: Place) -> str:
+    """Why a base model's safety checker cannot be loaded, as one sentence, else ""."""
+    way = "leave safety_checker out of the study, or take a base model that brings one"
+    if not family.parts_of.checks_safety:
+        kind = family.architecture
+        return f"safety_checker: models of the architecture {kind} have none: {way}"
+    if place.folder is not None and not lacks_checker(place.folder):
+        return ""
+    if ref.repo and (place.folder is None or place.revision):
+        if is_offline():
+            return (
+                f"safety_checker: that of {role}, {ref.title}, is not on this disk, and the "
+                "network is switched off: run once without --offline, or leave it out of the study"
+            )
+        if hub_has_checker(ref, place.revision):
+            return ""
+    return f"safety_checker: {role}, {ref.title}, comes without one: {way}"
+
+
+def _net_problem(folder: Path, family: Family, ref: ControlNetRef, bases: list[Path]) -> str:
+    """Why a ControlNet does not fit one of the base models, else ""."""
+    union = ref.union_mode is not None
+    choices: list[Path | None] = [*bases] or [None]
+    found = (controlnet_problem(folder, family.parts_of, b, union=union) for b in choices)
+    return next(filter(None, found), "")
+
+
+def weights_problem(folder: Path) -> str:
+    """Why a folder's weights cannot be loaded (as the end of a sentence), else ""."""
+    for name, path in network_folders(folder).items():
+        what = f"its {name}" if name else "it"
+        if variants(path):
+            continue
+        if not path.is_dir():
+            return f"{what} is missing"
+        if any(file.suffix in _PICKLES for file in path.iterdir()):
+            return (
+                f"{what} has pickled weights only, which are never loaded; save it with "
+                "save_pretrained(..., safe_serialization=True) first"
+            )
+        return f"{what} has no safetensors weights"
+    return ""
+
+
+def base_problem(folder: Path, architecture: Architecture) -> str:
+    """Why a folder is no base model of this architecture (as the end of a sentence), else ""."""
+    if not (folder / "model_index.json").is_file():
+        return "it is no saved diffusers pipeline: it has no model_index.json"
+    parts = components(folder)
+    missing = [name for name in architecture.parts if name not in parts]
+    other = [name for name in architecture.absent if name in parts]
+    if missing or other:
+        kind = read_json(folder / "model_index.json").get("_class_name", "another pipeline")
+        detail = f"it lacks a {missing[0]}" if missing else f"it has a {other[0]}"
+        return f"it is of another architecture ({kind}): {detail}, unlike {architecture.text}"
+    return weights_problem(folder)
+
+
+def controlnet_problem(
+    folder: Path, architecture: Architecture, base: Path | None, *, union: bool
+) -> str:
+    """Why a folder is no ControlNet for this base (as the end of a sentence), else "".
+
+    The weights' names tell the kinds apart: a union model's config may have any class name.
+    """
+    config = read_json(folder / "config.json")
+    if not config:
+        return "it is no diffusers model: it has no config.json"
+    if problem := weights_problem(folder):
+        return problem
+    names = _weight_names(folder)
+    if "pos_embed_input.proj.weight" in names:
+        kind = "SD3ControlNetModel"
+    elif "task_embedding" in names:
+        kind = "ControlNetUnionModel"
+    elif "controlnet_cond_embedding.conv_in.weight" in names:
+        kind = "ControlNetModel"
+    else:
+        return f"it is no ControlNet, but {config.get('_class_name', 'something else')}"
+    wanted = architecture.union_controlnet if union else architecture.controlnet
+    if kind != wanted:
+        return f"it is of another kind: {kind}, where {wanted} is needed"
+    theirs = _width(config)
+    ours = _width(read_json(base / architecture.denoiser / "config.json")) if base else None
+    if ours is not None and theirs is not None and ours != theirs:
+        return (
+            f"it belongs to another architecture: its width is {theirs}, that of the base "
+            f"model {ours}"
+        )
+    return ""
+
+
+def _weight_names(folder: Path) -> set[str]:
+    from safetensors import SafetensorError, safe_open
+
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        if variant_of(path.name) is None:
+            continue
+        try:
+            with safe_open(path, framework="numpy") as file:
+                names |= set(file.keys())
+        except SafetensorError:
+            continue  # a broken file; loading it says so
+    return names
+
+
+def _width(config: dict[str, Any]) -> int | None:
+    """The width of what the ControlNet and its base share: the text, or a transformer's tokens."""
+    if "cross_attention_dim" in config:
+        width = config["cross_attention_dim"]
+        return width if isinstance(width, int) else None
+    if "num_attention_heads" in config and "attention_head_dim" in config:
+        return int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    return None
+
+
+def network_problem(ref: NetworkRef, folder: Path) -> str:
+    """Why a folder cannot serve a catalogue entry (as the end of a sentence), else ""."""
+    if ref.files:
+        missing = [name for name in ref.files if not (folder / name).is_file()]
+        origin = ref.repo or LOADERS[ref.loader].origin
+        of = f" of {origin}" if origin else ""
+        return f"it lacks {' and '.join(missing)}{of}" if missing else ""
+    if problem := weights_problem(folder):
+        return problem
+    if not (folder / "config.json").is_file():
+        return "it has no config.json"
+    return _processor_problem(folder) if LOADERS[ref.loader].processor else ""
+
+
+def clip_problem(folder: Path) -> str:
+    """Why a folder cannot be loaded as a CLIP (as the end of a sentence), else ""."""
+    if problem := weights_problem(folder):
+        return problem
+    if not (folder / "config.json").is_file():
+        return "it has no config.json"
+    words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    if not words and not (folder / "tokenizer.json").is_file():
+        return "it has no tokenizer: save the model's CLIPTokenizer there with save_pretrained"
+    return _processor_problem(folder)
+
+
+def _processor_problem(folder: Path) -> str:
+    if any((folder / name).is_file() for name in _PROCESSOR):
+        return ""
+    return f"it has no {_PROCESSOR[0]}: save the model's image processor there with save_pretrained"
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One model of a family: `role` ("base photo", "ControlNet canny"), and where it lies.
+
+    `problem` says why it cannot be used, other than that it is still to be downloaded. `licence`
+    is "" where the model's own card must be asked. `is_choice` tells judges that a study may choose
+    from those it gets without a choice.
+    """
+
+    role: str
+    ref: ModelRef
+    place: Place | None
+    problem: str = ""
+    licence: str = ""
+    is_choice: bool = False
+
+    @property
+    def present(self) -> bool:
+        """Whether it lies on this disk."""
+        return self.place is not None and self.place.folder is not None
+
+    @property
+    def text(self) -> str:
+        """ "present" with its revision or folder, or "missing"; and what is wrong with it."""
+        if self.place is None or self.place.folder is None:
+            return "missing" + (f": {self.problem}" if self.problem else "")
+        if self.place.revision:
+            where = f", revision {self.place.revision[:_SHORT]}"
+        else:
+            where = f" in {self.place.folder}" if self.ref.repo else ""
+        return f"present{where}" + (f", but cannot be used: {self.problem}" if self.problem else "")
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, or where it is to be read."""
+        return self.licence or f"see its model card, https://huggingface.co/{self.ref.repo}"
+
+
+def family_models(family: Family) -> Iterator[tuple[str, ModelRef]]:
+    """Every model that a study of the family gets if it chooses no judges, with its role."""
+    for name, ref in family.base.items():
+        yield f"base {name}", ref
+    if family.vae is not None:
+        yield "VAE", family.vae
+    for name, net in family.controlnets.items():
+        yield f"ControlNet {name}", net
+    yield "CLIP", family.clip
+    for name, network in family.networks.items():
+        yield f"network {name}", network
+
+
+def family_choices(family: Family) -> Iterator[tuple[str, ModelRef]]:
+    """Every judge that a study may choose instead, with its role ("depth dpt-large")."""
+    for need, refs in family.judges.items():
+        usual = family.clip if need == CLIP else family.networks.get(need)
+        for name, ref in refs.items():
+            if usual is None or _told(ref, need) != _told(usual, need):
+                yield f"{need} {name}", ref
+
+
+def family_states(family: Family, models: str | Path | None = None) -> list[ModelState]:
+    """Where each model of a family lies. Nothing is loaded, no network is touched."""
+    usual = [(role, ref, False) for role, ref in family_models(family)]
+    choices = [(role, ref, True) for role, ref in family_choices(family)]
+    bases = {f"base {name}" for name in family.base}
+    found = []
+    for role, ref, is_choice in [*usual, *choices]:
+        place, problem = None, ""
+        try:
+            place = locate(ref, models)
+        except NotDownloadedError:
+            pass
+        except LocateError as error:
+            problem = str(error)
+        if place is not None and place.folder is not None:
+            problem = _problem(role, ref, place.folder)
+        whole = family.licence if ref.path or role in bases else ""
+        licence = ref.licence or whole
+        found.append(ModelState(role, ref, place, problem, licence, is_choice))
+    return found
+
+
+def _told(ref: ModelRef, need: str) -> tuple[str, str]:
+    """What tells two judges apart; a CLIP needs no loader."""
+    return ref.title, ref.loader if isinstance(ref, NetworkRef) and need != CLIP else ""
+
+
+def _problem(role: str, ref: ModelRef, folder: Path) -> str:
+    if role.partition(" ")[0].lower() == CLIP:
+        return clip_problem(folder)
+    return network_problem(ref, folder) if isinstance(ref, NetworkRef) else weights_problem(folder)
+
+
+def pin_family(
+    family: Family, models: str | Path | None = None
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Write down the commits of downloaded models which the catalogue leaves open.
+
+    Returns the pins of this family, old and new, and the hub ids that could not be pinned: they are
+    not downloaded, or lie in a plain folder, which knows no commit. Loading takes the pinned
+    commits from then on, and manifests record them.
+    """
+    path = pins_path(models)
+    known = read_pins(path)
+    pins: dict[str, str] = {}
+    unknown: list[str] = []
+    for state in family_states(family, models):
+        repo = state.ref.repo
+        if not repo or state.ref.revision:
+            continue
+        commit = state.place.revision if state.present and state.place is not None else ""
+        if commit := known.get(repo, "") or commit:
+            pins[repo] = commit
+        elif repo not in unknown:
+            unknown.append(repo)
+    add_pins(path, pins)
+    return pins, tuple(unknown)

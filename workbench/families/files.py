@@ -1,0 +1,120 @@
+"""What lies in a model folder: its components, its weight files, their variants and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?(?:-\d+-of-\d+)?\.safetensors"
+)
+SAFETY_PARTS = ("safety_checker", "feature_extractor")
+"""The folders of a base model that its safety checker is loaded from."""
+_NETWORKS = ("unet", "vae", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON file; empty if it is missing or something else."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def variant_of(name: str) -> str | None:
+    """The variant a weight file belongs to, "" for the plain one; None for other files."""
+    match = _WEIGHTS.fullmatch(name)
+    return None if match is None else match["variant"] or ""
+
+
+def variants(folder: Path) -> set[str]:
+    """The variants of the safetensors files in a folder, "" for plain ones."""
+    found = {variant_of(path.name) for path in folder.glob("*.safetensors")}
+    return {variant for variant in found if variant is not None}
+
+
+def components(folder: Path) -> tuple[str, ...]:
+    """The components of a saved pipeline, those without content left out."""
+    index = read_json(folder / "model_index.json")
+    return tuple(
+        name
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[0] is not None
+    )
+
+
+def network_folders(folder: Path) -> dict[str, Path]:
+    """Folders that must hold weights, by component; the folder itself ("") for a single model."""
+    parts = components(folder)
+    if not parts:
+        return {"": folder}
+    return {name: folder / name for name in parts if name in _NETWORKS}
+
+
+def pick_variant(folder: Path, wanted: str) -> str:
+    """The variant to load: the wanted one if it is there, else plain files, else what there is.
+
+    In a pipeline a component without the variant's files is loaded from its plain ones.
+    """
+    sets = [variants(path) for path in network_folders(folder).values()]
+    present = set().union(*sets)
+    single = len(sets) == 1
+    for variant in (wanted, "", "fp16", *sorted(present)):
+        whole = all(variant in found or (not single and "" in found) for found in sets)
+        if variant in present and whole:
+            return variant
+    return wanted
+
+
+def weight_files(folder: Path, variant: str, skip: Iterable[str] = ()) -> list[Path]:
+    """The weight files that loading takes, where `variant` is the one that was picked.
+
+    Those of each network of a pipeline, without the components `skip`, or of a single model;
+    checkpoints beside them and a safety checker are never loaded.
+    """
+    found: list[Path] = []
+    for name, path in network_folders(folder).items():
+        if name in skip:
+            continue
+        files = {file: variant_of(file.name) for file in sorted(path.glob("*.safetensors"))}
+        chosen = next((v for v in (variant, "") if v in files.values()), None)
+        found += [file for file, own in files.items() if own == chosen]
+    return found
+
+
+def lacks_checker(folder: Path) -> bool:
+    """Whether a base model's folder has no safety checker that can be loaded."""
+    checker, processor = (folder / name for name in SAFETY_PARTS)
+    return not variants(checker) or not processor.is_dir()
+
+
+def weight_hashes(
+    folder: Path, name: str, files: Sequence[str] = (), variant: str = ""
+) -> dict[str, str]:
+    """SHA-256 (hex) of the weight files that are loaded from a folder, as "name/file" -> hash.
+
+    With `files` only those are told; a single one goes by the name alone, which names it already.
+    """
+    if files:
+        paths = [folder / file for file in files if (folder / file).is_file()]
+    else:
+        paths = weight_files(folder, variant)
+    found: dict[str, str] = {}
+    for path in paths:
+        stat = path.stat()
+        within = path.relative_to(folder).as_posix()
+        label = name if tuple(files) == (within,) else f"{name}/{within}"
+        found[label] = _sha256(str(path), stat.st_mtime_ns, stat.st_size)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: str, _changed: int, _size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
