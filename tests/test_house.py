@@ -19,6 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "atomic": 0,
     "formats": 0,
+    "versions": 0,
     "paths": 0,
     "dtypes": 0,
     "samplers": 0,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_folders import begin_run, keep_table
 
 from workbench.report import write_report
 from workbench.store import RunFolder
@@ -49,7 +50,7 @@ def hostile_run(folder: Path, tags: tuple[str, ...], lengths: tuple[int, ...]) -
         negative_prompt=HOSTILE[1],
     )
     plan = make_plan(study, resolution=32)
-    run = RunFolder.create(folder, study)
+    run = begin_run(folder, study)
     run.write_sources(plan.sources)
     for number, trial in enumerate(plan.trials):
         cells = plan.cells_by_trial[trial.id]
@@ -68,7 +69,7 @@ def hostile_run(folder: Path, tags: tuple[str, ...], lengths: tuple[int, ...]) -
             trial, None if failed else picture, made_by, rows, cells=cells, failed=failed
         )
     run.write_manifest({"versions": {HOSTILE[0]: HOSTILE[1]}, "models": {HOSTILE[3]: HOSTILE[1]}})
-    run.rebuild_index([cell.id for cell in plan.cells])
+    keep_table(run, [cell.id for cell in plan.cells])
     return run
 
 

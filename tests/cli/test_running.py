@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import run_command
+from run_folders import begin_run
 
 STUDY = """
 name: small
@@ -41,7 +42,6 @@ class FakeSweep:
         self.steps = 0
 
     def __call__(self, study: Any, folder: Path, **options: Any) -> Any:
-        from workbench.store import RunFolder
         from workbench.sweep import Progress
 
         self.given = {"study": study, "folder": folder, **options}
@@ -55,7 +55,7 @@ class FakeSweep:
                 time.sleep(0.05)
         if self.fails:
             raise self.fails
-        return RunFolder.create(folder, study)
+        return begin_run(folder, study)
 
 
 def replace_sweep(monkeypatch: pytest.MonkeyPatch, sweep: FakeSweep) -> FakeSweep:
@@ -257,7 +257,7 @@ def test_a_report_of_an_older_run_looks_for_models_where_it_is_told(
         return path
 
     monkeypatch.setattr(workbench.report, "write_report", written)
-    RunFolder.create(tmp_path / "r", Study.from_yaml(study))
+    begin_run(tmp_path / "r", Study.from_yaml(study))
     (tmp_path / "models").mkdir()
     done = run_command("report", tmp_path / "r", "--models", tmp_path / "models", "--offline")
     assert done.code == 0, done.err

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import begin_run, keep_table
 
 from workbench.store import RunFolder
 from workbench.study import Cell, Study, Trial
@@ -64,7 +65,7 @@ def write_run(
     plan = make_plan(study, resolution=resolution)
     rows_of = readings(frame)
     order = {label: i for i, label in enumerate(plan.sources)}
-    run = RunFolder.create(folder, study)
+    run = begin_run(folder, study)
     run.write_sources(plan.sources)
 
     def rows(cell: Cell) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ def write_run(
             "git": {"commit": "0" * 40, "dirty": False},
         }
     )
-    run.rebuild_index([cell.id for cell in plan.cells])
+    keep_table(run, [cell.id for cell in plan.cells])
     return run
 
 

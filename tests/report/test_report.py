@@ -22,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from run_folders import begin_run
 
 from workbench import analysis
 from workbench.formats import plain
@@ -229,7 +230,7 @@ def test_a_run_without_measurements_gets_a_report(
     tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
 ) -> None:
     study = Study(name="empty", sources=["paperdoll:1"], controls=["canny"], prompt=["a girl"])
-    text = Page(render_report(RunFolder.create(tmp_path / "r", study))).text
+    text = Page(render_report(begin_run(tmp_path / "r", study))).text
     assert "Nothing has been measured in this run yet." in text
     assert "The run has no manifest." in text
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_folders import begin_run
 
 from workbench.controls import ControlSettings
 from workbench.store import RunFolder
@@ -64,7 +65,7 @@ def plan(study: Callable[..., Study]) -> Plan:
 
 @pytest.fixture
 def run(tmp_path: Path, study: Callable[..., Study]) -> RunFolder:
-    return RunFolder.create(tmp_path / "run", study())
+    return begin_run(tmp_path / "run", study())
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import begin_run, keep_table
 
 from workbench.images import encode_png, read_image, read_png, sha256_image
 from workbench.store import RunFolder, StoreError
@@ -135,7 +136,7 @@ def test_half_a_trial_is_absent_with_a_message(
     run: RunFolder, plan: Plan, fill: Fill, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     fill(run)
-    before = run.rebuild_index()
+    before = keep_table(run)
     broken = plan.trials[1]
     DAMAGE[how](run.trial_folder(broken.id))
     with caplog.at_level(logging.WARNING):
@@ -144,9 +145,9 @@ def test_half_a_trial_is_absent_with_a_message(
     with pytest.raises(StoreError, match=broken.id):
         run.read_record(broken.id)
     assert work(run, plan).trials == (broken,)
-    assert set(run.rebuild_index()["trial"]) == {t.id for t in plan.trials} - {broken.id}
+    assert set(keep_table(run)["trial"]) == {t.id for t in plan.trials} - {broken.id}
     fill(run, (broken,))
-    pd.testing.assert_frame_equal(run.rebuild_index(), before)
+    pd.testing.assert_frame_equal(keep_table(run), before)
 
 
 def test_a_record_in_the_wrong_folder_is_absent(run: RunFolder, plan: Plan, fill: Fill) -> None:
@@ -220,7 +221,7 @@ def test_a_larger_study_asks_only_for_what_is_new(
     for cell in cells:
         run.add_rows(cell.trial_id, readings(cell), cells=[cell])
     assert work(run, more_sources) == Work((), {})
-    frame = run.rebuild_index()
+    frame = keep_table(run)
     assert set(frame["source"]) == {"paperdoll:1", "paperdoll:2"}
     assert len(frame) == 2 * (len(plan.cells) + 4)
 
@@ -230,11 +231,11 @@ def test_added_readings_replace_the_same_metric_only(
 ) -> None:
     fill(run)
     cell = plan.cells[0]
-    count = len(run.rebuild_index())
+    count = len(keep_table(run))
     run.add_rows(cell.trial_id, [{"cell": cell.id, "metric": "canny_f1", "value": 0.25}])
     run.add_rows(cell.trial_id, [{"cell": cell.id, "metric": "diversity_looks", "value": 0.5}],
                  extra={"embedding": "AAAA"})  # fmt: skip
-    frame = run.rebuild_index()
+    frame = keep_table(run)
     assert len(frame) == count + 1
     mine = frame[frame["cell"] == cell.id].set_index("metric")
     assert mine.loc["canny_f1", "value"] == 0.25 and mine.loc["diversity_looks", "value"] == 0.5
@@ -272,7 +273,7 @@ def test_the_study_in_the_run_can_be_run_again_without_the_files(
     file.write_bytes(encode_png(picture))
     mine = study(sources=["photos/a.png", "paperdoll:5"])
     plan = make_plan(mine, resolution=16, folder=tmp_path, choices=choices)
-    run = RunFolder.create(tmp_path / "run", mine)
+    run = begin_run(tmp_path / "run", mine)
     run.write_sources(plan.sources)
     file.unlink()
     again = RunFolder.open(tmp_path / "run").study(choices)
@@ -298,9 +299,9 @@ def test_a_folder_with_other_things_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("do not touch")
     with pytest.raises(StoreError, match="something else"):
-        RunFolder.create(tmp_path, study())
+        begin_run(tmp_path, study())
     with pytest.raises(StoreError, match="is a file"):
-        RunFolder.create(tmp_path / "thesis.txt", study())
+        begin_run(tmp_path / "thesis.txt", study())
     with pytest.raises(StoreError, match="not a run folder"):
         RunFolder.open(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
@@ -309,7 +310,7 @@ def test_a_folder_with_other_things_is_left_alone(
 def test_create_continues_a_run(run: RunFolder, plan: Plan, fill: Fill,
                                 study: Callable[..., Study]) -> None:  # fmt: skip
     fill(run)
-    again = RunFolder.create(run.path, study(scales=[0, 0.5, 1]))
+    again = begin_run(run.path, study(scales=[0, 0.5, 1]))
     assert work(again, plan).trials == ()
     assert "0.5" in again.study_path.read_text()
 
@@ -337,7 +338,6 @@ for k in range(12):
     image = np.random.default_rng(seed * 100 + k).integers(0, 256, (64, 64, 3), np.uint8)
     run.write_trial(trial, image, {"writer": seed}, [{"cell": f"c{k}", "metric": f"m{seed}"}])
     run.add_rows(trial.id, [{"cell": f"x{k}", "metric": f"m{seed}"}])
-    run.rebuild_index()
 print("done")
 """
 
@@ -356,9 +356,9 @@ def test_processes_writing_the_same_trials_leave_whole_trials(run: RunFolder) ->
         out, err = writer.communicate(timeout=120)
         assert out.strip() == "done", err
         assert "absent" not in err, err
-    assert len(run.trial_ids()) == 12
-    for trial_id in run.trial_ids():
-        record = run.read_record(trial_id)
+    scan = run.scan(hashes=True)
+    assert len(scan.records) == 12 and scan.damaged == {}
+    for trial_id, record in scan.records.items():
         assert record.sample_sha256 == sha256_image(run.read_sample(trial_id))
     left = list(run.path.rglob("*.tmp"))
     assert left == []

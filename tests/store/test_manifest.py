@@ -10,70 +10,76 @@ from typing import Any
 
 import pytest
 
-from workbench.store import RunFolder, StoreError, build_manifest
-from workbench.store.manifest import git_state, merge_manifests
+from workbench.store import Executor, Manifest, ModelsInUse, RunFolder, StoreError, build_manifest
+from workbench.store.manifest import merge_manifests
 from workbench.study import Plan, Study
+from workbench.versions import git_state
 
 Fill = Callable[..., None]
 
 
 @pytest.fixture
-def manifest(study: Callable[..., Study], plan: Plan) -> Callable[..., dict[str, Any]]:
-    def make(**changes: Any) -> dict[str, Any]:
+def manifest(study: Callable[..., Study], plan: Plan) -> Callable[..., Manifest]:
+    def make(**changes: Any) -> Manifest:
         options: dict[str, Any] = {
             "device": "cpu",
             "dtype": "float32",
-            "models": {"unet": "paperdoll/base"},
+            "names": {"unet": "paperdoll/base"},
             "weight_hashes": {"unet": "aa"},
             "scheduler_config": {"prediction_type": "v_prediction", "betas": (0.1, 0.2)},
         }
-        return build_manifest(study(), plan.sources, **(options | changes))
+        return build_manifest(study(), plan.sources, ModelsInUse(**(options | changes)))
 
     return make
 
 
 def test_the_manifest_holds_what_the_design_asks_for(
-    manifest: Callable[..., dict[str, Any]], study: Callable[..., Study], plan: Plan
+    manifest: Callable[..., Manifest], study: Callable[..., Study], plan: Plan
 ) -> None:
     made = manifest()
-    assert made["study_hash"] == study().hash
-    assert made["versions"]["torch"] == metadata.version("torch")
-    assert made["versions"]["onnxruntime"] == metadata.version("onnxruntime")
-    assert made["sources"] == {"paperdoll:1": plan.sources["paperdoll:1"].sha256}
-    assert made["scheduler_config"] == {"prediction_type": "v_prediction", "betas": [0.1, 0.2]}
-    assert made["weight_hashes"] == {"unet": "aa"}
-    assert (made["device"], made["dtype"], made["scheduler"]) == ("cpu", "float32", "unipc")
-    assert made["deterministic"]["deterministic_algorithms"] is False
+    assert made.study_hash == study().hash
+    assert made.versions and made.deterministic
+    assert made.versions["torch"] == metadata.version("torch")
+    assert made.versions["onnxruntime"] == metadata.version("onnxruntime")
+    assert made.sources == {"paperdoll:1": plan.sources["paperdoll:1"].sha256}
+    assert made.scheduler_config == {"prediction_type": "v_prediction", "betas": [0.1, 0.2]}
+    assert made.weight_hashes == {"unet": "aa"}
+    assert (made.device, made.dtype, made.scheduler) == ("cpu", "float32", "unipc")
+    assert made.as_json()["deterministic"]["deterministic_algorithms"] is False
 
 
 def test_it_comes_back_from_the_run_folder(
-    run: RunFolder, manifest: Callable[..., dict[str, Any]]
+    run: RunFolder, manifest: Callable[..., Manifest]
 ) -> None:
-    made = manifest()
+    who = Executor(kind="in-process", workers=[{"name": "in-process", "device": "cpu"}])
+    made = manifest().model_copy(update={"executor": who})
     run.write_manifest(made)
-    assert run.read_json("manifest.json") == made
+    assert run.read_manifest() == made
+    assert run.read_json("manifest.json") == made.as_json()
+    again = run.read_manifest()
+    assert again is not None and again.start_id == made.start_id
 
 
 def test_continuing_elsewhere_keeps_the_earlier_manifest(
-    run: RunFolder, manifest: Callable[..., dict[str, Any]], fill: Fill
+    run: RunFolder, manifest: Callable[..., Manifest], fill: Fill
 ) -> None:
     first = run.write_manifest(manifest())
     fill(run)
-    same = run.write_manifest({**manifest(), "created": "later"})
+    same = run.write_manifest(manifest().model_copy(update={"created": "later"}))
     assert same == first
     second = run.write_manifest(manifest(device="cuda", weight_hashes={"controlnet/depth": "bb"}))
-    assert second["device"] == "cuda" and second["earlier"] == [first]
-    assert second["weight_hashes"] == {"unet": "aa", "controlnet/depth": "bb"}
+    assert second.device == "cuda" and second.earlier == [first]
+    assert second.weight_hashes == {"unet": "aa", "controlnet/depth": "bb"}
     third = run.write_manifest(manifest())
-    assert [entry["device"] for entry in third["earlier"]] == ["cuda", "cpu"]
-    assert all("earlier" not in entry for entry in third["earlier"])
+    assert [entry.device for entry in third.earlier or ()] == ["cuda", "cpu"]
+    assert all(entry.earlier is None for entry in third.earlier or ())
 
 
 @pytest.mark.parametrize(
     ("change", "word"), [({"weight_hashes": {"unet": "zz"}}, "unet"), ({"dtype": "float16"}, "16")]
 )
 def test_other_weights_or_dtype_are_refused_once_there_are_pictures(
-    run: RunFolder, manifest: Callable[..., dict[str, Any]], fill: Fill, change: dict[str, Any],
+    run: RunFolder, manifest: Callable[..., Manifest], fill: Fill, change: dict[str, Any],
     word: str,
 ) -> None:  # fmt: skip
     run.write_manifest(manifest())
@@ -85,7 +91,7 @@ def test_other_weights_or_dtype_are_refused_once_there_are_pictures(
     assert run.read_json("manifest.json")["dtype"] == "float32"
 
 
-def test_a_first_manifest_stands_as_it_is(manifest: Callable[..., dict[str, Any]]) -> None:
+def test_a_first_manifest_stands_as_it_is(manifest: Callable[..., Manifest]) -> None:
     made = manifest()
     assert merge_manifests(None, made) == made
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import begin_run
 from tiny_run import TinyManager, make_study
 
 import workbench.generation
@@ -257,7 +258,7 @@ def test_a_killed_run_ends_with_the_measurements_of_an_unbroken_one(
 
 
 def test_two_coordinators_do_not_share_a_folder(manager: TinyManager, tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path / "run", make_study())
+    run = begin_run(tmp_path / "run", make_study())
     with run.claim(), pytest.raises(StoreError, match="another process"):
         run_study(make_study(), tmp_path / "run", manager=manager)
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from run_folders import keep_table
 from tiny_run import TinyManager, make_study
+from workbench.store.records import decode_record
 
 from workbench.images import encode_png, read_image, read_png
 from workbench.measuring.across import FAILED, LOOKS
 from workbench.store import RunFolder, StoreError
-from workbench.store.index import encode_table
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH
-from workbench.store.records import decode_record
+from workbench.store.table import encode_table
 from workbench.study import make_plan
 from workbench.sweep import run_study
 from workbench.verify import Verification
@@ -48,14 +49,14 @@ def edit_json(path: Path, change: Callable[[Any], None]) -> None:
 def edit_record(run: RunFolder, name: str, change: Callable[[Any], None]) -> None:
     """Edit a record, and build the table to fit."""
     edit_json(run.trial_folder(name) / "record.json", change)
-    run.rebuild_index()
+    keep_table(run)
 
 
 def test_doubled_readings_in_the_table_are_found(run: RunFolder, verify: Verify) -> None:
     """The false ones stand first: whoever looks up a reading finds the true one."""
     table = run.measurements()
     false = table[table["metric"] == "canny_f1"].assign(value=0.99, adherence=0.99)
-    run.index_path.write_bytes(encode_table(pd.concat([false, table], ignore_index=True)))
+    run.table_path.write_bytes(encode_table(pd.concat([false, table], ignore_index=True)))
     result = verify(run)
     assert outcomes(result) == {"table": "different"}
     lines = details(result, "table")

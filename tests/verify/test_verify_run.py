@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from run_folders import keep_table
 from tiny_run import TinyManager, make_manager, make_study
 
 from workbench.generation import CancelToken
@@ -116,14 +117,14 @@ def test_a_number_edited_in_record_and_table_alike_is_found(run: RunFolder, veri
         row["chance"] = 0.001
 
     edit_json(run.trial_folder(name) / "record.json", change)
-    run.rebuild_index()
+    keep_table(run)
     assert outcomes(verify(run)) == {"readings": "different"}
 
 
 def test_a_reading_taken_out_of_a_record_is_missed(run: RunFolder, verify: Verify) -> None:
     name = run.trial_ids()[0]
     edit_json(run.trial_folder(name) / "record.json", lambda values: values["rows"].pop(0))
-    run.rebuild_index()
+    keep_table(run)
     (line,) = details(verify(run), "readings")
     assert "lacks canny_f1" in line
 
@@ -136,7 +137,7 @@ def test_a_reading_between_bases_in_a_study_of_one_is_found(run: RunFolder, veri
         values["rows"].append({**row, "metric": "bases_structure"})
 
     edit_json(run.trial_folder(name) / "record.json", add)
-    run.rebuild_index()
+    keep_table(run)
     (line,) = details(verify(run), "readings")
     assert "has readings nobody asked for: bases_structure" in line
 
@@ -165,7 +166,7 @@ def test_scales_swapped_in_every_record_and_the_table_are_found(
 
     for path in run.path.glob("trials/*/record.json"):
         edit_json(path, swap)
-    run.rebuild_index()
+    keep_table(run)
     result = verify(run)
     assert outcomes(result) == {"cells": "different"}
     lines = details(result, "cells")
@@ -178,7 +179,7 @@ def test_a_scale_that_a_reading_claims_itself_is_found(run: RunFolder, verify: V
     edit_json(
         run.trial_folder(name) / "record.json", lambda values: values["rows"][0].update(scale=7.0)
     )
-    run.rebuild_index()
+    keep_table(run)
     (line,) = details(verify(run), "cells")
     assert name in line and "has a scale of its own" in line
 
@@ -194,7 +195,7 @@ def invent_source(run: RunFolder) -> str:
         values["rows"] += [{**row, "cell": made_up, "value": 0.99} for row in rows]
 
     edit_json(run.trial_folder(run.trial_ids()[0]) / "record.json", add)
-    run.rebuild_index()
+    keep_table(run)
     return made_up
 
 
@@ -228,7 +229,7 @@ def test_edited_token_counts_are_found(
     trial = run.trial_ids()[0]
     record = run.trial_folder(trial) / "record.json"
     edit_json(record, lambda values: values["made_by"].update({name: value}))
-    run.rebuild_index()
+    keep_table(run)
     result = verify(run)
     assert outcomes(result) == {"readings": "different"}
     (line,) = details(result, "readings")
@@ -310,7 +311,7 @@ def test_missing_models_leave_pictures_unchecked(
 
 def test_a_removed_trial_is_missed(run: RunFolder, verify: Verify) -> None:
     shutil.rmtree(run.trial_folder(run.trial_ids()[5]))
-    run.rebuild_index()
+    keep_table(run)
     result = verify(run)
     assert result.exit_code == 2
     assert "never made, or removed" in details(result, "pictures", "not checked")[0]

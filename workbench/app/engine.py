@@ -196,17 +196,13 @@ class ModelEngine:
         from workbench.plots import to_png, tradeoff_figure
         from workbench.store import RunFolder
 
-        frame = RunFolder.open(folder).rebuild_index(self._demo_cells)
+        frame = RunFolder.open(folder).measurements()
         if frame.empty:
             return b""
         labels = {name: get_control(name).label for name in frame["control"].unique()}
         spots = sweet_spot(frame)
         figure = tradeoff_figure(tradeoff(frame), spots, control_labels=labels)
         return to_png(figure, dpi=PLOT_DPI)
-
-    @cached_property
-    def _demo_cells(self) -> frozenset[str]:
-        return frozenset(cell.id for cell in self._plan(self.demo).cells)
 
     def _one_cell(self, choice: Choice) -> Plan:
         plan = self._plan(self.study(choice))

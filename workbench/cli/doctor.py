@@ -33,7 +33,7 @@ def doctor(
 
 def examine(runs: Path) -> dict[str, Any]:
     """Everything the doctor looks at, as plain JSON values."""
-    from workbench.store.manifest import PACKAGES, package_versions
+    from workbench.versions import NOTED, OPTIONAL, package_versions
 
     facts = machine_facts() | {"disk": disk_facts(runs), "packages": package_versions()}
     facts["families"] = families_here(facts)
@@ -42,8 +42,8 @@ def examine(runs: Path) -> dict[str, Any]:
     facts["smokes"] = [smoke(*place) for place in places(facts)] if sound else []
     problems = [
         f"The package {name} is not installed: pip install {name}"
-        for name in PACKAGES
-        if name not in facts["packages"] and name != "controlnet-workbench"
+        for name in sorted(NOTED)
+        if name not in {*facts["packages"], *OPTIONAL, "controlnet-workbench"}
     ]
     if not facts["disk"]["writable"]:
         problems.append(f"The folder of the runs cannot be written to: {runs}")

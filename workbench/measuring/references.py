@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
-from importlib import metadata
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
 from workbench.study import SourceImage
+from workbench.versions import READINGS, package_versions
 
 Figures = Callable[[], dict[str, Reference]]
 PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed")}
@@ -31,11 +30,6 @@ NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_PICTURE = "the source is a drawn map: there is no picture behind it"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
 VERSION = 1
-PACKAGES = (
-    *("controlnet-workbench", "numpy", "scipy", "opencv-python-headless"),
-    *("torch", "torchmetrics", "diffusers", "transformers"),
-)
-"""Another version of one of these may read another figure."""
 
 
 class References:
@@ -71,13 +65,7 @@ class References:
     @cached_property
     def _packages(self) -> dict[str, str]:
         """Versions of the packages that compute the figures."""
-        found = {}
-        for name in PACKAGES:
-            with suppress(
-                metadata.PackageNotFoundError
-            ):  # another build of it goes by another name
-                found[name] = metadata.version(name)
-        return found
+        return package_versions(READINGS)
 
     def control(self, key: MapKey) -> dict[str, Reference]:
         """Chance and ceiling of each metric of a control, for one source."""

@@ -67,14 +67,16 @@ class Content:
 
 def collect(run: RunFolder) -> Content:
     """Collect the report of a run from its table, its pictures and its manifest."""
-    whole = usable(run.measurements())  # may write the table, and so comes before the digest
     digest = run_digest(run)
+    scan = run.scan()
+    whole = usable(run.measurements(scan))
+    told = run.status(scan).sentence
     frame = analysis.distinct_controls(whole)
     text = _study_text(run)
     study = _study_values(text)
     manifest = _manifest(run)
-    text = pin_sources(text, run.source_hashes() if manifest else {})
-    failed = Counter(record.failed for record in run.records() if record.failed)
+    text = pin_sources(text, manifest.get("sources") or {})
+    failed = Counter(record.failed for record in scan.records.values() if record.failed)
     labels = {name: control_label(name) for name in analysis.controls_in(frame)}
     points = analysis.tradeoff(frame)
     spots = analysis.sweet_spot(frame)
@@ -97,7 +99,7 @@ def collect(run: RunFolder) -> Content:
         title=name,
         facts=_facts(whole, study, manifest),
         prompt=_prompt(whole),
-        warnings=_warnings(whole, study, failed),
+        warnings=(*_warnings(whole, study, failed), *([told] if told else ())),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
@@ -154,7 +156,8 @@ def _study_values(text: str) -> dict[str, Any]:
 
 def _manifest(run: RunFolder) -> dict[str, Any]:
     try:
-        return run.read_manifest() or {}
+        manifest = run.read_manifest()
+        return manifest.as_json() if manifest else {}
     except StoreError as error:
         log.warning("%s", error)
         return {}

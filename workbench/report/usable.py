@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from workbench.controls import ControlError, get_control
-from workbench.store.columns import FACTS
+from workbench.store import FACTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,54 +3,127 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from workbench.atomic import remove_stale
-from workbench.images import encode_png, read_image, sha256_image
+from workbench.atomic import remove_stale, write_atomic
+from workbench.controls import MapKey
+from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png, sha256_image
 from workbench.store.errors import SchemaError, StoreError, disk_errors
-from workbench.store.files import damaged
-from workbench.store.manifest import merge_manifests, start_id
+from workbench.store.manifest import merge_manifests
 from workbench.store.pngtext import CHUNKS, png_text
-from workbench.store.records import Record, Row, decode_record, encode_record, plain
-from workbench.store.table import RunTable
-from workbench.study import Cell, Study, Trial
+from workbench.store.schema import (
+    SCHEMA,
+    SOURCES,
+    Manifest,
+    PlannedCells,
+    Record,
+    Row,
+    SourceEntry,
+    checked,
+    decode_cells,
+    decode_manifest,
+    decode_record,
+    encode_json,
+    encode_record,
+    plain,
+)
+from workbench.store.table import build_table, decode_table, encode_table
+from workbench.study import Cell, Choices, SourceImage, Study, StudyError, Trial
+from workbench.study.errors import one_line
+from workbench.study.jsontext import parse_json
+from workbench.study.sources import SOURCES_INDEX, source_sha256
+from workbench.study.yamlfile import decode_text, parse_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
+LOCK_SECONDS = 120.0
+MAX_FILE_BYTES = 128 * 2**20
+"""Largest file of a run that is read."""
+MANIFEST = "manifest.json"
+CELLS = "cells.json"
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.json")
 
 
-class RunFolder(RunTable):
+@dataclass(frozen=True)
+class Scan:
+    """Every trial folder of a run, looked at once, in the order of the ids.
+
+    records: trial id -> its record, of trials that hold together, failed ones included.
+    damaged: trial id -> why it does not, as a clause.
+    """
+
+    records: Mapping[str, Record]
+    damaged: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is.
+
+    planned: trials of the study at the last start; None where that was not kept. records: of these
+    (of all, where that was not kept) on disk. measured: trials whose records have readings for the
+    table. tabled: of these in the stored table; None if there is none. outdated: whether that table
+    lacks readings which the records have.
+    """
+
+    planned: int | None
+    records: int
+    measured: int
+    tabled: int | None
+    outdated: bool
+
+    @property
+    def sentence(self) -> str:
+        """What a reader of the run must know; "" where all is well."""
+        found = []
+        if self.planned is not None and self.records < self.planned:
+            found.append(f"{self.records} of {self.planned} pictures are there")
+        if self.outdated and self.tabled is not None and self.tabled < self.measured:
+            found.append(
+                f"the table has {self.tabled} of {self.measured} pictures that were measured"
+            )
+        elif self.outdated:
+            found.append("the table lacks readings that the records have")
+        if not found:
+            return ""
+        told = " and ".join(found)
+        return f"{told[0].upper()}{told[1:]}: run the study again to complete what is missing."
+
+
+class RunFolder:
     """One run on disk. Any number of processes may write to it at once.
 
     Every file is written whole or not at all. Each trial is two files, committed together under a
-    lock and tied by a hash; a trial that does not hold together counts as absent.
+    lock and tied by a hash; a trial that does not hold together counts as absent. What reads never
+    writes: `measurements` builds a table that is missing in memory, and only the process that holds
+    `claim` puts one on the disk.
+
     `chunks` are the text chunks written into each PNG ("workbench", "workbench_study",
     "parameters"; may be empty).
     """
 
     def __init__(self, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> None:
-        super().__init__(path)
+        self.path = Path(path)
         self.chunks = tuple(chunks)
+        self._lock = FileLock(self.path / ".write.lock", timeout=LOCK_SECONDS)
+        self._claimed = False
         self._start: str | None = None
-
-    @classmethod
-    def create(
-        cls, path: str | Path, study: Study, *, chunks: Collection[str] = CHUNKS
-    ) -> RunFolder:
-        """Make the folder, or continue the run in it; `study.yaml` is (re)written.
-
-        Errors as for `prepare`.
-        """
-        run = cls.prepare(path, chunks=chunks)
-        run.write_study(study)
-        return run
 
     @classmethod
     def prepare(cls, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> RunFolder:
@@ -79,6 +152,29 @@ class RunFolder(RunTable):
         run._check_schema()
         return run
 
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the run as its one coordinator; StoreError at once if another process does.
+
+        Without it two coordinators do no harm, they only do the same work twice.
+        """
+        lock = FileLock(self.path / ".run.lock", timeout=0)
+        with disk_errors(self.path):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise StoreError(
+                    f"another process is working on {self.path}: wait for it, or use another folder"
+                ) from None
+        self._claimed = True
+        try:
+            yield
+        finally:
+            self._claimed = False
+            lock.release()
+
+    # Trials
+
     def trial_folder(self, trial_id: str) -> Path:
         """Where one trial's files are; StoreError for a text that is no trial id."""
         if not _TRIAL_ID.fullmatch(trial_id):
@@ -88,6 +184,77 @@ class RunFolder(RunTable):
     def sample_path(self, trial_id: str) -> Path:
         """The PNG file of one trial's sample."""
         return self.trial_folder(trial_id) / "sample.png"
+
+    def record_path(self, trial_id: str) -> Path:
+        """The record of one trial."""
+        return self.trial_folder(trial_id) / "record.json"
+
+    def trial_ids(self) -> tuple[str, ...]:
+        """Ids of all trial folders, whole or not, sorted."""
+        folder = self.path / "trials"
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted(p.name for p in folder.iterdir() if _TRIAL_ID.fullmatch(p.name)))
+
+    def scan(self, *, hashes: bool = False, strict: bool = True) -> Scan:
+        """Look at every trial once: its record is opened, its picture only where need be.
+
+        A picture is taken for that of its record if it has the size that the record names and is
+        older than the record; else, or with `hashes`, its bytes are read and hashed.
+
+        A trial that cannot be read, or is of another version of this program, raises StoreError
+        (SchemaError), as to make it anew would overwrite it; without `strict` it counts as damaged.
+        With `strict` damaged ones are logged, too.
+        """
+        records: dict[str, Record] = {}
+        damaged: dict[str, str] = {}
+        for trial_id in self.trial_ids():
+            try:
+                found = self._find(trial_id, hashes=hashes)
+            except StoreError as error:
+                if strict:
+                    raise
+                found = str(error)
+            if isinstance(found, Record):
+                records[trial_id] = found
+                continue
+            damaged[trial_id] = found
+            if strict:
+                self._log_absent(trial_id, found)
+        return Scan(records, damaged)
+
+    def records(self) -> Iterator[Record]:
+        """All records that hold together, sorted by trial id; the others are logged."""
+        return iter(self.scan().records.values())
+
+    def has(self, trial_id: str) -> bool:
+        """Whether the trial is there whole, its failure included. Half a trial is logged.
+
+        SchemaError for a trial of another version: to make it anew would overwrite it.
+        """
+        found = self._find(trial_id)
+        if isinstance(found, str) and found:
+            self._log_absent(trial_id, found)
+        return isinstance(found, Record)
+
+    def read_record(self, trial_id: str) -> Record:
+        """The trial's record; StoreError if it is absent or does not hold together."""
+        found = self._find(trial_id)
+        if isinstance(found, str):
+            raise self._absent(trial_id, found)
+        return found
+
+    def read_sample(self, trial_id: str) -> np.ndarray:
+        """The trial's picture, uint8 H×W×3; StoreError if there is none."""
+        record = self._read_record(trial_id)
+        if isinstance(record, str):
+            raise self._absent(trial_id, record)
+        if record.failed:
+            raise StoreError(f"trial {trial_id} has no picture: {record.failed}")
+        found = self._read_png(record)
+        if isinstance(found, str):
+            raise self._absent(trial_id, found)
+        return decode_image(found, name=str(self.sample_path(trial_id)))
 
     def write_trial(
         self,
@@ -104,7 +271,7 @@ class RunFolder(RunTable):
 
         `image` is uint8 H×W×3, or None for a failed trial, which must give its reason in `failed`.
         `cells` are the cells that `rows` measure; their facts go into the record so that the
-        table can be rebuilt from records alone. `made_by` also gets the "start" whose manifest is
+        table can be built from records alone. `made_by` also gets the "start" whose manifest is
         in force.
         """
         if (image is None) != bool(failed):
@@ -118,14 +285,14 @@ class RunFolder(RunTable):
             made_by=plain(made_by),
             sample_sha256="" if image is None else sha256_image(image),
             file_sha256="" if png is None else hashlib.sha256(png).hexdigest(),
+            file_bytes=None if png is None else len(png),
             failed=failed,
         ).with_rows(rows, cells, extra)
         data = encode_record(record)
-        folder = self.trial_folder(trial.id)
         with self._locked():
             if png is not None:
-                self._write(folder / "sample.png", png)
-            self._write(folder / "record.json", data)
+                self._write(self.sample_path(trial.id), png)
+            self._write(self.record_path(trial.id), data)
         return record
 
     def add_rows(
@@ -144,95 +311,370 @@ class RunFolder(RunTable):
         """
         with self._locked():
             record = self.read_record(trial_id).with_rows(rows, cells, extra, only=only)
-            self._write(self.trial_folder(trial_id) / "record.json", encode_record(record))
+            self._write(self.record_path(trial_id), encode_record(record))
         return record
 
-    def has(self, trial_id: str) -> bool:
-        """Whether the trial is there whole, its failure included. Half a trial is logged.
-
-        SchemaError for a trial of another version: to make it anew would overwrite it.
-        """
-        return self._find(trial_id) is not None
-
-    def read_record(self, trial_id: str) -> Record:
-        """The trial's record; StoreError if it is absent or does not hold together."""
-        record, reason = self.inspect(trial_id)
-        if record is None:
-            raise StoreError(f"trial {trial_id} is not in {self.path}: {reason or 'never made'}")
-        return record
-
-    def read_sample(self, trial_id: str) -> np.ndarray:
-        """The trial's picture, uint8 H×W×3; StoreError if there is none."""
-        record = self.read_record(trial_id)
-        if record.failed:
-            raise StoreError(f"trial {trial_id} has no picture: {record.failed}")
-        return read_image(self.sample_path(trial_id))
-
-    def trial_ids(self) -> tuple[str, ...]:
-        """Ids of all trial folders, whole or not, sorted."""
-        folder = self.path / "trials"
-        if not folder.is_dir():
-            return ()
-        return tuple(sorted(p.name for p in folder.iterdir() if _TRIAL_ID.fullmatch(p.name)))
-
-    def records(self) -> Iterator[Record]:
-        """All records that hold together, sorted by trial id; the others are logged."""
-        for trial_id in self.trial_ids():
-            record = self._find(trial_id)
-            if record is not None:
-                yield record
-
-    def write_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Write `manifest.json`, keeping earlier ones that differ.
-
-        StoreError if samples are there that were made with other weights or another dtype.
-        """
-        with self._locked():
-            old = self.read_manifest() if self.trial_ids() else None
-            if old is not None and "dtype" not in old:
-                raise damaged(self.path / "manifest.json", "it does not say how pictures were made")
-            merged = merge_manifests(old, manifest)
-            self.write_json("manifest.json", merged)
-        self._start = None
-        return merged
-
-    def _started(self) -> dict[str, str]:
-        """The start that is at work, by name; read once, as each start opens the folder anew."""
-        if self._start is None:
-            manifest = self.read_json("manifest.json")
-            self._start = start_id(manifest) if isinstance(manifest, dict) else ""
-        return {"start": self._start} if self._start else {}
-
-    def _is_run(self) -> bool:
-        return self.study_path.is_file() or (self.path / "trials").is_dir()
-
-    def _find(self, trial_id: str) -> Record | None:
-        record, reason = self.inspect(trial_id)
-        if record is None and reason:
-            log.warning("%s: trial %s counts as absent: %s", self.path, trial_id, reason)
-        return record
-
-    def inspect(self, trial_id: str) -> tuple[Record | None, str]:
+    def _find(self, trial_id: str, *, hashes: bool = False) -> Record | str:
         """The record if the trial holds together, else why not ("" if it was never begun)."""
-        folder = self.trial_folder(trial_id)
-        if not folder.is_dir():
-            return None, ""
-        data = self.contents(folder / "record.json")
+        record = self._read_record(trial_id)
+        if isinstance(record, str) or record.failed:
+            return record
+        if not hashes and self._is_untouched(record):
+            return record
+        png = self._read_png(record)
+        return png if isinstance(png, str) else record
+
+    def _read_record(self, trial_id: str) -> Record | str:
+        if not self.trial_folder(trial_id).is_dir():
+            return ""
+        data = self.contents(self.record_path(trial_id))
         if data is None:
-            return None, "its record was not written"
+            return "its record was not written"
         try:
             record = decode_record(data)
         except SchemaError as error:
             what = f"trial {trial_id} in {self.path}"
             raise SchemaError(what, error.found, error.mine) from None
         except StoreError as error:
-            return None, str(error)
-        if record.trial.id != trial_id:
-            return None, "its record belongs to another trial"
-        if record.failed:
-            return record, ""
-        png = self.contents(self.sample_path(trial_id))
+            return str(error)
+        return record if record.trial.id == trial_id else "its record belongs to another trial"
+
+    def _is_untouched(self, record: Record) -> bool:
+        """Whether size and time of a picture say that it is the one its record was written for."""
+        try:
+            sample = os.lstat(self.sample_path(record.trial.id))
+            written = os.lstat(self.record_path(record.trial.id))
+        except OSError:  # whoever reads it says what is wrong
+            return False
+        older = sample.st_mtime_ns < written.st_mtime_ns  # at the same time it may have come later
+        return stat.S_ISREG(sample.st_mode) and sample.st_size == record.file_bytes and older
+
+    def _read_png(self, record: Record) -> bytes | str:
+        """The bytes of a picture, or why they are not those of its record."""
+        png = self.contents(self.sample_path(record.trial.id))
         if png is None:
-            return None, "its sample is missing"
+            return "its sample is missing"
         same = hashlib.sha256(png).hexdigest() == record.file_sha256
-        return (record, "") if same else (None, "its sample has changed")
+        return png if same else "its sample has changed"
+
+    def _absent(self, trial_id: str, why: str) -> StoreError:
+        return StoreError(f"trial {trial_id} is not in {self.path}: {why or 'never made'}")
+
+    def _log_absent(self, trial_id: str, why: str) -> None:
+        log.warning("%s: trial %s counts as absent: %s", self.path, trial_id, why)
+
+    def _started(self) -> dict[str, str]:
+        """The start that is at work, by name; read once, as each start opens the folder anew."""
+        if self._start is None:
+            manifest = self.read_manifest()
+            self._start = manifest.start_id if manifest else ""
+        return {"start": self._start} if self._start else {}
+
+    # The table
+
+    @property
+    def table_path(self) -> Path:
+        """The table of all measurements."""
+        return self.path / "measurements.parquet"
+
+    def measurements(self, scan: Scan | None = None) -> pd.DataFrame:
+        """The long table as last written; built from the records if it is missing or damaged.
+
+        Nothing is written. A table that is built has the cells of the last start (`write_cells`),
+        all if they were not kept; `scan` spares it to look at the records again. StoreError if a
+        record is of another version, or `cells.json` is damaged.
+        """
+        try:
+            frame = self._stored_table()
+        except StoreError as error:
+            log.warning("%s: %s: building it anew from the records", self.path, error)
+            frame = None
+        return self.build_table(scan) if frame is None else frame
+
+    def build_table(self, scan: Scan | None = None) -> pd.DataFrame:
+        """The long table as the records have it now, whatever is stored; see `measurements`."""
+        planned = self.read_cells()
+        records = (self.scan() if scan is None else scan).records.values()
+        return build_table(records, None if planned is None else planned.cells.keys())
+
+    def write_table(self, frame: pd.DataFrame) -> None:
+        """Put the table on the disk; StoreError without `claim`, or if it cannot be written."""
+        if not self._claimed:
+            raise StoreError(f"{self.table_path} is only written by the process that made the run")
+        data = encode_table(frame)
+        with self._locked():
+            if self._stored_bytes() != data:
+                self._write(self.table_path, data)
+
+    def remove_table(self) -> None:
+        """Remove the table, which is about to fall behind the records.
+
+        StoreError if it cannot be removed.
+        """
+        with self._locked(), disk_errors(self.table_path):
+            self.table_path.unlink(missing_ok=True)
+
+    def status(self, scan: Scan | None = None) -> RunStatus:
+        """How far the run is, by its records and its table; `scan` spares it to read them again.
+
+        A table that cannot be read counts as none. StoreError as for `measurements`.
+        """
+        planned = self.read_cells()
+        records = (self.scan() if scan is None else scan).records
+        cells = None if planned is None else planned.cells.keys()
+        rows = {
+            trial_id: count
+            for trial_id, record in records.items()
+            if (count := sum(cells is None or row["cell"] in cells for row in record.rows))
+        }
+        trials = None if planned is None else planned.trials
+        try:
+            table = self._stored_table()
+        except StoreError:
+            table = None
+        tabled = None if table is None else len(rows.keys() & set(table["trial"]))
+        return RunStatus(
+            planned=None if trials is None else len(trials),
+            records=len(records if trials is None else records.keys() & trials),
+            measured=len(rows),
+            tabled=tabled,
+            outdated=table is not None and (tabled != len(rows) or len(table) < sum(rows.values())),
+        )
+
+    def _stored_bytes(self) -> bytes | None:
+        try:
+            return self.contents(self.table_path)
+        except StoreError:  # it can be replaced nevertheless
+            return None
+
+    def _stored_table(self) -> pd.DataFrame | None:
+        data = self.contents(self.table_path)
+        return None if data is None else decode_table(data)
+
+    # The study, its cells and the manifest
+
+    @property
+    def study_path(self) -> Path:
+        """The study's own file in the run folder."""
+        return self.path / "study.yaml"
+
+    def study_text(self) -> str:
+        """The text of `study.yaml`; StoreError or StudyError if it cannot be read."""
+        data = self.contents(self.study_path)
+        if data is None:
+            raise StoreError(f"{self.study_path} is not there: the run has lost its study")
+        return decode_text(data, self.study_path)
+
+    def study(self, choices: Choices | None = None) -> Study:
+        """Read the study back; StudyError if it no longer fits what is installed."""
+        values = parse_yaml(self.study_text(), name=str(self.study_path))
+        return Study.from_dict(values, folder=self.path, choices=choices)
+
+    def write_study(self, study: Study) -> None:
+        """Keep the study as `study.yaml`. What changed since the last start is logged."""
+        with self._locked():
+            changed = self._changes(study)
+            if changed:
+                log.warning(
+                    "%s: the study has changed since the last start (%s): what is stored is kept, "
+                    "and used where it still belongs to the study",
+                    self.path,
+                    ", ".join(changed),
+                )
+            self._write(self.study_path, study.to_yaml().encode("utf-8"))
+
+    def read_cells(self) -> PlannedCells | None:
+        """Cells and trials of the study at the last start; None if they were not kept."""
+        raw = self.read_json(CELLS)
+        with self._named_if_damaged(CELLS):
+            return None if raw is None else decode_cells(raw)
+
+    def write_cells(self, cells: Iterable[Cell]) -> None:
+        """Keep what the study asks for, so that a table built later has no other cells.
+
+        A table of other cells is removed. StoreError if the folder cannot be written.
+        """
+        wanted = {cell.id: cell.trial_id for cell in sorted(cells, key=lambda cell: cell.id)}
+        try:
+            known = self.read_cells()
+        except StoreError:
+            known = None
+        if known is None or known.cells.keys() != wanted.keys():
+            self.remove_table()
+        if known is None or known.cells != wanted:
+            self.write_json(CELLS, {"schema": SCHEMA, "cells": wanted})
+
+    def read_manifest(self) -> Manifest | None:
+        """The manifest; None if there is none. StoreError if it is damaged, SchemaError if it is of
+        another version of this program."""
+        raw = self.read_json(MANIFEST)
+        with self._named_if_damaged(MANIFEST):
+            return None if raw is None else decode_manifest(raw, f"the run in {self.path}")
+
+    def write_manifest(self, manifest: Manifest) -> Manifest:
+        """Write `manifest.json`, keeping earlier ones that differ.
+
+        StoreError if samples are there that were made with other weights or another dtype.
+        """
+        with self._locked():
+            old = self.read_manifest() if self.trial_ids() else None
+            if old is not None and old.dtype is None:
+                raise self._damaged(MANIFEST, "it does not say how pictures were made")
+            merged = merge_manifests(old, manifest)
+            self.write_json(MANIFEST, merged.as_json())
+        self._start = None
+        return merged
+
+    # Sources and their maps
+
+    def source_entries(self) -> dict[str, SourceEntry]:
+        """The list of kept source pictures, by label. StoreError if it is damaged."""
+        with self._named_if_damaged(SOURCES_INDEX):
+            return checked(SOURCES.validate_python, self.read_json(SOURCES_INDEX) or {})
+
+    def read_sources(self) -> dict[str, SourceImage]:
+        """The kept source pictures by label."""
+        sources = {}
+        for label, entry in self.source_entries().items():
+            image = self.read_source(entry.file)
+            if source_sha256(label, image) != entry.sha256:
+                raise StoreError(f"the kept picture of the source {one_line(label)} has changed")
+            sources[label] = SourceImage(label, entry.sha256, image, entry.tags)
+        return sources
+
+    def read_source(self, name: str) -> np.ndarray:
+        """A kept source picture; ImageError or StoreError if there is none that can be read."""
+        path = self.path / "sources" / Path(name).name
+        data = self.contents(path, MAX_BYTES)
+        if data is None:
+            raise ImageError(f"{path} does not exist")
+        return decode_image(data, name=str(path))
+
+    def write_sources(self, sources: Mapping[str, SourceImage]) -> None:
+        """Keep the fitted source pictures (`sources/`) and their list (`sources.json`)."""
+        with self._locked():
+            index = self.source_entries()
+            for label, source in sources.items():
+                name = f"{source.sha256[:16]}.png"
+                self._write(self.path / "sources" / name, encode_png(source.image))
+                index[label] = SourceEntry(file=name, sha256=source.sha256, tags=source.tags)
+            self.write_json(SOURCES_INDEX, {k: entry.model_dump() for k, entry in index.items()})
+
+    def read_map(self, key: MapKey) -> np.ndarray | None:
+        """The kept picture of a control map; None if none was kept.
+
+        A key is (SHA-256 of the source, control, settings as JSON), as in `Cell.map_key`.
+        ImageError or StoreError if it is damaged.
+        """
+        path = self._map_path(key)
+        data = self.contents(path, MAX_BYTES)
+        return None if data is None else decode_image(data, name=str(path))
+
+    def write_maps(self, maps: Mapping[MapKey, np.ndarray]) -> None:
+        """Keep pictures of the sources' control maps (`maps/`); those that are there stay."""
+        with self._locked():
+            for key, picture in maps.items():
+                path, data = self._map_path(key), encode_png(picture)
+                if self.contents(path) != data:
+                    self._write(path, data)
+
+    def _map_path(self, key: MapKey) -> Path:
+        kind = re.sub(r"[^A-Za-z0-9_-]", "", key[1])
+        digest = hashlib.sha256(json.dumps(key).encode("utf-8")).hexdigest()
+        return self.path / "maps" / f"{kind}-{digest[:16]}.png"
+
+    # Files
+
+    def contents(self, path: Path, limit: int = MAX_FILE_BYTES) -> bytes | None:
+        """The bytes of a file of this run, None if it is not there.
+
+        StoreError if it cannot be read, has more than `limit` bytes, or is no ordinary file of the
+        run: a folder, a device, or outside of it behind a link (a report would carry what is there
+        away).
+        """
+        with disk_errors(path, "read"):
+            try:
+                handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # pipes wait
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            with os.fdopen(handle, "rb") as file:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    raise StoreError(f"{path} is not a file: put the run's own in its place")
+                if not path.resolve().is_relative_to(self.path.resolve()):
+                    raise StoreError(
+                        f"{path} leads out of the run over a link: put the file in its place"
+                    )
+                if status.st_size <= limit:
+                    return file.read(limit)
+        size, allowed = f"{status.st_size / 2**20:,.1f} MiB", f"{limit / 2**20:g} MiB"
+        raise StoreError(f"{path} has {size}, more than the {allowed} that are read")
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the run; None if it is not there. StoreError if it is damaged."""
+        data = self.contents(self._json_path(name))
+        with self._named_if_damaged(name):
+            return None if data is None else parse_json(data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the run ("references.json"), atomically."""
+        with self._locked():
+            self._write(self._json_path(name), encode_json(value))
+
+    def _json_path(self, name: str) -> Path:
+        if not _FILE_NAME.fullmatch(name):
+            raise StoreError(f'"{name[:40]}" is not a name for a JSON file of a run')
+        return self.path / name
+
+    @contextmanager
+    def _named_if_damaged(self, name: str) -> Iterator[None]:
+        """A ValueError within becomes the StoreError of `_damaged`."""
+        try:
+            yield
+        except ValueError as error:
+            raise self._damaged(name, str(error)) from error
+
+    def _damaged(self, name: str, why: str) -> StoreError:
+        """What to say of a shared file of the run that holds nonsense."""
+        return StoreError(
+            f"{self.path / name} is damaged ({why}): put a sound copy in its place, or remove it "
+            "and start again; the pictures are kept"
+        )
+
+    def _is_run(self) -> bool:
+        return self.study_path.is_file() or (self.path / "trials").is_dir()
+
+    def _check_schema(self) -> None:
+        try:
+            self.read_manifest()
+        except SchemaError:
+            raise
+        except StoreError:  # said to whoever needs the manifest
+            return
+
+    def _changes(self, study: Study) -> list[str]:
+        """Settings that differ from the study in the folder; none if there is no study yet."""
+        if not self.study_path.exists():
+            return []
+        try:
+            old = parse_yaml(self.study_text())
+        except (StoreError, StudyError):
+            return ["its file was damaged"]
+        new = study.model_dump(mode="json")
+        return sorted(key for key in {**old, **new} if old.get(key) != new.get(key) and key in old)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with disk_errors(path):
+            write_atomic(path, data)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with disk_errors(self.path):
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise StoreError(f"{self.path} is locked by another process") from None
+        try:
+            yield
+        finally:
+            self._lock.release()

@@ -1,105 +1,133 @@
-"""The table of a run: built from its records, kept as a file, rebuilt where that is missing."""
+"""The long table of all readings as a pure function of records, and its form as a Parquet file."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+import io
+import math
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
-from workbench.store.errors import StoreError, disk_errors
-from workbench.store.files import RunFiles, damaged
-from workbench.store.index import build_table, decode_table, encode_table
-from workbench.store.records import Record
+from workbench.store.errors import StoreError
+from workbench.store.schema import ALONE, COLUMNS, Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
+OTHER_COLUMNS = "the table of measurements has other columns than this program writes"
+MAX_ROWS = 4_000_000
+MAX_TABLE_BYTES = 256 * 2**20
+MAX_TEXT_BYTES = 512 * 2**20
+ROW_TEXT_BYTES = 600
+"""Texts of a table: so much in all, or so much a row in a table of the largest studies."""
+_ORDER = (
+    "partner", "partner_settings", "base", "control", "control_settings", "source", "setting",
+    "length", "label", "scale", "partner_scale", "seed", "cell", "metric",
+)  # fmt: skip
 
-CELLS = "cells.json"
-"""Ids of the cells of the study as it was at the last start."""
+
+def build_table(records: Iterable[Record], cells: Collection[str] | None = None) -> pd.DataFrame:
+    """One row for each reading, in an order that depends on nothing but the contents.
+
+    Facts of the cell and of the making (tokens, truncated) are joined to each reading; what a
+    reading says itself wins. With `cells`, only readings of these cells. The columns are there,
+    with their types, even where there is no row.
+    """
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        made = {name: record.made_by.get(name) for name in ("tokens", "truncated")}
+        for row in record.rows:
+            if cells is not None and row["cell"] not in cells:
+                continue
+            facts = record.cells.get(row["cell"], {})
+            rows.append({"reason": "", **ALONE, **made, **facts, **row, "trial": record.trial.id})
+    return _frame(rows).sort_values(list(_ORDER), ignore_index=True)
 
 
-class RunTable(RunFiles):
-    """A run folder with `measurements.parquet`, an index of what its records say."""
+def encode_table(frame: pd.DataFrame) -> bytes:
+    """The bytes of `measurements.parquet`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def records(self) -> Iterator[Record]:
-        """All records that hold together."""
-        raise NotImplementedError
+    table = pa.Table.from_pandas(frame, schema=_schema(), preserve_index=False)
+    buffer = io.BytesIO()
+    # Without pandas' own metadata the types on reading follow from the columns alone.
+    pq.write_table(table.replace_schema_metadata(None), buffer, compression="zstd")
+    return buffer.getvalue()
 
-    @property
-    def index_path(self) -> Path:
-        """The table of all measurements."""
-        return self.path / "measurements.parquet"
 
-    def write_cells(self, cells: Collection[str]) -> None:
-        """Keep the ids of the study's cells, so that a table rebuilt later has no others.
+def decode_table(data: bytes) -> pd.DataFrame:
+    """Read `measurements.parquet`; StoreError if it is damaged or has other columns.
 
-        A table of other cells is removed. StoreError if the folder cannot be written.
-        """
-        wanted = sorted(cells)
-        try:
-            known = self._cells()
-        except StoreError:
-            known = None
-        if known is not None and sorted(known) == wanted:
-            return
-        self.drop_index()
-        self.write_json(CELLS, wanted)
+    A table from before there were pairs gets their columns, empty.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def rebuild_index(self, cells: Collection[str] | None = None) -> pd.DataFrame:
-        """Build the long table from the records and write `measurements.parquet`.
+    try:
+        names = pq.read_schema(io.BytesIO(data)).names
+        if names not in (list(COLUMNS), [name for name in COLUMNS if name not in ALONE]):
+            raise StoreError(OTHER_COLUMNS)
+        # Texts are read once each: a small file can say a long one in any number of rows.
+        texts = [name for name in names if COLUMNS[name] == "string"]
+        file = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+        _refuse_large(file.metadata)
+        if not _fits(file.schema_arrow):
+            raise StoreError(OTHER_COLUMNS)
+        table = file.read()
+        for name in [name for name in COLUMNS if name not in names]:
+            filled = pa.array([ALONE[name]] * len(table), _schema().field(name).type)
+            table = table.append_column(name, filled)
+        if _text_bytes(table) > max(MAX_TEXT_BYTES, len(table) * ROW_TEXT_BYTES):
+            raise StoreError("the table of measurements is too large: its texts are too long")
+        frame: pd.DataFrame = table.cast(_schema()).to_pandas()
+        numbers = frame.select_dtypes("float")
+        if numbers.isin([math.inf, -math.inf]).any(axis=None):
+            raise StoreError("the table of measurements holds an infinite number")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StoreError(f"the table of measurements is damaged ({error})") from error
+    return frame
 
-        With `cells`, only readings of these cells (those of the study as it is now). StoreError if
-        a reading has a value of the wrong type, or the folder cannot be written.
-        """
-        frame = build_table(self.records(), None if cells is None else frozenset(cells))
-        self._keep_index(frame)
-        return frame
 
-    def measurements(self) -> pd.DataFrame:
-        """The long table as last written; rebuilt from the records if missing or damaged.
+def _refuse_large(metadata: Any) -> None:
+    """StoreError for a table that no study fills: a small file can hold any number of rows."""
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if metadata.num_rows > MAX_ROWS or size > MAX_TABLE_BYTES:
+        raise StoreError(f"the table of measurements is too large ({metadata.num_rows:,} rows)")
 
-        The rebuilt table has the cells of the last start (`write_cells`), all if they were not
-        kept. It is returned but not written where the folder cannot be written, or while another
-        process works on the run. StoreError if a reading has a value of the wrong type, or
-        `cells.json` is damaged.
-        """
-        data: bytes | None = None
-        try:
-            data = self.contents(self.index_path)
-            if data is not None:
-                return decode_table(data)
-            log.info("%s has no measurements.parquet yet: building it", self.path)
-        except StoreError as error:
-            log.warning("%s: %s: building it anew from the records", self.path, error)
-        frame = build_table(self.records(), self._cells())
-        try:
-            with self.claim():
-                if self.contents(self.index_path) == data:  # else a run has ended in the meantime
-                    self._keep_index(frame)
-        except StoreError as error:
-            log.warning("%s", error)
-        return frame
 
-    def _cells(self) -> frozenset[str] | None:
-        """The cells of the last start; None where they were not kept."""
-        cells = self.read_json(CELLS)
-        if cells is None:
-            return None
-        if not isinstance(cells, list):
-            raise damaged(self.path / CELLS, "it is no list of cells")
-        return frozenset(map(str, cells))
+def _fits(schema: Any) -> bool:
+    """Whether the columns have their types, texts as themselves or as places in a list of them."""
+    import pyarrow as pa
 
-    def drop_index(self) -> None:
-        """Remove the table, which is about to fall behind the records; `measurements` rebuilds it.
+    kinds = [getattr(kind, "value_type", kind) for kind in schema.types]
+    return bool(kinds == [pa.type_for_alias(COLUMNS[name]) for name in schema.names])
 
-        StoreError if it cannot be removed.
-        """
-        with self._locked(), disk_errors(self.index_path):
-            self.index_path.unlink(missing_ok=True)
 
-    def _keep_index(self, frame: pd.DataFrame) -> None:
-        with self._locked():
-            self._write(self.index_path, encode_table(frame))
+def _text_bytes(table: Any) -> int:
+    """How long all texts are when each row has its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
+            total += pc.sum(lengths.cast(pa.int64())).as_py() or 0
+    return total
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    filled = [{name: row.get(name) for name in COLUMNS} for row in rows]
+    try:
+        frame: pd.DataFrame = pa.Table.from_pylist(filled, schema=_schema()).to_pandas()
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise StoreError(f"a reading has a value of the wrong type ({error})") from error
+    return frame

@@ -46,9 +46,10 @@ def find_work(run: RunFolder, plan: Plan, measurer: Measurer) -> Work:
     """What is left to do. Failed trials are done, as they would fail again, but for errors."""
     trials: list[Trial] = []
     unmeasured: dict[str, tuple[Cell, ...]] = {}
+    records = run.scan().records
     for trial in plan.trials:
-        record = done_record(run, trial.id)
-        if record is None:
+        record = records.get(trial.id)
+        if record is None or record.retry:
             trials.append(trial)
             continue
         cells = measurer.unmeasured(trial.id, record.rows)

@@ -18,7 +18,7 @@ from workbench.generation.batching import plan_batches
 from workbench.generation.cancel import CancelToken
 from workbench.generation.recovery import FailureBudget
 from workbench.paths import MODELS_VARIABLE, models_dir
-from workbench.store import RunFolder
+from workbench.store import Manifest, RunFolder
 from workbench.study import Plan, Study, Trial
 from workbench.sweep.absence import Absence
 from workbench.sweep.batches import chunks, done_record
@@ -94,14 +94,14 @@ def _stages(desk: Desk, job: Job, choice: ExecutorChoice, facts: Sequence[Facts]
     who: dict[str, Any] = {"kind": choice.kind, "workers": workers, "threads": job.threads}
     if choice.scheduler:
         who["scheduler"] = choice.scheduler
-    run.write_manifest({**prepared["manifest"], "executor": who})
-    run.write_cells([cell.id for cell in plan.cells])
+    run.write_manifest(Manifest.model_validate({**prepared["manifest"], "executor": who}))
+    run.write_cells(plan.cells)
     meter.phase("preparing")
     trials = [plan.trials_by_id[trial] for trial in prepared["missing"]]
     unmeasured, size, most = (prepared[key] for key in ("unmeasured", "batch_size", "most"))
     meter.count_done(len(plan.trials) - len(trials))
     if trials or unmeasured:
-        run.drop_index()  # a report on a killed run must not show the table of the last start
+        run.remove_table()  # a report on a killed run must not show the table of the last start
         desk.do([Task(job, "refer")])
     meter.phase("measuring")
     desk.do(

@@ -105,13 +105,11 @@ def _stored(folder: Path, plan: Plan) -> dict[str, tuple[Trial, float]]:
     """Trial id -> the trial and its seconds, for stored trials of the plan."""
     run = RunFolder(folder)
     found: dict[str, tuple[Trial, float]] = {}
+    records = run.scan().records
     for trial in plan.trials:
-        if run.has(trial.id):
-            record = run.read_record(trial.id)
-            if record.retry:
-                continue
-            made_by = record.made_by
-            found[trial.id] = (trial, float(made_by.get("seconds") or 0.0))
+        record = records.get(trial.id)
+        if record is not None and not record.retry:
+            found[trial.id] = (trial, float(record.made_by.get("seconds") or 0.0))
     return found
 
 

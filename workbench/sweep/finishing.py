@@ -28,8 +28,7 @@ from workbench.measuring.bases import (
     base_rows,
     pose_needs,
 )
-from workbench.store import Record, RunFolder, disk_errors
-from workbench.store.records import cell_facts, plain
+from workbench.store import Record, RunFolder, cell_facts, disk_errors, plain
 from workbench.study import Cell
 
 Row = dict[str, Any]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from workbench.store import build_manifest
+from workbench.store import Manifest, ModelsInUse, build_manifest
 from workbench.study import Plan, Study
 from workbench.sweep.require import controlnets_of
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workbench.families.manager import ModelManager
 
 
-def manifest_of(study: Study, plan: Plan, manager: ModelManager) -> dict[str, Any]:
+def manifest_of(study: Study, plan: Plan, manager: ModelManager) -> Manifest:
     """Load what the plan needs and write down what it is."""
     from workbench.families.runtime import runtime_record
     from workbench.generation.schedulers import make_scheduler
@@ -39,14 +39,13 @@ def manifest_of(study: Study, plan: Plan, manager: ModelManager) -> dict[str, An
             base.safety_checker()
         hashes |= base.weight_hashes()
     scheduler = make_scheduler(study.scheduler, manager.pipeline(None).scheduler.config)
-    return build_manifest(
-        study,
-        plan.sources,
+    used = ModelsInUse(
         device=manager.device,
         dtype=manager.dtype,
-        models=models,
+        names=models,
         weight_hashes=hashes,
         scheduler_config=dict(scheduler.config),
         runtime=runtime_record(manager.runtime, manager.in_force),
         safety_checker=manager.checks_safety,
     )
+    return build_manifest(study, plan.sources, used)

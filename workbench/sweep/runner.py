@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.families import Family, FamilyError, get_family
 from workbench.families.determinism import deterministic
 from workbench.generation.cancel import CancelToken
-from workbench.store import RunFolder, disk_errors
+from workbench.store import Executor, RunFolder, disk_errors
 from workbench.study import Plan, Study, StudyError, Trial, make_plan
 from workbench.study.runtime import MAX_BATCH
 from workbench.sweep.batches import (
@@ -96,7 +96,7 @@ def run_study(
             from workbench.sweep.coordinator import run_with_workers
 
             run_with_workers(run, study, plan, family, executor, study.batch_size, meter, cancel)
-        run.rebuild_index([cell.id for cell in plan.cells])
+        run.write_table(run.build_table())
         if not cancel.cancelled:
             meter.phase("done")
     return run
@@ -125,16 +125,17 @@ def _run_here(
         from workbench.sweep.manifesting import manifest_of
 
         workers = [{"name": IN_PROCESS, "device": manager.device}]
-        who = {"kind": IN_PROCESS, "workers": workers}
-        run.write_manifest({**manifest_of(study, plan, manager), "executor": who})
-        run.write_cells([cell.id for cell in plan.cells])
+        who = Executor(kind=IN_PROCESS, workers=workers)
+        manifest = manifest_of(study, plan, manager)
+        run.write_manifest(manifest.model_copy(update={"executor": who}))
+        run.write_cells(plan.cells)
         measurer = Measurer(plan, manager, run.path / REFERENCES)
         keep_maps(run, plan, measurer)
         meter.phase("preparing")
         work = find_work(run, plan, measurer)
         meter.count_done(len(plan.trials) - len(work.trials))
         if work.trials or work.unmeasured:
-            run.drop_index()  # a report on a killed run must not show the table of the last start
+            run.remove_table()  # a report on a killed run must not show the table of the last start
         meter.phase("measuring")
         for trials in chunks(list(work.unmeasured), first_size(study.batch_size, manager)):
             if not cancel.cancelled:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.store.manifest import package_versions
-
-DECISIVE = ("controlnet-workbench", "torch", "diffusers", "transformers", "numpy")
-"""Packages of which all workers must have the same version."""
+from workbench.versions import PIXELS, package_versions
 
 
 @dataclass(frozen=True)
@@ -18,8 +15,8 @@ class Job:
     study, family: JSON. models_dir: None leaves it to the worker's own settings. offline: the
     worker must not touch the network; False leaves that to its own settings. device: "" leaves it
     to the worker. threads: of PyTorch; None leaves them. stop_file: once it exists, work stops.
-    versions: what the coordinator has of the `DECISIVE` packages. probe: what a worker must see
-    that comes after the greeting; None asks for nothing.
+    versions: what the coordinator has of the packages that decide pixels. probe: what a worker must
+    see that comes after the greeting; None asks for nothing.
     """
 
     folder: str
@@ -100,8 +97,8 @@ class Facts:
 
 def own_versions() -> tuple[tuple[str, str], ...]:
     """Versions here of what decides the figures, without the build (`+cu128`)."""
-    have = package_versions()
-    return tuple((name, have[name].partition("+")[0]) for name in DECISIVE if name in have)
+    have = package_versions(PIXELS)
+    return tuple((name, version.partition("+")[0]) for name, version in have.items())
 
 
 def version_problem(

@@ -94,7 +94,7 @@ class Workshop:
         from workbench.generation.batching import first_size, most_size
         from workbench.sweep.manifesting import manifest_of
 
-        manifest = manifest_of(self.study, self.plan, self.manager)
+        manifest = manifest_of(self.study, self.plan, self.manager).as_json()
         keep_maps(self.run, self.plan, self.measurer)
         work = find_work(self.run, self.plan, self.measurer)
         unmeasured = {trial: [c.id for c in cells] for trial, cells in work.unmeasured.items()}

@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import workbench
-from workbench.families import determinism
-from workbench.store.manifest import git_state, package_versions
+from workbench.versions import FIGURES
 
-_PIXELS = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "accelerate",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "controlnet-aux",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "torchmetrics",
-    "scipy",
-)
-"""Packages that take part in pixels and readings."""
-
-
-def conditions_now(device: str, dtype: str) -> dict[str, Any]:
-    """What the manifest of a run made here and now would say about its surroundings."""
-    return {
-        "device": device,
-        "dtype": dtype,
-        "deterministic": determinism.flags(),
-        "versions": package_versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "git": git_state(Path(workbench.__file__).resolve().parent),
-    }
+_PIXELS = set(FIGURES) - {"controlnet-workbench"}
+"""Packages that take part in pixels and readings; what this program did is told by its commit."""
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

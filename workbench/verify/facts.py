@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from workbench.store import Record
-from workbench.store.index import COLUMNS
-from workbench.store.records import cell_facts, plain
+from workbench.store import COLUMNS, Record, cell_facts, plain
 from workbench.study import Plan
 from workbench.verify.files import Found
 from workbench.verify.result import DIFFERENT, IDENTICAL, Group, Item

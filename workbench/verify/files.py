@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.images import ImageError, read_png, sha256_image
 from workbench.store import Record, RunFolder, StoreError
-from workbench.store.index import build_table, decode_table
+from workbench.store.table import build_table, decode_table
 from workbench.study import SourceImage, Study, StudyError, load_source
 from workbench.study.canonical import settings_hash
 from workbench.study.labels import is_scene
@@ -104,16 +104,11 @@ def check_sources(
 def read_trials(run: RunFolder) -> Found:
     """Every record and picture, each checked against the hashes in its record."""
     whole: dict[str, Record] = {}
-    damaged: dict[str, str] = {}
     texts: dict[str, Mapping[str, str]] = {}
-    for trial_id in run.trial_ids():
-        try:
-            record, reason = run.inspect(trial_id)
-        except StoreError as error:  # of another version, or not to be read
-            record, reason = None, str(error)
-        if record is None:
-            damaged[trial_id] = f"{reason or 'its folder is empty'}; {AGAIN}"
-        elif not record.failed:
+    scan = run.scan(hashes=True, strict=False)
+    damaged = {trial_id: f"{reason}; {AGAIN}" for trial_id, reason in scan.damaged.items()}
+    for trial_id, record in scan.records.items():
+        if not record.failed:
             try:
                 image, text = read_png(run.sample_path(trial_id))
             except ImageError as error:
@@ -160,7 +155,7 @@ def check_table(
     """
     name, what = "table", "readings in the table"
     try:
-        data = run.contents(run.index_path)
+        data = run.contents(run.table_path)
         if data is None:
             missing = Item("measurements.parquet", UNCHECKED, detail="is missing")
             return Group(name, what, (missing,))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.store import Record
-from workbench.store.manifest import start_id
+from workbench.store import Manifest, Record
 from workbench.verify.conditions import changes
 
 EARLIER = " at an earlier start"
@@ -25,7 +24,7 @@ class History:
         earlier = manifest.get("earlier")
         known = earlier if isinstance(earlier, list) else []
         starts = [manifest, *(one for one in known if isinstance(one, Mapping))]
-        self._ids = [start_id(start) for start in starts]
+        self._ids = [Manifest.model_validate(start).start_id for start in starts]
         self._changed = [changes(start, now) for start in starts]
 
     @property

@@ -18,8 +18,7 @@ from workbench.measuring.adherence import Reference, adherence
 from workbench.measuring.apart import apart_reference
 from workbench.measuring.bases import base_groups, base_rows, pose_needs
 from workbench.metrics.spec import MetricSpec
-from workbench.store import Record, RunFolder
-from workbench.store.records import plain
+from workbench.store import Record, RunFolder, plain
 from workbench.study import Cell
 from workbench.sweep.finishing import ACROSS, learn_text_only
 from workbench.verify.facts import token_problem

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from workbench.families import Family, FamilyError, LocateError, get_family
 from workbench.families.determinism import deterministic
 from workbench.generation import CancelToken, GenerationError
-from workbench.store import Record, RunFolder, StoreError
+from workbench.store import Record, RunFolder, StoreError, conditions_here
 from workbench.study import Plan, Study, StudyError, make_plan
 from workbench.sweep import ProgressCallback
 from workbench.verify import files
 from workbench.verify.chunks import edited_texts
-from workbench.verify.conditions import conditions_now, explanation
+from workbench.verify.conditions import explanation
 from workbench.verify.digest import run_digest
 from workbench.verify.facts import check_cells, had_another_study
 from workbench.verify.history import Changes, History
@@ -81,7 +81,7 @@ def verify_run(
             chosen = get_family(study.family).with_judges(study.judges)
             family = chosen if manager is None else manager.family
             device = _device(manifest) if manager is None else manager.device
-            now = conditions_now(device, study.dtype)
+            now = conditions_here(device, study.dtype)
             history = History(manifest, now)
             changed = history.all
             job = _Job(run, study, family, manifest, found, history, manager, device, meter, cancel)
@@ -251,7 +251,7 @@ def _manifest(run: RunFolder) -> tuple[dict[str, Any], list[Group]]:
     if manifest is None:
         item = Item("manifest.json", UNCHECKED, detail="the run has no manifest")
         return {}, [Group("manifest", "manifest", (item,))]
-    return manifest, []
+    return manifest.as_json(), []
 
 
 def _threads(records: Any, manifest: dict[str, Any]) -> int | None:

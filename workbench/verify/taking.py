@@ -75,7 +75,9 @@ def take_study(path: str | Path, folder: str | Path = ".") -> Taken:
 def _of_run(path: Path) -> str:
     try:
         run = RunFolder.open(path)
-        return pin_sources(run.study_text(), run.source_hashes())
+        manifest = run.read_manifest()
+        hashes = manifest.sources if manifest else None
+        return pin_sources(run.study_text(), hashes or {})
     except (StoreError, StudyError) as error:
         raise TakeError(str(error)) from error
 

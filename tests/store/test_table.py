@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import keep_table
 
 from workbench.store import COLUMNS, RunFolder, StoreError
 from workbench.study import Choices, Plan, Study, Trial, make_plan
@@ -18,11 +19,11 @@ Fill = Callable[..., None]
 
 def test_rebuilt_and_written_are_equal(run: RunFolder, fill: Fill) -> None:
     fill(run)
-    built = run.rebuild_index()
+    built = keep_table(run)
     pd.testing.assert_frame_equal(run.measurements(), built)
     (run.path / "measurements.parquet").unlink()
     pd.testing.assert_frame_equal(run.measurements(), built)
-    assert (run.path / "measurements.parquet").is_file()
+    assert not (run.path / "measurements.parquet").exists()  # who reads does not write
 
 
 def test_the_order_of_writing_does_not_matter(
@@ -31,24 +32,24 @@ def test_the_order_of_writing_does_not_matter(
     fill(run)
     other = RunFolder(tmp_path / "other")
     fill(other, plan.trials[::-1])
-    pd.testing.assert_frame_equal(run.rebuild_index(), other.rebuild_index())
+    pd.testing.assert_frame_equal(keep_table(run), keep_table(other))
 
 
 def test_rows_stand_in_the_order_of_the_study(run: RunFolder, plan: Plan, fill: Fill) -> None:
     fill(run)
-    frame = run.rebuild_index()
+    frame = keep_table(run)
     keys = ["control", "source", "length", "scale", "seed", "metric"]
     in_order = frame.sort_values(keys, ignore_index=True)
     pd.testing.assert_frame_equal(frame, in_order)
     for trial in plan.trials:
         record = run.read_record(trial.id)
         run.add_rows(trial.id, record.rows[::-1])
-    pd.testing.assert_frame_equal(run.rebuild_index(), frame)
+    pd.testing.assert_frame_equal(keep_table(run), frame)
 
 
 def test_every_cell_has_its_facts_and_readings(run: RunFolder, plan: Plan, fill: Fill) -> None:
     fill(run)
-    frame = run.rebuild_index()
+    frame = keep_table(run)
     assert list(frame.columns) == list(COLUMNS)
     assert len(frame) == 2 * len(plan.cells)
     cells = {cell.id: cell for cell in plan.cells}
@@ -80,35 +81,79 @@ def test_every_cell_has_its_facts_and_readings(run: RunFolder, plan: Plan, fill:
 def test_cells_of_an_earlier_study_can_be_left_out(run: RunFolder, plan: Plan, fill: Fill) -> None:
     fill(run)
     wanted = {cell.id for cell in plan.cells if cell.control == "depth"}
-    assert set(run.rebuild_index(wanted)["cell"]) == wanted
+    assert set(keep_table(run, wanted)["cell"]) == wanted
 
 
 def test_a_table_that_is_missing_comes_back_with_the_cells_of_the_last_start(
     run: RunFolder, plan: Plan, fill: Fill
 ) -> None:
     fill(run)
-    run.rebuild_index()
-    wanted = {cell.id for cell in plan.cells if cell.control == "depth"}
-    run.write_cells(wanted)
-    assert not run.index_path.exists()  # it was a table of other cells
+    keep_table(run)
+    cells = [cell for cell in plan.cells if cell.control == "depth"]
+    wanted = {cell.id for cell in cells}
+    run.write_cells(cells)
+    assert not run.table_path.exists()  # it was a table of other cells
     assert set(run.measurements()["cell"]) == wanted
-    run.write_cells(wanted)
-    assert run.index_path.exists()
+    keep_table(run, wanted)
+    run.write_cells(cells)
+    assert run.table_path.exists()
     (run.path / "cells.json").write_text("{}")
-    run.drop_index()
+    run.remove_table()
     with pytest.raises(StoreError, match=r"cells\.json is damaged"):
         run.measurements()
-    run.write_cells(wanted)
+    run.write_cells(cells)
     assert set(run.measurements()["cell"]) == wanted
 
 
-def test_a_reader_writes_no_table_while_a_run_is_going_on(run: RunFolder, fill: Fill) -> None:
+def test_cells_of_the_older_form_are_known_without_their_trials(
+    run: RunFolder, plan: Plan, fill: Fill
+) -> None:
     fill(run)
+    wanted = sorted(cell.id for cell in plan.cells if cell.control == "depth")
+    run.write_json("cells.json", wanted)
+    table = keep_table(run, wanted)
+    assert set(run.build_table()["cell"]) == set(wanted)
+    assert run.status().planned is None and run.status().sentence == ""
+    run.write_cells([cell for cell in plan.cells if cell.id in wanted])
+    pd.testing.assert_frame_equal(run.measurements(), table)  # of the same cells, so it is kept
+    assert run.table_path.exists() and run.status().planned == 4
+
+
+def test_who_reads_a_run_changes_no_byte_of_it(run: RunFolder, plan: Plan, fill: Fill) -> None:
+    """A table that is missing, damaged or of another study's cells is left as it is."""
+    run.write_cells(plan.cells)
+    fill(run)
+
+    def files() -> dict[str, tuple[bytes, int]]:
+        found = (path for path in run.path.rglob("*") if path.is_file())
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+    for table in (None, b"PAR1 nonsense PAR1", "a table of other cells"):
+        if table == "a table of other cells":
+            keep_table(run, [plan.cells[0].id])
+        elif table is not None:
+            run.table_path.write_bytes(table)
+        before = files()
+        reader = RunFolder.open(run.path)
+        reader.measurements(), reader.build_table(), reader.status(), reader.study()
+        reader.scan(hashes=True), list(reader.records()), reader.read_sources()
+        reader.read_sample(plan.trials[0].id), reader.read_manifest()
+        assert files() == before
+
+
+def test_only_who_holds_the_run_writes_its_table(run: RunFolder, fill: Fill) -> None:
+    fill(run)
+    frame = run.build_table()
+    with pytest.raises(StoreError, match="only written by the process"):
+        run.write_table(frame)
+    other = RunFolder.open(run.path)
     with run.claim():
-        assert len(RunFolder.open(run.path).measurements())
-        assert not run.index_path.exists()
-    run.measurements()
-    assert run.index_path.exists()
+        with pytest.raises(StoreError, match="only written by the process"):
+            other.write_table(frame)
+        run.write_table(frame)
+    with pytest.raises(StoreError, match="only written by the process"):
+        run.write_table(frame)
+    pd.testing.assert_frame_equal(other.measurements(), frame)
 
 
 def test_an_empty_run_has_an_empty_table_with_types(run: RunFolder) -> None:
@@ -120,14 +165,14 @@ def test_an_empty_run_has_an_empty_table_with_types(run: RunFolder) -> None:
 @pytest.mark.parametrize("damage", [b"", b"PAR1 nonsense PAR1"])
 def test_a_damaged_table_is_built_anew(run: RunFolder, fill: Fill, damage: bytes) -> None:
     fill(run)
-    built = run.rebuild_index()
+    built = keep_table(run)
     (run.path / "measurements.parquet").write_bytes(damage)
     pd.testing.assert_frame_equal(run.measurements(), built)
 
 
 def test_a_table_with_other_columns_is_built_anew(run: RunFolder, fill: Fill) -> None:
     fill(run)
-    built = run.rebuild_index()
+    built = keep_table(run)
     built.drop(columns="reason").to_parquet(run.path / "measurements.parquet")
     pd.testing.assert_frame_equal(run.measurements(), built)
 
@@ -137,7 +182,7 @@ def test_a_table_from_before_there_were_pairs_is_read(
 ) -> None:
     """It is not built anew: that would bring back cells which the study no longer has."""
     fill(run)
-    built = run.rebuild_index([plan.cells[0].id])
+    built = keep_table(run, [plan.cells[0].id])
     columns = ["partner", "partner_settings", "partner_scale"]
     assert len(built) and (built["partner"] == "").all() and built["partner_scale"].isna().all()
     built.drop(columns=columns).to_parquet(run.path / "measurements.parquet")
@@ -154,7 +199,7 @@ def test_the_cells_of_a_pair_name_each_other(
         rows = [{"cell": cell.id, "metric": "canny_f1", "value": 0.5} for cell in cells]
         made_by = {"tokens": 5, "truncated": False}
         run.write_trial(trial, np.zeros((16, 16, 3), np.uint8), made_by, rows, cells=cells)
-    frame = run.rebuild_index()
+    frame = keep_table(run)
     pd.testing.assert_frame_equal(run.measurements(), frame)
     alone = frame[frame["partner"] == ""]
     assert alone["partner_scale"].isna().all() and (alone["partner_settings"] == "").all()
@@ -184,6 +229,6 @@ def test_unknown_tokens_survive(
     trial = plan.trials[0]
     row: dict[str, Any] = {"cell": "c", "metric": "m", "value": 1.0}
     run.write_trial(trial, image(trial), {}, [row])
-    built = run.rebuild_index()
+    built = keep_table(run)
     assert built["tokens"].isna().all()
     pd.testing.assert_frame_equal(run.measurements(), built)
