@@ -61,9 +61,9 @@ def test_people_get_a_table(well: None) -> None:
 def test_what_is_wrong_is_a_sentence_and_the_exit_code(
     well: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workbench.store import manifest
+    from workbench import versions
 
-    monkeypatch.setattr(manifest, "package_versions", lambda: {"torch": "2.9.1"})
+    monkeypatch.setattr(versions, "package_versions", lambda: {"torch": "2.9.1"})
     bad = {"reason": "the picture is one solid colour", "seconds": 0, "loading_seconds": 0}
     monkeypatch.setattr(doctor, "smoke", lambda: bad)
     done = run_command("doctor")

@@ -15,11 +15,11 @@ import pytest
 from run_folders import begin_run
 from scripts import GIB, result_of
 from tiny_run import TinyManager, make_study
-from workbench.store.records import decode_record
 
 from workbench.report import render_report, write_report
-from workbench.store import RunFolder, StoreError
+from workbench.store import Manifest, RunFolder, StoreError
 from workbench.store.manifest import merge_manifests
+from workbench.store.schema import decode_record
 from workbench.study.jsontext import parse_json
 from workbench.sweep import run_study
 from workbench.verify.taking import TakeError, take_study
@@ -129,9 +129,9 @@ def test_no_folder_leads_out_of_the_run(sound: RunFolder, tmp_path: Path, folder
 
 @pytest.mark.parametrize("odd", [{"runtime": None}, {"runtime": {"asked": None}}, {"models": None}])
 def test_empty_parts_of_a_manifest_are_no_crash(run: RunFolder, odd: dict[str, object]) -> None:
-    manifest = run.read_json("manifest.json") | odd
-    assert merge_manifests(manifest, manifest).dtype == manifest["dtype"]
-    run.write_json("manifest.json", manifest)
+    manifest = Manifest.model_validate(run.read_json("manifest.json") | odd)
+    assert merge_manifests(manifest, manifest).dtype == manifest.dtype
+    run.write_json("manifest.json", manifest.as_json())
     assert "<html" in render_report(run)
 
 

@@ -186,8 +186,7 @@ def test_a_report_on_a_run_killed_after_other_steps_has_one_study(
     made = {trial.id for trial in plan_of(edited).trials} & set(run.trial_ids())
     assert set(frame["trial"]) == made
     assert bool(made) == moment.startswith("after")
-    run.table_path.unlink()
-    assert set(run.measurements()["trial"]) == made
+    assert not run.table_path.exists()
 
 
 @pytest.mark.parametrize("where", ["manifest.json", "record.json"])

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 from run_folders import keep_table
 from tiny_run import TinyManager, make_study
-from workbench.store.records import decode_record
 
 from workbench.images import encode_png, read_image, read_png
 from workbench.measuring.across import FAILED, LOOKS
 from workbench.store import RunFolder, StoreError
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH
+from workbench.store.schema import decode_record
 from workbench.store.table import encode_table
 from workbench.study import make_plan
 from workbench.sweep import run_study

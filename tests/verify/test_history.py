@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_run import TinyManager, make_study
 
-from workbench.store import Record, RunFolder
+from workbench.store import Manifest, Record, RunFolder
 from workbench.store import manifest as manifests
-from workbench.store.manifest import start_id
 from workbench.sweep import run_study
 from workbench.verify import Verification
 from workbench.verify.history import History
@@ -41,11 +40,12 @@ def spoil(run: RunFolder, seed: int) -> str:
 
 
 def test_a_record_names_the_start_that_made_it(grown: RunFolder) -> None:
-    manifest = grown.read_json("manifest.json")
-    (earlier,) = manifest["earlier"]
+    manifest = grown.read_manifest()
+    assert manifest is not None and manifest.earlier is not None
+    (earlier,) = manifest.earlier
     starts = {record.trial.seed: record.made_by["start"] for record in grown.records()}
-    assert starts == {1: start_id(earlier), 2: start_id(manifest)}
-    assert start_id(earlier) != start_id(manifest)
+    assert starts == {1: earlier.start_id, 2: manifest.start_id}
+    assert earlier.start_id != manifest.start_id
 
 
 def test_the_cause_is_that_of_the_start_at_hand(grown: RunFolder, verify: Verify) -> None:
@@ -67,7 +67,8 @@ def test_readings_may_be_younger_than_their_picture() -> None:
     history = History(start("3", "1", earlier=[middle, oldest]), NOW)
 
     def record(manifest: dict[str, object]) -> Record:
-        return Record(trial=None, made_by={"start": start_id(manifest)})  # type: ignore[arg-type]
+        start = Manifest.model_validate(manifest).start_id
+        return Record.model_construct(made_by={"start": start})
 
     assert history.when_made(record(oldest)) == {"torch": ("1", "3")}
     assert history.when_made(record(middle)) == {"torch": ("2", "3"), "numpy": ("0", "1")}
@@ -75,5 +76,5 @@ def test_readings_may_be_younger_than_their_picture() -> None:
     late = {"torch": ("2 at an earlier start", "3"), "numpy": ("0 at an earlier start", "1")}
     assert history.since_made(record(middle)) == late
     assert history.since_made(record(oldest)) == late
-    unknown = Record(trial=None, made_by={})  # type: ignore[arg-type]
+    unknown = Record.model_construct(made_by={})
     assert history.when_made(unknown) == history.all == late
