@@ -1,1 +1,58 @@
-"""ControlNet workbench: measure how a prompt and a control image share the steering."""
+"""ControlNet workbench: measure how a prompt and a control image share the steering.
+
+    import workbench as wb
+
+    run = wb.run("data/studies/demo.yaml")
+    run.plot("tradeoff")
+
+Nothing heavy is imported before it is used: each name below loads when it is looked up.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench import analysis, controls, families, images, metrics, plots
+    from workbench.app import Workbench
+    from workbench.pictures import compare, extract
+    from workbench.runs import Run, open_run, run
+    from workbench.study import Study
+
+__all__ = [
+    "Run",
+    "Study",
+    "Workbench",
+    "analysis",
+    "compare",
+    "controls",
+    "extract",
+    "families",
+    "images",
+    "metrics",
+    "open_run",
+    "plots",
+    "run",
+]
+
+_HOMES = {
+    "Run": "runs",
+    "Study": "study",
+    "Workbench": "app",
+    "compare": "pictures",
+    "extract": "pictures",
+    "open_run": "runs",
+    "run": "runs",
+}
+"""Where a name lives; the others are rooms themselves."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    home = import_module(f"workbench.{_HOMES.get(name, name)}")
+    found = globals()[name] = getattr(home, name) if name in _HOMES else home
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

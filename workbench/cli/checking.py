@@ -29,7 +29,7 @@ def verify(
     """
     import json
 
-    from workbench.cli.running import cancelling, progress_bar
+    from workbench.live import cancelling, progress_bar
     from workbench.store import RunFolder
 
     run = RunFolder.open(run_dir)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import workbench
 from workbench.formats import duration
 
 if TYPE_CHECKING:
-    from workbench.generation import CancelToken
-    from workbench.store import RunFolder
+    from workbench.runs import Run
     from workbench.study import Study
 
 
@@ -62,7 +60,8 @@ def run(
 
     study = Study.from_yaml(study_file)
     folder = out or Path("runs") / study.name
-    from workbench.sweep import ExecutorChoice, run_study
+    from workbench.runs import Stopped
+    from workbench.sweep import ExecutorChoice
 
     choice = ExecutorChoice(executor, device, workers, scheduler, worker_timeout)
     choice.check()
@@ -70,28 +69,26 @@ def run(
         if not print_plan(study, folder, batch_size, None if choice.remote else device):
             raise typer.Exit(2)
         return
-    with progress_bar(study.name) as show, cancelling() as cancel:
-        run_folder = run_study(
-            study, folder, progress=show, cancel=cancel, batch_size=batch_size, executor=choice
-        )
-    if cancel.cancelled:
-        typer.echo(f"Stopped. What is done is kept in {folder}; the same command goes on there.")
-        raise typer.Exit(130)
-    _tell_failures(run_folder)
+    try:
+        done = workbench.run(study, folder, batch_size=batch_size, executor=choice)
+    except Stopped as stopped:
+        typer.echo(stopped)
+        raise typer.Exit(130) from None
+    _tell_failures(done)
     typer.echo(f"Done: the run is in {folder}. Its report: workbench report {folder}")
 
 
-def _tell_failures(run_folder: RunFolder) -> None:
+def _tell_failures(run: Run) -> None:
     """Say how many pictures failed, or could not be measured, and what the next start does."""
     from workbench.measuring import NOT_MEASURED
 
     failed = retried = unread = 0
-    for record in run_folder.records():
+    for record in run.records.values():
         failed += bool(record.failed)
         retried += record.retry
         unread += any(str(row.get("reason", "")).startswith(NOT_MEASURED) for row in record.rows)
     if failed:
-        where = f"{run_folder.path}/trials"
+        where = f"{run.path}/trials"
         typer.echo(f"{_pictures(failed)} failed; the records in {where} say why.", err=True)
     if unread:
         typer.echo(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
@@ -110,12 +107,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
-    from workbench.store import RunFolder
-
-    run_folder = RunFolder.open(run_dir)
-    from workbench.report import write_report
-
-    written = write_report(run_folder, output or run_dir / "report.html")
+    written = workbench.open_run(run_dir).report(output)
     typer.echo(f"Report: {written.resolve()}")
 
 
@@ -159,71 +151,3 @@ def _estimate(seconds: float | None, origin: str) -> str:
         return "unknown"
     sources = {"stored": " (from this run's own pace)", "calibration": " (from a few timed steps)"}
     return duration(seconds) + sources.get(origin, "")
-
-
-@contextmanager
-def cancelling() -> Iterator[CancelToken]:
-    """Turn the first Ctrl-C into a polite cancel; a second one interrupts at once."""
-    import signal
-    import threading
-    from types import FrameType
-
-    from workbench.generation import CancelToken
-
-    token = CancelToken()
-
-    def polite(_number: int, _frame: FrameType | None) -> None:
-        if token.cancelled:
-            raise KeyboardInterrupt
-        token.cancel()
-        typer.echo("\nStopping after this step; press Ctrl-C again to stop at once.", err=True)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield token
-        return
-    before = signal.signal(signal.SIGINT, polite)
-    try:
-        yield token
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Any]:
-    """Yield a callback for `run_study` that draws a bar, the count and the time left.
-
-    Where standard error is no terminal it prints a line for each phase and each tenth instead.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    console = Console(stderr=True)
-    last = ("", 0)
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None, left="")
-
-        def show(progress: Any) -> None:
-            nonlocal last
-            left = progress.seconds_left
-            text = "" if left is None or left != left else f"{duration(left)} left"
-            bar.update(
-                task,
-                completed=progress.done,
-                total=progress.total,
-                description=f"{title}: {progress.phase}",
-                left=text,
-            )
-            tenths = 10 * progress.done // max(progress.total, 1)
-            if not console.is_terminal and last != (progress.phase, tenths):
-                last = (progress.phase, tenths)
-                done = f"({progress.done}/{progress.total})"
-                console.print(f"{title}: {progress.phase} {done} {text}".rstrip())
-
-        yield show

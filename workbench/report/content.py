@@ -97,7 +97,7 @@ def collect(run: RunFolder) -> Content:
     return Content(
         digest=digest,
         title=name,
-        facts=_facts(whole, study, manifest),
+        facts=facts(whole, str(study.get("family", "")), str(manifest.get("created", ""))),
         prompt=_prompt(whole),
         warnings=(*_warnings(whole, study, failed), *([told] if told else ())),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
@@ -163,23 +163,26 @@ def _manifest(run: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def _facts(
-    frame: pd.DataFrame, study: dict[str, Any], manifest: dict[str, Any]
-) -> tuple[tuple[str, str], ...]:
-    """The size of the experiment in a few numbers."""
+def facts(frame: pd.DataFrame, family: str = "", created: str = "") -> tuple[tuple[str, str], ...]:
+    """The size of the experiment in a few numbers, as pairs of a name and a text.
+
+    Args:
+        frame: the long frame of the run.
+        family: the model family. created: when the run was made, in ISO 8601.
+    """
     cut = frame[frame["setting"] == "length"]
     bases = [str(base) for base in dict.fromkeys(frame["base"])]
-    facts = [
+    found = [
         ("pictures", str(frame["trial"].nunique())),
         ("sources", str(frame["source"].nunique())),
         ("prompt lengths", ", ".join(map(str, sorted(cut["length"].unique())))),
         ("scales", ", ".join(number(s) for s in sorted(cut["scale"].unique()))),
         ("seeds", str(frame["seed"].nunique())),
-        ("model family", str(study.get("family", ""))),
+        ("model family", family),
         ("base models", ", ".join(bases) if len(bases) > 1 else ""),
-        ("made", str(manifest.get("created", "")).replace("T", " ")[:16]),
+        ("made", created.replace("T", " ")[:16]),
     ]
-    return tuple((name, value) for name, value in facts if value)
+    return tuple((name, value) for name, value in found if value)
 
 
 def _prompt(frame: pd.DataFrame) -> str:

@@ -1,0 +1,121 @@
+"""Long work as people see it: a bar with the time left where it runs, and a polite Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from workbench.formats import duration
+
+if TYPE_CHECKING:
+    from workbench.generation import CancelToken
+
+Show = Callable[[Any], None]
+"""Takes progress: `done`, `total`, `seconds_left` (None or NaN while unknown), `phase`."""
+
+
+@contextmanager
+def cancelling() -> Iterator[CancelToken]:
+    """Turn the first Ctrl-C into a polite cancel; a second one interrupts at once."""
+    import signal
+    import threading
+    from types import FrameType
+
+    from workbench.generation import CancelToken
+
+    token = CancelToken()
+
+    def polite(_number: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+        sys.stderr.write("\nStopping after this step; press Ctrl-C again to stop at once.\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield token
+        return
+    before = signal.signal(signal.SIGINT, polite)
+    try:
+        yield token
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Show]:
+    """Yield a callback for `run_study` that draws a bar, the count and the time left.
+
+    In a notebook the bar is an output of the cell that changes in place. Where standard error is
+    no terminal, a line is printed for each phase and each tenth instead.
+    """
+    shell = _notebook()
+    if shell is not None:
+        yield _cell_bar(title, shell.display_pub.publish)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    console = Console(stderr=True)
+    last = ("", 0)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, left="")
+
+        def show(progress: Any) -> None:
+            nonlocal last
+            what = f"{title}: {progress.phase}"
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                description=what,
+                left=_left(progress),
+            )
+            tenths = 10 * progress.done // max(progress.total, 1)
+            if not console.is_terminal and last != (progress.phase, tenths):
+                last = (progress.phase, tenths)
+                done = f"({progress.done}/{progress.total})"
+                console.print(f"{what} {done} {_left(progress)}".rstrip())
+
+        yield show
+
+
+def _notebook() -> Any:
+    """The shell of the notebook's kernel that runs this, None elsewhere. Imports nothing."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def _cell_bar(title: str, publish: Callable[..., None]) -> Show:
+    """A bar as HTML, with a line of text where HTML is not shown."""
+    transient = {"display_id": uuid4().hex}
+    begun = False
+
+    def show(progress: Any) -> None:
+        nonlocal begun
+        done, total = progress.done, progress.total
+        text = f"{title}: {progress.phase}, {done} of {total}"
+        if left := _left(progress):
+            text += f", {left}"
+        bar = f'<progress value="{done:d}" max="{max(total, 1):d}"></progress>'
+        data = {"text/plain": text, "text/html": f"<div>{bar} {escape(text)}</div>"}
+        publish(data, {}, transient=transient, update=begun)
+        begun = True
+
+    return show
+
+
+def _left(progress: Any) -> str:
+    left = progress.seconds_left
+    return "" if left is None or left != left else f"{duration(left)} left"
