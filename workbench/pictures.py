@@ -13,7 +13,7 @@ from workbench.metrics import Reading
 if TYPE_CHECKING:
     import numpy as np
 
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
 
 def extract(
@@ -66,6 +66,6 @@ def _lent(control: str, family: str, settings: dict[str, Any]) -> tuple[dict[str
 
 @cache
 def _manager(family: str) -> ModelManager:
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
 
     return ModelManager(family)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.analysis import Finding
-    from workbench.families.loading import ModelManager
+    from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
     from workbench.plots import Drawing, Theme
     from workbench.store import Record
@@ -492,10 +492,9 @@ def _tags(run: Run, control: str, theme: Theme) -> Drawing:
 def _tipping(run: Run, control: str, theme: Theme) -> Drawing:
     from workbench import analysis
     from workbench.plots import tipping_figure
-    from workbench.report.tables import records
 
     table = analysis.tipping_scales(_only(run._frame, control))
-    words = [analysis.tipping_words(row) for row in records(table)]
+    words = [analysis.tipping_words(row) for row in analysis.records(table)]
     return tipping_figure(table, words, title=run.labels.get(control, control), theme=theme)
 
 
