@@ -12,7 +12,6 @@ import pytest
 from workbench.controls import get_control
 from workbench.measuring import Measurer
 from workbench.measuring.across import LOOKS, STRUCTURE
-from workbench.measuring.apart import apart_reference
 from workbench.measuring.bases import BASES_STRUCTURE
 from workbench.measuring.pictures import POOL_SEEDS
 from workbench.measuring.references import NO_POOL
@@ -30,7 +29,7 @@ def pool() -> list[np.ndarray]:
 def test_structure_is_that_of_a_plain_loop(plan: Plan, world: Judges, metric: str) -> None:
     measurer = Measurer(plan, world)
     cell = next(cell for cell in plan.cells if cell.control == "canny")
-    found = apart_reference(measurer.references, cell, metric)
+    found = measurer.references.pairwise(cell, metric)
 
     control = get_control("canny")
     settings = control.settings_type.model_validate_json(cell.control_settings)
@@ -50,7 +49,7 @@ def test_structure_is_that_of_a_plain_loop(plan: Plan, world: Judges, metric: st
 
 def test_looks_are_those_of_a_plain_loop(plan: Plan, world: Judges) -> None:
     cell = plan.cells[0]
-    found = apart_reference(Measurer(plan, world).references, cell, LOOKS)
+    found = Measurer(plan, world).references.pairwise(cell, LOOKS)
     embed = world.clip().embed_images
     own = embed([plan.sources[cell.source].image // 16 * 16])[0]
     assert found.chance == pytest.approx(np.mean([1 - embed([p])[0] @ own for p in pool()]))
@@ -65,7 +64,7 @@ def test_equal_pictures_are_as_far_apart_as_the_vae_moves_them(plan: Plan, world
 
     world.vae_roundtrip = darker
     cell = next(cell for cell in plan.cells if cell.control == "canny")
-    found = apart_reference(Measurer(plan, world).references, cell, STRUCTURE)
+    found = Measurer(plan, world).references.pairwise(cell, STRUCTURE)
     control = get_control("canny")
     settings = control.settings_type.model_validate_json(cell.control_settings)
     once = darker([plan.sources[cell.source].image])
@@ -79,7 +78,7 @@ def test_one_source_of_a_family_without_a_world_has_no_chance(
 ) -> None:
     plan = make_plan(make_study(sources=["paperdoll:900001"]), resolution=128)
     for metric in (LOOKS, STRUCTURE):
-        found = apart_reference(Measurer(plan, no_world).references, plan.cells[0], metric)
+        found = Measurer(plan, no_world).references.pairwise(plan.cells[0], metric)
         assert math.isnan(found.chance) and found.reason == NO_POOL
         assert found.ceiling >= 0
 
@@ -87,6 +86,6 @@ def test_one_source_of_a_family_without_a_world_has_no_chance(
 def test_an_angle_is_a_distance_already(make_study: Callable[..., Study], world: Judges) -> None:
     normal = {"type": "normal", "settings": {"method": "from_depth"}}
     plan = make_plan(make_study(controls=[normal]), resolution=128)
-    found = apart_reference(Measurer(plan, world).references, plan.cells[0], STRUCTURE)
+    found = Measurer(plan, world).references.pairwise(plan.cells[0], STRUCTURE)
     assert found.ceiling == pytest.approx(0)
     assert 5 < found.chance < 180  # degrees

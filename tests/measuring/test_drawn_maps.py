@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.controls import MapKey, get_control
+from workbench.controls import resolve
 from workbench.images import encode_png
 from workbench.measuring import Measurer
+from workbench.measuring.across import LOOKS, STRUCTURE
+from workbench.measuring.bases import BASES_POSE
 from workbench.measuring.pictures import POOL_SEEDS
 from workbench.measuring.references import NO_PICTURE, NO_POOL
 from workbench.paperdoll import render, sample_scene
@@ -49,8 +51,7 @@ def test_chance_is_that_of_unrelated_pictures_and_ceiling_the_map_itself(
     measurer = Measurer(drawn, world)
     cell = drawn.cells[-1]
     found = measurer.references.control(cell.map_key)
-    control = get_control("depth")
-    settings = control.settings_type.model_validate_json(cell.control_settings)
+    control, settings = resolve(cell.control, cell.control_settings)
     wanted = measurer.source_maps[cell.map_key]
     pool = [render(sample_scene(seed)).rgb // 16 * 16 for seed in POOL_SEEDS]
     maps = control.extract(pool, settings, world.networks())
@@ -59,7 +60,7 @@ def test_chance_is_that_of_unrelated_pictures_and_ceiling_the_map_itself(
         chance = [control.compare(got, wanted, settings)[name].value for got in maps]
         assert reference.ceiling == pytest.approx(itself[name].value)
         assert reference.chance == pytest.approx(np.mean(chance))
-    apart = measurer.references.apart(cell.map_key)
+    apart = measurer.references.pairwise(cell, STRUCTURE)
     assert apart.ceiling == 0 < apart.chance
 
 
@@ -74,9 +75,8 @@ def test_likeness_to_a_picture_that_does_not_exist_is_not_measured(
     assert rows["clip_source"]["reason"] == NO_PICTURE
     assert math.isfinite(rows["depth_rmse"]["adherence"])
     assert math.isfinite(rows["clip_used"]["value"])
-    assert measurer.references.looks_apart(cell.source_sha256).reason == NO_PICTURE
-    pose = ("pose", get_control("pose").settings().canonical())
-    assert measurer.references.apart(MapKey(cell.source_sha256, *pose)).reason == NO_PICTURE
+    for metric in (LOOKS, BASES_POSE):
+        assert measurer.references.pairwise(cell, metric).reason == NO_PICTURE
 
 
 def test_without_a_world_other_drawings_are_chance_for_maps_but_not_for_texts(

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workbench import measuring
 from workbench.measuring import Measurer, embedding_of, metric_spec
-from workbench.measuring.across import StructureDistances, looks, seed_groups
-from workbench.measuring.embedding import pack, unpack
-from workbench.measuring.mapmemory import MapMemory
-from workbench.measuring.measurer import EMPTY_PROMPT
+from workbench.measuring.across import StructureDistances, clip_diversity, seed_groups
+from workbench.measuring.measurer import EMPTY_PROMPT, pack, unpack
 from workbench.study import Plan, Study, make_plan
 
 Judges = Any
@@ -124,9 +123,9 @@ def test_diversity_of_looks_averages_to_the_mean_over_pairs() -> None:
     vectors = np.random.default_rng(0).normal(size=(4, 6))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pairs = [1 - float(vectors[i] @ vectors[j]) for i in range(4) for j in range(i)]
-    found = [reading.value for reading in looks(list(vectors))]
+    found = [reading.value for reading in clip_diversity(list(vectors))]
     assert np.mean(found) == pytest.approx(np.mean(pairs))
-    assert looks([vectors[0]])[0].is_nan
+    assert clip_diversity([vectors[0]])[0].is_nan
 
 
 def test_structural_diversity_is_nothing_for_equal_pictures(
@@ -162,17 +161,28 @@ def test_seed_groups_differ_in_the_seed_alone(plan: Plan) -> None:
         assert len({(c.source, c.control, c.variant, c.scale, c.base) for c in group}) == 1
 
 
-def test_the_map_memory_forgets_the_oldest_within_its_budget(world: Judges, noise: Noise) -> None:
-    from workbench.controls import ControlMap
+def test_maps_of_samples_are_kept_within_their_budget(
+    plan: Plan, world: Judges, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 128 * 128 * 4  # a picture and a bool map
+    monkeypatch.setattr(measuring.measurer, "MAP_BYTES", 2 * size)
+    asked: list[str] = []
 
-    made = ControlMap(noise(0), noise(0)[:, :, 0])
-    size = made.picture.nbytes + made.data.nbytes
-    memory = MapMemory(budget=2 * size)
-    for i in range(3):
-        memory.put((str(i), "canny", "{}"), made)
-    assert len(memory) == 2
-    assert memory.get(("0", "canny", "{}")) is None
-    assert memory.get(("2", "canny", "{}")) is made
+    def picture(trial: str) -> np.ndarray:
+        asked.append(trial)
+        return np.repeat(noise(0), 2, axis=0) if trial == "large" else noise(0)
+
+    map_of = Measurer(plan, world).maps_of(picture)
+    for trial in ("a", "b", "b", "c", "c", "a", "large", "large"):
+        assert map_of(trial, "canny", "{}").data.dtype == bool
+    # "a" was forgotten for "c"; twice as large a map just fits, and would alone.
+    assert asked == ["a", "b", "c", "a", "large"]
+    monkeypatch.setattr(measuring.measurer, "MAP_BYTES", size)
+    map_of = Measurer(plan, world).maps_of(picture)
+    asked.clear()
+    for trial in ("large", "large"):
+        assert map_of(trial, "canny", "{}").data.shape[0] == 256
+    assert asked == ["large", "large"], "what exceeds the budget is not kept, and no error"
 
 
 @pytest.mark.parametrize("name", ["clip_used", "tag:long hair", "tag_obeyed:x", "canny_f1"])

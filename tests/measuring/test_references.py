@@ -81,7 +81,7 @@ def test_the_cache_spares_all_work_and_knows_other_weights(
         measurer = Measurer(plan, judges, path)
         found = measurer.references.control(cell.map_key)
         found |= {"clip": measurer.references.clip("snow", cell.source_sha256)}
-        found |= {"near": measurer.references.similarity(cell.source_sha256)}
+        found |= {"near": measurer.references.clip_source(cell.source_sha256)}
         measurer.references.cache.save()
         return found
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import workbench.generation.batching as batching
-from workbench.measuring.embedding import unpack
-from workbench.measuring.measurer import EMBEDDING
+from workbench.measuring.measurer import EMBEDDING, unpack
 from workbench.store import RunFolder
 from workbench.sweep import coordinator
 from workbench.sweep.errors import WorkerDiedError

@@ -2,8 +2,13 @@
 
 from workbench.measuring.adherence import Reference, adherence
 from workbench.measuring.judges import Clip, Judges
-from workbench.measuring.measurer import Measured, Measurer, embedding_of
-from workbench.measuring.safely import NOT_MEASURED, measure_safely
+from workbench.measuring.measurer import (
+    NOT_MEASURED,
+    Measured,
+    Measurer,
+    embedding_of,
+    measure_safely,
+)
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 
 __all__ = [

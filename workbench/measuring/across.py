@@ -24,7 +24,7 @@ FAILED = "the sample failed"
 NO_SCALE = "a difference between pictures has no adherence"
 MapOf = Callable[[str, str, str], ControlMap]
 Refer = Callable[[Cell, str], Reference]
-"""Looks up chance and ceiling of a metric for a cell, see `apart`."""
+"""Looks up chance and ceiling of a metric for a cell, see `References.pairwise`."""
 
 
 def seed_groups(plan: Plan) -> list[tuple[Cell, ...]]:
@@ -48,15 +48,13 @@ def peers(cells: Sequence[Cell], made: Callable[[str], bool]) -> str:
     return short_hash(sorted(cell.trial_id for cell in cells if made(cell.trial_id)))
 
 
-def looks(embeddings: Sequence[np.ndarray]) -> list[Reading]:
+def clip_diversity(embeddings: Sequence[np.ndarray]) -> list[Reading]:
     """Mean of 1 - cosine to the other embeddings (unit norm), one reading per embedding."""
+    from workbench.metrics.clip import clip_diversity
+
     if len(embeddings) < 2:
         return [Reading.nothing(ONE_SEED) for _ in embeddings]
-    vectors = np.stack(embeddings).astype(float)
-    distance = 1.0 - vectors @ vectors.T
-    np.fill_diagonal(distance, 0.0)
-    mean = np.maximum(distance.sum(axis=1) / (len(vectors) - 1), 0.0)
-    return [Reading(float(value)) for value in mean]
+    return [Reading(value) for value in clip_diversity(np.stack(embeddings)).tolist()]
 
 
 class StructureDistances:
@@ -143,7 +141,7 @@ def diversity_rows(
     for metric in (LOOKS, STRUCTURE):
         readings = stored_readings(alive, metric, stored, name)
         if readings is None and metric == LOOKS:
-            readings = looks([embeddings[cell.trial_id] for cell in alive])
+            readings = clip_diversity([embeddings[cell.trial_id] for cell in alive])
         elif readings is None:
             readings = distances.readings(alive)
         pairs = zip(alive, readings, strict=True)

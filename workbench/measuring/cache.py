@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from workbench.atomic import write_atomic
 from workbench.measuring.adherence import Reference
 from workbench.study.canonical import canonical_hash
 from workbench.study.jsontext import parse_json
@@ -62,13 +61,12 @@ class ReferenceCache:
             self._items = {**_read(self.path), **self._items}
 
     def save(self) -> None:
-        """Write the file anew if anything was added: to a temporary name, then moved in place.
+        """Write the file anew, atomically, if anything was added.
 
         What another process added in the meantime is kept. OSError if the disk refuses.
         """
         if self.path is None or not self._changed:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_file():
             self._items = {**_read(self.path), **self._items}
         items = {
@@ -79,16 +77,7 @@ class ReferenceCache:
             for key, references in sorted(self._items.items())
         }
         data = json.dumps({"schema": SCHEMA, "items": items}, indent=1, allow_nan=False)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomic(self.path, data.encode())
         self._changed = False
 
 

@@ -1,27 +1,27 @@
-"""Reading everything off samples: control, prompt, tags and closeness, for each cell they fill."""
+"""Reading everything off samples: control, prompt, tags, likeness to the source; cell by cell."""
 
 from __future__ import annotations
 
-import math
+import base64
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from workbench.controls import ControlMap, MapKey, get_control, resolve
 from workbench.measuring.across import MapOf, seed_groups
-from workbench.measuring.adherence import Reference, adherence
+from workbench.measuring.adherence import Reference, adherence, unknown
 from workbench.measuring.bases import pose_map, pose_needs
 from workbench.measuring.cache import ReferenceCache
-from workbench.measuring.embedding import pack, unpack
 from workbench.measuring.judges import Judges, clip_score, logit_scale
-from workbench.measuring.mapmemory import MapMemory
 from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
 from workbench.measuring.references import NO_PICTURE, References
-from workbench.measuring.safely import NOT_MEASURED
 from workbench.measuring.sourcemaps import make_source_maps
 from workbench.measuring.specs import metric_spec
 from workbench.metrics.spec import MetricSpec, Reading
@@ -31,6 +31,11 @@ from workbench.study import Cell, Plan
 Row = dict[str, Any]
 EMBEDDING = "clip_embedding"
 EMPTY_PROMPT = "the prompt is empty"
+NOT_MEASURED = "could not be measured"
+MAP_BYTES = 256 * 2**20
+"""How much memory the maps of samples may take that are kept for comparisons between pictures."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ class Measurer:
         self._sources = {source.sha256: source for source in plan.sources.values()}
         self._questions: dict[tuple[str, tuple[str, ...]], tuple[TagQuestion, ...]] = {}
         self._specs: dict[str, MetricSpec] = {}
-        self.memory = MapMemory()
+        self._sample_map_cache: LRUCache[MapKey, ControlMap] = LRUCache(
+            MAP_BYTES, getsizeof=lambda made: made.picture.nbytes + made.data.nbytes
+        )
         self.references = References(
             plan.sources, self.source_maps, judges, ReferenceCache(cache_path)
         )
@@ -173,10 +180,10 @@ class Measurer:
 
         def map_of(trial_id: str, control: str, settings_json: str) -> ControlMap:
             key = MapKey(trial_id, control, settings_json)
-            made = self.memory.get(key)
+            made = self._sample_map_cache.get(key)
             if made is None:
                 made = self.extract(control, settings_json, [picture(trial_id)])[0]
-                self.memory.put(key, made)
+                self._remember(key, made)
             return made
 
         return map_of
@@ -216,8 +223,12 @@ class Measurer:
             for trial, made in zip(images, maps, strict=True):
                 key = MapKey(trial, name, settings)
                 found[key] = made
-                self.memory.put(key, made)
+                self._remember(key, made)
         return found
+
+    def _remember(self, key: MapKey, made: ControlMap) -> None:
+        with suppress(ValueError):  # it alone is larger than all that may be kept
+            self._sample_map_cache[key] = made
 
     def _control_readings(self, cell: Cell, got: ControlMap) -> dict[str, Reading]:
         control, settings = resolve(cell.control, cell.control_settings)
@@ -267,11 +278,11 @@ class Measurer:
             question = next(q for q in self._questions_of(cell) if q.tag == tag)
             return self.references.tag(question, cell.source_sha256)[kind]
         if metric == "clip_source":
-            return self.references.similarity(cell.source_sha256)
+            return self.references.clip_source(cell.source_sha256)
         if metric in ("clip_used", "clip_full"):
             prompt = cell.variant.text if metric == "clip_used" else cell.full_prompt
             if not prompt:
-                return Reference(math.nan, math.nan, EMPTY_PROMPT)
+                return unknown(EMPTY_PROMPT)
             return self.references.clip(prompt, cell.source_sha256)
         return self.references.control(cell.map_key)[metric]
 
@@ -281,7 +292,46 @@ class Measurer:
         return self._specs[metric]
 
 
+def measure_safely(
+    measurer: Measurer,
+    samples: Sequence[tuple[str, np.ndarray]],
+    cells: Mapping[str, Sequence[Cell]] | None = None,
+) -> list[Measured]:
+    """As `Measurer.measure`; where it fails, sample by sample.
+
+    A sample on which it fails alone gets NaN with the error as the reason, which begins with
+    `NOT_MEASURED`. `Measurer.unmeasured` counts such readings as missing, so that the next start
+    tries again: the picture itself is sound and is kept.
+    """
+    try:
+        return measurer.measure(samples, cells)
+    except Exception as error:
+        log.warning("%d pictures could not be measured together: %s", len(samples), error)
+    of_trial = measurer.plan.cells_by_trial if cells is None else cells
+    found: list[Measured] = []
+    for trial_id, image in samples:
+        try:
+            found += measurer.measure([(trial_id, image)], cells)
+        except Exception as error:
+            log.warning("trial %s could not be measured", trial_id, exc_info=True)
+            reason = f"{NOT_MEASURED}: {type(error).__name__}: {error}"
+            found.append(measurer.nothing(trial_id, of_trial.get(trial_id, ()), reason))
+    return found
+
+
 def embedding_of(extra: Mapping[str, Any]) -> np.ndarray | None:
     """The CLIP embedding kept in a record's `extra`, float32 (D,), or None."""
     text = extra.get(EMBEDDING)
     return unpack(text) if isinstance(text, str) else None
+
+
+def pack(embedding: np.ndarray) -> str:
+    """A vector (D,) as base64 of little-endian float16, small enough for every record."""
+    return base64.b64encode(np.asarray(embedding, dtype="<f2").tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> np.ndarray:
+    """The inverse of `pack`: float32 (D,), brought back to unit norm. ValueError if malformed."""
+    vector = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").astype(np.float32)
+    norm = float(np.linalg.norm(vector))
+    return vector / norm if norm > 0 else vector

@@ -79,8 +79,7 @@ def tag_scores(
     Returns:
         float (N,) in [0, 1] and bool (N,); a tie counts for the tag.
     """
-    from workbench.metrics.clip import tag_probability
+    from workbench.metrics.clip import tag_obeyed, tag_probability
 
-    probability = tag_probability(image_embeds, text_embeds, 0, logit_scale).numpy()
-    cosines = np.asarray(image_embeds, float) @ np.asarray(text_embeds, float).T
-    return probability, cosines[:, 0] >= cosines.max(axis=1)
+    probability = tag_probability(image_embeds, text_embeds, 0, logit_scale)
+    return probability.numpy(), tag_obeyed(image_embeds, text_embeds).numpy()

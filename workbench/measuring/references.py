@@ -13,15 +13,16 @@ from functools import cached_property
 import numpy as np
 
 from workbench.controls import ControlMap, MapKey, network_needs, resolve
-from workbench.measuring.across import map_distance
-from workbench.measuring.adherence import Reference
+from workbench.measuring.across import LOOKS, map_distance
+from workbench.measuring.adherence import Reference, unknown
+from workbench.measuring.bases import BASES_POSE, pose_map
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
 from workbench.measuring.per_tag import TagQuestion, tag_scores
 from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
-from workbench.study import SourceImage
+from workbench.study import Cell, SourceImage
 from workbench.versions import READINGS, package_versions
 
 Figures = Callable[[], dict[str, Reference]]
@@ -79,29 +80,33 @@ class References:
         """Chance and ceiling of `tag` and `tag_obeyed` for one question."""
         return self._prompt("tag", question.texts, question.prompt, source)
 
-    def similarity(self, source: str) -> Reference:
+    def clip_source(self, source: str) -> Reference:
         """Chance and ceiling of the CLIP similarity to a source."""
         if source in self._drawn:
-            return Reference(math.nan, math.nan, NO_PICTURE)
-        found = self._remembered("similarity", [source], source, lambda: self._similarity(source))
+            return unknown(NO_PICTURE)
+        found = self._remembered("similarity", [source], source, lambda: self._clip_source(source))
         return found["clip_source"]
 
-    def apart(self, key: MapKey) -> Reference:
-        """How far apart the control maps of unrelated pictures are, and those of equal ones.
+    def pairwise(self, cell: Cell, metric: str) -> Reference:
+        """Chance and ceiling of a difference between pictures: across seeds, or between bases.
 
-        Both sides went through the VAE, as samples do: the source once, against the unrelated
-        pictures (chance) and against itself pushed through it once more (ceiling).
+        Two pictures that have nothing to do with each other differ by so much (chance), a picture
+        and itself pushed once more through the VAE by so little (ceiling). Both sides went through
+        it, as samples do. `metric` is one of `across` or `bases` ("diversity_looks", …).
         """
-        if key.picture in self._drawn and key not in self._source_maps:  # drawn for another type
-            return Reference(math.nan, math.nan, NO_PICTURE)
-        found = self._remembered("apart", list(key), key.picture, lambda: self._apart(key))
-        return found["apart"]
-
-    def looks_apart(self, source: str) -> Reference:
-        """The same of CLIP embeddings: 1 - cosine."""
-        if source in self._drawn:
-            return Reference(math.nan, math.nan, NO_PICTURE)
-        found = self._remembered("looks", [source], source, lambda: self._looks_apart(source))
+        source, key = cell.source_sha256, cell.map_key
+        if metric == BASES_POSE:
+            key = MapKey(source, *pose_map())
+        by_clip = metric == LOOKS
+        if source in self._drawn and (by_clip or key not in self._source_maps):
+            return unknown(NO_PICTURE)
+        kind, what = ("looks", [source]) if by_clip else ("apart", list(key))
+        found = self._remembered(
+            kind,
+            what,
+            source,
+            lambda: self._clip_pairwise(source) if by_clip else self._map_pairwise(key),
+        )
         return found["apart"]
 
     def learn_text_only(self, embeddings: Mapping[str, np.ndarray]) -> None:
@@ -159,7 +164,7 @@ class References:
             for spec in control.metrics
         }
 
-    def _apart(self, key: MapKey) -> dict[str, Reference]:
+    def _map_pairwise(self, key: MapKey) -> dict[str, Reference]:
         source, name, settings_json = key
         again = source if source in self._drawn else AGAIN + source
         names = [source, again, *self._pool(key)]
@@ -174,13 +179,13 @@ class References:
             n for n in names if n not in self._drawn or key._replace(picture=n) in self._source_maps
         ]
 
-    def _looks_apart(self, source: str) -> dict[str, Reference]:
+    def _clip_pairwise(self, source: str) -> dict[str, Reference]:
         names = [source, AGAIN + source, *self.pictures.pool_ids(source)]
         own, *others = self._embed(names).astype(float)
         ceiling, *chance = (Reading(max(0.0, 1.0 - float(own @ other))) for other in others)
         return {"apart": _reference(ceiling, chance)}
 
-    def _similarity(self, source: str) -> dict[str, Reference]:
+    def _clip_source(self, source: str) -> dict[str, Reference]:
         own = self._judges.clip().embed_images([self._images[source]])
         names = [source, *self.pictures.pool_ids(source)]
         ceiling, *chance = (Reading(float(s)) for s in clip_score(self._embed(names), own)[:, 0])

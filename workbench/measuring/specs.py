@@ -8,57 +8,43 @@ LOST = (
     "what one of two maps holds and the other lost counts in full, and two maps that hold nothing "
     "(no person, no edge) have no distance"
 )
-CLIP_USED = MetricSpec(
-    name="clip_used",
-    label="CLIP score against the prompt used",
-    higher_is_better=True,
-    low=0.0,
-    high=100.0,
-    protocol="100 × max(cosine of picture and prompt, 0), as torchmetrics' CLIPScore",
+CLIP_USED = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_used",
+    "CLIP score against the prompt used",
+    "100 × max(cosine of picture and prompt, 0), as torchmetrics' CLIPScore",
 )
-CLIP_FULL = MetricSpec(
-    name="clip_full",
-    label="CLIP score against the full prompt",
-    higher_is_better=True,
-    low=0.0,
-    high=100.0,
-    protocol="100 × max(cosine of picture and prompt, 0), whatever part of the prompt was used",
+CLIP_FULL = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_full",
+    "CLIP score against the full prompt",
+    "100 × max(cosine of picture and prompt, 0), whatever part of the prompt was used",
 )
-CLIP_SOURCE = MetricSpec(
-    name="clip_source",
-    label="CLIP similarity to the source",
-    higher_is_better=True,
-    low=0.0,
-    high=100.0,
-    protocol="100 × max(cosine of sample and source picture, 0)",
+CLIP_SOURCE = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_source",
+    "CLIP similarity to the source",
+    "100 × max(cosine of sample and source picture, 0)",
 )
-TAG = MetricSpec(
-    name="tag",
-    label="Tag score",
-    higher_is_better=True,
-    low=0.0,
-    high=1.0,
-    protocol=(
-        "softmax at CLIP's own temperature over the full prompt with this tag against the same "
-        "prompt with each alternative of its group in its place; for a word without a group, the "
-        "prompt with the word against the prompt without it"
-    ),
+TAG = MetricSpec.of(
+    "TagProbability",
+    "tag",
+    "Tag score",
+    "softmax at CLIP's own temperature over the full prompt with this tag against the same "
+    "prompt with each alternative of its group in its place; for a word without a group, the "
+    "prompt with the word against the prompt without it",
 )
-TAG_OBEYED = MetricSpec(
-    name="tag_obeyed",
-    label="Tag obeyed",
-    higher_is_better=True,
-    low=0.0,
-    high=1.0,
-    protocol="1 where the tag has the highest score of its group, else 0",
+TAG_OBEYED = MetricSpec.of(
+    "TagObeyed",
+    "tag_obeyed",
+    "Tag obeyed",
+    "1 where the tag has the highest score of its group, else 0",
 )
-DIVERSITY_LOOKS = MetricSpec(
-    name="diversity_looks",
-    label="Diversity of looks across seeds",
-    higher_is_better=True,
-    low=0.0,
-    high=2.0,
-    protocol="mean of 1 - cosine of CLIP picture embeddings to the pictures of the other seeds",
+DIVERSITY_LOOKS = MetricSpec.of(
+    "ClipDiversity",
+    "diversity_looks",
+    "Diversity of looks across seeds",
+    "mean of 1 - cosine of CLIP picture embeddings to the pictures of the other seeds",
 )
 DIVERSITY_STRUCTURE = MetricSpec(
     name="diversity_structure",
