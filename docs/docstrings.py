@@ -1,7 +1,8 @@
 """Reads the docstrings of this project for the reference.
 
 In them a parameter or field is described by a line of its own, `name: what it is`, without the
-heading that Google's style wants. This extension of griffe puts the headings in.
+heading that Google's style wants, and examples stand where they help. This extension of griffe puts
+in the headings, and the fences around examples.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def with_sections(text: str, names: set[str], heading: str) -> str:
 
     text: the docstring. Several names may share one description (`a, b: both`), and one line may
         hold several.
-    heading: "Args" or "Attributes"; what already stands under it is kept.
+    heading: "Args" or "Attributes"; what already stands under either is kept.
     """
     if not names:
         return text
@@ -35,7 +36,7 @@ def with_sections(text: str, names: set[str], heading: str) -> str:
                 found += [f"    {name}: {what}" for name in described.split(", ")]
         elif inside and line.startswith("    "):
             found.append(f"    {line}")
-        elif line != f"{heading}:":
+        elif line not in ("Args:", "Attributes:"):
             inside = False
             prose.append(line)
     if not found:
@@ -44,8 +45,19 @@ def with_sections(text: str, names: set[str], heading: str) -> str:
     return f"{head}\n\n{heading}:\n" + "\n".join(found)
 
 
+def with_fences(text: str) -> str:
+    """The docstring with every example (from `>>>` to the next empty line) as a code block."""
+    return re.sub(
+        r"^>>> (?:.+\n?)+", lambda m: f"```pycon\n{m[0].rstrip()}\n```\n", text, flags=re.M
+    )
+
+
 class Sections(griffe.Extension):
-    """Applies `with_sections` to every function and class of the package."""
+    """Applies `with_sections` and `with_fences` to every docstring of the package."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        if obj.docstring:
+            obj.docstring.value = with_fences(obj.docstring.value)
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         if func.docstring:
@@ -54,10 +66,9 @@ class Sections(griffe.Extension):
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         if cls.docstring:
-            fields = {name for name, member in cls.members.items() if member.is_attribute}
-            text = with_sections(cls.docstring.value, fields, "Attributes")
             init = cls.members.get("__init__")
-            if isinstance(init, griffe.Function):
-                names = {parameter.name.lstrip("*") for parameter in init.parameters}
-                text = with_sections(text, names, "Args")
-            cls.docstring.value = text
+            given = init.parameters if isinstance(init, griffe.Function) else ()
+            names = {parameter.name.lstrip("*") for parameter in given}
+            fields = {name for name, member in cls.members.items() if member.is_attribute}
+            text = with_sections(cls.docstring.value, names, "Args")
+            cls.docstring.value = with_sections(text, fields - names, "Attributes")

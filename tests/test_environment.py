@@ -22,13 +22,16 @@ PLUGINS = {
     "accelerate": "diffusers loads models with it",
     "controlnet-aux": "the annotators of photographs, imported one by one by name",
     "anywidget": "the app's widgets",
-    "cachetools": "caches that know their size",
     "ipykernel": "runs the notebooks",
     "jupyterlab": "make lab",
     "torchvision": "image processors of transformers",
 }
 """Packages that are needed, but not imported by name."""
-BROUGHT = {"dask": "by distributed", "dask_cuda": "for clusters of several GPUs, by the user"}
+BROUGHT = {
+    "dask": "by distributed",
+    "dask_cuda": "by the user, for clusters of several GPUs",
+    "typing_extensions": "by pydantic",
+}
 """Packages that are imported, but not required by name."""
 NAMED = {
     *("jupyterlab", "ipywidgets", "torch", "diffusers", "transformers", "controlnet-aux"),

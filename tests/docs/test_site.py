@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import griffe
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_every_package_of_the_reference_lists_its_public_names(site: Path) -> None:
+    workbench = griffe.load("workbench", search_paths=[ROOT])
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        html = (site / "reference" / f"{page.stem}.html").read_text("utf-8")
+        for package in re.findall(r"^::: ([\w.]+)$", page.read_text("utf-8"), re.M):
+            short = package.removeprefix("workbench").removeprefix(".")
+            module = workbench[short] if short else workbench
+            names = [str(name) for name in module.exports or ()]
+            names = [name for name in names if not module[name].is_module]
+            lost = [name for name in names if f'id="{package}.{name}"' not in html]
+            assert not lost, f"{page.name} misses {lost}: give them a docstring"
 
 
 def test_pages_load_nothing_from_elsewhere(site: Path) -> None:

@@ -55,6 +55,7 @@ QUESTIONS = (
     Question("closeness", "length", "clip_source", "CLIP similarity to the source"),
     Question("control", "length", "", "control adherence"),
 )
+"""The questions that are asked of every control type."""
 
 
 def effects(frame: pd.DataFrame, control_metrics: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -49,6 +49,7 @@ CAVEAT = (
     "the true effect whose interval would leave out 0 in four of five studies of so many sources, "
     "as different as these: a smaller one may well be there."
 )
+"""What a reader must know of all findings at once."""
 NEEDED = (
     *("source", "control", "base", "setting", "length", "prompt", "scale"),
     *("trial", "seed", "metric", "value", "adherence"),

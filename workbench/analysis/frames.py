@@ -46,6 +46,7 @@ COLUMNS = (
     "truncated",
 )
 PROMPT_METRIC = "clip_used"
+"""The metric that stands for the prompt: CLIP's score against the prompt used."""
 LENGTH_SETTINGS = ("length",)
 BRACKET = " ("
 PARTNER = "partner"

@@ -12,6 +12,7 @@ from workbench.analysis.trends import FALLS, RISES, UNCLEAR
 from workbench.formats import plain, signed
 
 ALL_CONTROLS = "all control types"
+"""The control of a finding that compares control types."""
 
 
 @dataclass(frozen=True)

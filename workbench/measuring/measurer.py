@@ -86,7 +86,7 @@ class Measurer:
     def extract(
         self, name: str, settings_json: str, images: Sequence[np.ndarray]
     ) -> list[ControlMap]:
-        """Control maps of pictures, with the networks of the family."""
+        """Control maps of pictures (uint8 H×W×3), with the networks of the family."""
         control, settings = resolve(name, settings_json)
         return control.extract(images, settings, self.judges.networks())
 
