@@ -63,4 +63,4 @@ def test_a_hub_model_keeps_its_pinned_revision(
     )
     assert place.name == "a/b"
     assert place.keywords == {"revision": "c0ffee", "subfolder": "unet", "variant": "fp16"}
-    assert not place.is_local
+    assert place.folder is None

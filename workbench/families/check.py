@@ -289,26 +289,25 @@ def network_problem(ref: NetworkRef, folder: Path) -> str:
     """Why a folder cannot serve a catalogue entry (as the end of a sentence), else ""."""
     if ref.files:
         missing = [name for name in ref.files if not (folder / name).is_file()]
-        origin = ref.repo or LOADERS[ref.loader].origin
-        of = f" of {origin}" if origin else ""
-        return f"it lacks {' and '.join(missing)}{of}" if missing else ""
-    if problem := weights_problem(folder):
-        return problem
-    if not (folder / "config.json").is_file():
-        return "it has no config.json"
-    return _processor_problem(folder) if LOADERS[ref.loader].processor else ""
+        return f"it lacks {' and '.join(missing)}{ref.source}" if missing else ""
+    processor = LOADERS[ref.loader].processor
+    return _model_problem(folder) or (_processor_problem(folder) if processor else "")
 
 
 def clip_problem(folder: Path) -> str:
     """Why a folder cannot be loaded as a CLIP (as the end of a sentence), else ""."""
-    if problem := weights_problem(folder):
+    if problem := _model_problem(folder):
         return problem
-    if not (folder / "config.json").is_file():
-        return "it has no config.json"
     words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     if not words and not (folder / "tokenizer.json").is_file():
         return "it has no tokenizer: save the model's CLIPTokenizer there with save_pretrained"
     return _processor_problem(folder)
+
+
+def _model_problem(folder: Path) -> str:
+    if problem := weights_problem(folder):
+        return problem
+    return "" if (folder / "config.json").is_file() else "it has no config.json"
 
 
 def _processor_problem(folder: Path) -> str:
@@ -355,32 +354,29 @@ class ModelState:
         return self.licence or f"see its model card, https://huggingface.co/{self.ref.repo}"
 
 
-def family_models(family: Family) -> Iterator[tuple[str, ModelRef]]:
+def _usual(family: Family) -> Iterator[tuple[str, ModelRef]]:
     """Every model that a study of the family gets if it chooses no judges, with its role."""
-    for name, ref in family.base.items():
-        yield f"base {name}", ref
+    yield from ((f"base {name}", ref) for name, ref in family.base.items())
     if family.vae is not None:
         yield "VAE", family.vae
-    for name, net in family.controlnets.items():
-        yield f"ControlNet {name}", net
+    yield from ((f"ControlNet {name}", ref) for name, ref in family.controlnets.items())
     yield "CLIP", family.clip
-    for name, network in family.networks.items():
-        yield f"network {name}", network
+    yield from ((f"network {name}", ref) for name, ref in family.networks.items())
 
 
-def family_choices(family: Family) -> Iterator[tuple[str, ModelRef]]:
+def _choices(family: Family) -> Iterator[tuple[str, ModelRef]]:
     """Every judge that a study may choose instead, with its role ("depth dpt-large")."""
     for need, refs in family.judges.items():
         usual = family.clip if need == CLIP else family.networks.get(need)
         for name, ref in refs.items():
-            if usual is None or _told(ref, need) != _told(usual, need):
+            if usual is None or _identity(ref, need) != _identity(usual, need):
                 yield f"{need} {name}", ref
 
 
 def family_states(family: Family, models: str | Path | None = None) -> list[ModelState]:
     """Where each model of a family lies. Nothing is loaded, no network is touched."""
-    usual = [(role, ref, False) for role, ref in family_models(family)]
-    choices = [(role, ref, True) for role, ref in family_choices(family)]
+    usual = [(role, ref, False) for role, ref in _usual(family)]
+    choices = [(role, ref, True) for role, ref in _choices(family)]
     bases = {f"base {name}" for name in family.base}
     found = []
     for role, ref, is_choice in [*usual, *choices]:
@@ -393,13 +389,12 @@ def family_states(family: Family, models: str | Path | None = None) -> list[Mode
             problem = str(error)
         if place is not None and place.folder is not None:
             problem = _problem(role, ref, place.folder)
-        whole = family.licence if ref.path or role in bases else ""
-        licence = ref.licence or whole
+        licence = ref.licence or (family.licence if ref.path or role in bases else "")
         found.append(ModelState(role, ref, place, problem, licence, is_choice))
     return found
 
 
-def _told(ref: ModelRef, need: str) -> tuple[str, str]:
+def _identity(ref: ModelRef, need: str) -> tuple[str, str]:
     """What tells two judges apart; a CLIP needs no loader."""
     return ref.title, ref.loader if isinstance(ref, NetworkRef) and need != CLIP else ""
 

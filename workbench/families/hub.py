@@ -21,6 +21,7 @@ from workbench.families.refs import ModelRef
 log = logging.getLogger(__name__)
 _SMALL = (".json", ".txt", ".model")
 _UNASKED = ("safety_checker",)
+_HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore")
 
 
 def fetch(ref: ModelRef, place: Place, models: str | Path | None = None) -> Place:
@@ -206,12 +207,10 @@ def hub_errors(ref: ModelRef) -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:  # the hub has answered
         raise LocateError(_no_way(ref, _reason(error))) from error
-    except (OSError, RuntimeError) as error:
-        reason = _reason(error)
-        raise UnreachableError(_no_way(ref, reason), reason) from error
     except Exception as error:
         # The HTTP library under huggingface_hub differs by version and has errors of its own.
-        if type(error).__module__.partition(".")[0] not in {"httpx", "httpx2", "httpcore"}:
+        library = type(error).__module__.partition(".")[0]
+        if not isinstance(error, OSError | RuntimeError) and library not in _HTTP_LIBRARIES:
             raise
         reason = _reason(error)
         raise UnreachableError(_no_way(ref, reason), reason) from error

@@ -47,11 +47,6 @@ class Place:
     revision: str = ""
 
     @property
-    def is_local(self) -> bool:
-        """True for a folder on this disk, False for a model on a hub."""
-        return self.folder is not None
-
-    @property
     def plain_keywords(self) -> dict[str, Any]:
         """The keywords for what has no variants: configurations, tokenizers, processors."""
         return {key: value for key, value in self.keywords.items() if key != "variant"}

@@ -146,16 +146,20 @@ class ModelManager:
         """The ControlNet of that name; those of one union model share their weights."""
         kept, unions = self._shared.controlnets, self._shared.unions
         if control not in kept:
-            ref = self.family.controlnet_ref(control)
+            ref, parts = self.family.controlnet_ref(control), self.family.parts_of
             union = ref.union_mode is not None
-            if ref.title in unions:
-                kept[control] = _own_view(unions[ref.title])
-            else:
+            net = unions.get(ref.title)
+            if net is None:
                 place = self._fetched(ref)
-                net = self._load_controlnet(place, union=union)
-                if union:
-                    unions[ref.title] = net
-                kept[control] = _own_view(net) if union else net
+                with quiet_loading():
+                    import diffusers
+
+                    kind = getattr(diffusers, parts.union_controlnet if union else parts.controlnet)
+                    net = _from_pretrained(kind, place, self.dtype)
+                prepare(net, self.runtime, self.device)
+            if union:
+                unions[ref.title] = net
+            kept[control] = _own_view(net) if union else net
         return kept[control]
 
     def hint_cache(self, control: str) -> TensorCache:
@@ -258,16 +262,16 @@ class ModelManager:
 
     def _load_base(self) -> Any:
         """The text-only pipeline of the base model, its networks where they are kept."""
-        parts = self.family.parts_of
+        parts, vae = self.family.parts_of, self.family.vae
+        place = self._fetched(self._base_ref)
+        vae_place = None if vae is None else self._fetched(vae)
         with quiet_loading():
             import diffusers
 
             kind = getattr(diffusers, parts.text)
             more = _accepted(kind, _LEFT_OUT)
-            place = self._fetched(self._base_ref)
-            if self.family.vae is not None:
-                vae = self._fetched(self.family.vae)
-                more["vae"] = _from_pretrained(diffusers.AutoencoderKL, vae, self.dtype)
+            if vae_place is not None:
+                more["vae"] = _from_pretrained(diffusers.AutoencoderKL, vae_place, self.dtype)
             pipeline = _from_pretrained(kind, place, self.dtype, more)
         if not parts.upcasts_vae:  # or our own calls of the VAE would differ from theirs
             pipeline.vae.register_to_config(force_upcast=False)
@@ -275,15 +279,6 @@ class ModelManager:
             if isinstance(part, nn.Module):
                 prepare(part, self.runtime, self.device)
         return pipeline
-
-    def _load_controlnet(self, place: Place, *, union: bool) -> Any:
-        names = self.family.parts_of
-        with quiet_loading():
-            import diffusers
-
-            kind = getattr(diffusers, names.union_controlnet if union else names.controlnet)
-            net = _from_pretrained(kind, place, self.dtype)
-        return prepare(net, self.runtime, self.device)
 
     def _with_controls(self, controls: Sequence[str]) -> Any:
         """The pipeline with ControlNets around the same networks.

@@ -107,6 +107,12 @@ class NetworkRef(ModelRef):
         return self
 
     @property
+    def source(self) -> str:
+        """ " of <repository>" that publishes its files, to end a sentence; "" if nobody knows."""
+        repo = self.repo or LOADERS[self.loader].origin
+        return f" of {repo}" if repo else ""
+
+    @property
     def title(self) -> str:
         """The title of the folder or repository, and the files in it that are used."""
         return "/".join([super().title, *self.files])
@@ -148,12 +154,14 @@ class Architecture:
     checks_safety: bool = False
 
 
+_ONE_ENCODER = ("vae", "text_encoder", "tokenizer", "scheduler")
+_TWO_ENCODERS = (*_ONE_ENCODER, "text_encoder_2", "tokenizer_2")
 ARCHITECTURES: dict[str, Architecture] = {
     "stable-diffusion": Architecture(
         text="StableDiffusionPipeline",
         control="StableDiffusionControlNetPipeline",
         controlnet="ControlNetModel",
-        parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
+        parts=("unet", *_ONE_ENCODER),
         absent=("text_encoder_2", "transformer"),
         denoiser="unet",
         checks_safety=True,
@@ -165,10 +173,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         union="StableDiffusionXLControlNetUnionPipeline",
         union_controlnet="ControlNetUnionModel",
         upcasts_vae=True,
-        parts=(
-            *("unet", "vae", "text_encoder", "text_encoder_2"),
-            *("tokenizer", "tokenizer_2", "scheduler"),
-        ),
+        parts=("unet", *_TWO_ENCODERS),
         absent=("transformer",),
         denoiser="unet",
     ),
@@ -176,10 +181,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         text="StableDiffusion3Pipeline",
         control="StableDiffusion3ControlNetPipeline",
         controlnet="SD3ControlNetModel",
-        parts=(
-            *("transformer", "vae", "text_encoder", "text_encoder_2"),
-            *("tokenizer", "tokenizer_2", "scheduler"),
-        ),
+        parts=("transformer", *_TWO_ENCODERS),
         absent=("unet",),
         denoiser="transformer",
         image="control_image",

@@ -203,7 +203,7 @@ def test_files_of_one_repository_are_fetched_one_after_the_other(hub: Hub, tmp_p
     models = tmp_path / "models"
     for loader in ("hed", "mlsd", "openpose"):
         ref = NetworkRef(loader=loader, repo="a/b")
-        assert not locate(ref, models).is_local
+        assert locate(ref, models).folder is None
         place = fetch(ref, locate(ref, models), models)
         assert Weights(ref, place).path().read_bytes() == b"weights"
         assert locate(ref, models) == place
@@ -235,6 +235,6 @@ def test_a_cached_model_without_safe_weights_is_fetched(hub: Hub, tmp_path: Path
     for name in ("config.json", "pytorch_model.bin"):
         hub.download("a/depth", name, revision=None)
     ref = NetworkRef(loader="depth-transformers", repo="a/depth")
-    assert not locate(ref, tmp_path / "models").is_local
+    assert locate(ref, tmp_path / "models").folder is None
     hub.download("a/depth", "model.safetensors", revision=None)
-    assert locate(ref, tmp_path / "models").is_local
+    assert locate(ref, tmp_path / "models").folder is not None

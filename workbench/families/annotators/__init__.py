@@ -28,17 +28,14 @@ def load_networks(
     """
     if problem := package_problem(ref.loader):
         raise FamilyError(problem)
-    loader = LOADERS[ref.loader]
     try:
         place = locate(ref)
     except LocateError as error:
         if not ref.files:
             raise
-        source = ref.repo or loader.origin
-        of = f" of {source}" if source else ""
-        needed = f"the loader {ref.loader} needs {' and '.join(ref.files)}{of}"
+        needed = f"the loader {ref.loader} needs {' and '.join(ref.files)}{ref.source}"
         raise LocateError(f"{error}; {needed}") from error
-    module, _, function = loader.code.rpartition(".")
+    module, _, function = LOADERS[ref.loader].code.rpartition(".")
     try:
         load = getattr(import_module(f"workbench.families.{module}"), function)
         networks: Mapping[str, Network] = load(Weights(ref, place), device)

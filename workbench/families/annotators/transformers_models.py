@@ -7,7 +7,7 @@ the model's training: ADE20K's 150, in the order of the benchmark, for the model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,8 @@ def depth(weights: Weights, device: str) -> Mapping[str, Network]:
 
     def network(rgb: np.ndarray) -> np.ndarray:
         parts = [np.zeros((0, *rgb.shape[1:3]), np.float32)] if not len(rgb) else []
-        for start in range(0, len(rgb), BATCH):
-            fed = processor(images=list(rgb[start : start + BATCH]), return_tensors="pt")
-            with torch.inference_mode():
-                found = model(pixel_values=fed["pixel_values"].to(device)).predicted_depth
-            found = found.float()
+        for answer in _answers(model, processor, rgb, device):
+            found = answer.predicted_depth.float()
             parts.append((1 / found.clamp_min(_NEAREST) if metric else found).cpu().numpy())
         return np.concatenate(parts)
 
@@ -86,14 +83,20 @@ def segmentation(weights: Weights, device: str) -> Mapping[str, Network]:
     def network(rgb: np.ndarray) -> np.ndarray:
         size = (int(rgb.shape[1]), int(rgb.shape[2]))
         parts = [np.zeros((0, *size), np.uint8)]
-        for start in range(0, len(rgb), BATCH):
-            fed = processor(images=list(rgb[start : start + BATCH]), return_tensors="pt")
-            with torch.inference_mode():
-                answer = model(**{key: value.to(device) for key, value in fed.items()})
-                parts.append(choose(answer, size).to(torch.uint8).cpu().numpy())
+        for answer in _answers(model, processor, rgb, device):
+            parts.append(choose(answer, size).to(torch.uint8).cpu().numpy())
         return np.concatenate(parts)
 
     return {"segmentation": network}
+
+
+def _answers(model: Any, processor: Any, rgb: np.ndarray, device: str) -> Iterator[Any]:
+    """What a model answers to pictures uint8 N×H×W×3, a batch at a time."""
+    for start in range(0, len(rgb), BATCH):
+        fed = processor(images=list(rgb[start : start + BATCH]), return_tensors="pt")
+        with torch.inference_mode():
+            answer = model(**{key: value.to(device) for key, value in fed.items()})
+        yield answer
 
 
 def _by_scores(answer: Any, size: tuple[int, int]) -> Tensor:

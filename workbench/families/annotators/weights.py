@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.families.catalogue import FamilyError
-from workbench.families.loaders import LOADERS
 from workbench.families.locate import LocateError, Place
 from workbench.families.refs import NetworkRef
 
@@ -90,9 +89,7 @@ class Weights:
         return model.float().eval().requires_grad_(False).to(device)
 
     def _wants(self, name: str) -> str:
-        source = self.ref.repo or LOADERS[self.ref.loader].origin
-        of = f" of {source}" if source else ""
-        return f'the extractor "{self.ref.loader}" needs the file {name}{of}'
+        return f'the extractor "{self.ref.loader}" needs the file {name}{self.ref.source}'
 
 
 def without_prefix(state: Mapping[str, Any], prefix: str = "module.") -> dict[str, Any]:
