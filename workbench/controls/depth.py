@@ -80,10 +80,7 @@ class DepthControl(Control[DepthSettings]):
     def extract(
         self, images: Sequence[NDArray[np.uint8]], settings: DepthSettings, networks: Networks
     ) -> list[ControlMap]:
-        """One map per picture, in one call of the network for each size among the pictures.
-
-        Raises ControlError if `networks` has no "depth" or it returns something else than maps.
-        """
+        """One map per picture, in one call of the network for each size among the pictures."""
         answers = ask(images, networks, "depth", "depth", dims=2)
         return [
             white_on_black(normalise(resize_map(depth.astype(np.float32), image.shape[:2])))

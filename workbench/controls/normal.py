@@ -99,11 +99,7 @@ class NormalControl(Control[NormalSettings]):
     def extract(
         self, images: Sequence[NDArray[np.uint8]], settings: NormalSettings, networks: Networks
     ) -> list[ControlMap]:
-        """One map per picture, in one call of the network for each size among the pictures.
-
-        Raises ControlError if `networks` lacks the one needed or it returns something else than
-        maps.
-        """
+        """One map per picture, in one call of the network for each size among the pictures."""
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         if settings.method is NormalMethod.ESTIMATED:
             raw = ask(images, networks, "normal", "normal", dims=3)

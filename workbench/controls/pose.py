@@ -78,10 +78,7 @@ class PoseControl(Control[PoseSettings]):
     def extract(
         self, images: Sequence[NDArray[np.uint8]], settings: PoseSettings, networks: Networks
     ) -> list[ControlMap]:
-        """One map per picture, in one call of the network for each size among the pictures.
-
-        Raises ControlError if `networks` has no "pose" or it returns something else than joints.
-        """
+        """One map per picture, in one call of the network for each size among the pictures."""
         answers = ask(images, networks, "pose", self.label, 3, may_be_empty=True)
         maps = []
         for image, people in zip(images, answers, strict=True):

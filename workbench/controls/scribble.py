@@ -95,10 +95,7 @@ class ScribbleControl(Control[ScribbleSettings]):
     def extract(
         self, images: Sequence[NDArray[np.uint8]], settings: ScribbleSettings, networks: Networks
     ) -> list[ControlMap]:
-        """One map per picture, in one call of the network for each size among the pictures.
-
-        Raises ControlError if `networks` has no "edges" or it returns something else than maps.
-        """
+        """One map per picture, in one call of the network for each size among the pictures."""
         return [
             white_on_black(strokes(edges, settings))
             for edges in read_maps(images, networks, "edges", self.label)

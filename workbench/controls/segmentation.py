@@ -75,11 +75,7 @@ class SegmentationControl(Control[SegmentationSettings]):
         settings: SegmentationSettings,
         networks: Networks,
     ) -> list[ControlMap]:
-        """One map per picture, in one call of the network for each size among the pictures.
-
-        Raises ControlError if `networks` has no "segmentation", or if it returns something else
-        than maps of class numbers which are on the list of `settings.classes`.
-        """
+        """One map per picture, in one call of the network for each size among the pictures."""
         classes = _class_list(settings.classes)
         maps = []
         raw = ask(images, networks, "segmentation", "segmentation", dims=2)

@@ -130,22 +130,36 @@ def diversity_rows(
         distances: compares the maps.
         refer: chance and ceiling, also for values that are kept.
     """
+    how = {
+        LOOKS: lambda alive: clip_diversity([embeddings[cell.trial_id] for cell in alive]),
+        STRUCTURE: distances.readings,
+    }
+    return group_rows(group, how, made, stored, refer)
+
+
+def group_rows(
+    group: Sequence[Cell],
+    how: Mapping[str, Callable[[list[Cell]], list[Reading]]],
+    made: Container[str],
+    stored: Mapping[tuple[str, str], Mapping[str, Any]],
+    refer: Refer,
+) -> list[dict[str, Any]]:
+    """The rows of every cell of a group, for each metric that reads cells' pictures together.
+
+    Args:
+        how: metric -> what reads it off the cells that have a picture, in their order.
+        group, made, stored, refer: as in `diversity_rows`.
+    """
     name = peers(group, made.__contains__)
     alive = [cell for cell in group if cell.trial_id in made]
-    rows = [
-        reading_row(cell, metric, Reading.nothing(FAILED), name, refer)
-        for cell in group
-        if cell.trial_id not in made
-        for metric in (LOOKS, STRUCTURE)
-    ]
-    for metric in (LOOKS, STRUCTURE):
+    failed = [cell for cell in group if cell.trial_id not in made]
+    rows = []
+    for metric, read in how.items():
         readings = stored_readings(alive, metric, stored, name)
-        if readings is None and metric == LOOKS:
-            readings = clip_diversity([embeddings[cell.trial_id] for cell in alive])
-        elif readings is None:
-            readings = distances.readings(alive)
-        pairs = zip(alive, readings, strict=True)
-        rows += [reading_row(cell, metric, reading, name, refer) for cell, reading in pairs]
+        found = [Reading.nothing(FAILED)] * len(failed)
+        found += read(alive) if readings is None else readings
+        for cell, reading in zip([*failed, *alive], found, strict=True):
+            rows.append(reading_row(cell, metric, reading, name, refer))
     return rows
 
 

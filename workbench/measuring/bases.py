@@ -11,17 +11,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from workbench.controls import get_control, network_needs
-from workbench.measuring.across import (
-    FAILED,
-    Refer,
-    StructureDistances,
-    groups_but_for,
-    peers,
-    reading_row,
-    stored_readings,
-)
+from workbench.measuring.across import Refer, StructureDistances, group_rows, groups_but_for
 from workbench.measuring.judges import Judges
-from workbench.metrics.spec import Reading
 from workbench.study import Cell, Plan
 
 BASES_STRUCTURE, BASES_POSE = "bases_structure", "bases_pose"
@@ -75,19 +66,7 @@ def base_rows(
         made, stored, distances, refer: as in `across.diversity_rows`.
         pose: whether the figures' joints can be read.
     """
-    name = peers(group, made.__contains__)
-    alive = [cell for cell in group if cell.trial_id in made]
-    rows = []
-    for metric in (BASES_STRUCTURE, BASES_POSE) if pose else (BASES_STRUCTURE,):
-        rows += [
-            reading_row(cell, metric, Reading.nothing(FAILED), name, refer)
-            for cell in group
-            if cell.trial_id not in made
-        ]
-        readings = stored_readings(alive, metric, stored, name)
-        if readings is None:
-            by = pose_map() if metric == BASES_POSE else None
-            readings = distances.readings(alive, by, alone=NO_OTHER)
-        pairs = zip(alive, readings, strict=True)
-        rows += [reading_row(cell, metric, reading, name, refer) for cell, reading in pairs]
-    return rows
+    how = {BASES_STRUCTURE: lambda alive: distances.readings(alive, alone=NO_OTHER)}
+    if pose:
+        how[BASES_POSE] = lambda alive: distances.readings(alive, pose_map(), alone=NO_OTHER)
+    return group_rows(group, how, made, stored, refer)
