@@ -15,7 +15,7 @@ import yaml
 from scripts import GIB, result_of
 
 from workbench.study import Study, StudyError, yamlfile
-from workbench.study.spec import FEW, MANY
+from workbench.study.fields import FEW, MANY
 
 COUNT = 2100
 SEED = 1

@@ -14,7 +14,7 @@ from workbench.controls import get_control
 from workbench.families import get_family
 from workbench.samplers import SAMPLER_NAMES
 from workbench.study import Choices, ControlChoice, FamilyChoice, PairChoice, Study, StudyError
-from workbench.study.spec import ALLOWED
+from workbench.study.fields import ALLOWED
 
 MINIMAL: dict[str, Any] = {
     "name": "x",

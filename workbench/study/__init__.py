@@ -1,12 +1,12 @@
 """The study: its typed spec, its sources, and its expansion into cells and trials."""
 
 from workbench.study.choices import Choices, FamilyChoice, choices_among, installed_choices
-from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
+from workbench.study.fields import ControlChoice, PairChoice, Shortening
 from workbench.study.plan import active_steps, make_plan, prompt_variants
 from workbench.study.single import pin_sources, single_study
 from workbench.study.sources import load_source, load_sources
-from workbench.study.spec import Shortening, Study
+from workbench.study.spec import Study
 from workbench.study.trials import (
     Cell,
     ControlCount,

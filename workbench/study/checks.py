@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from workbench.study.canonical import canonical_json
 from workbench.study.choices import Choices, FamilyChoice
-from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
+from workbench.study.fields import ControlChoice, PairChoice, StudyFields
 from workbench.study.labels import SOURCES_ALLOWED, is_map, is_scene, path_of
 from workbench.study.protocols import resolution_problems
-
-if TYPE_CHECKING:
-    from workbench.study.spec import Study
+from workbench.study.sources import is_file, source_file
 
 MAX_CELLS = 100_000
 
@@ -30,7 +28,7 @@ class ControlKey:
     map_settings: str
 
 
-def control_key(study: Study, choice: ControlChoice, choices: Choices) -> ControlKey:
+def control_key(study: StudyFields, choice: ControlChoice, choices: Choices) -> ControlKey:
     """Fill in defaults and write the settings canonically, so equal settings are equal text.
 
     What the study does not say is the family's, and what that does not say the control type's.
@@ -41,7 +39,7 @@ def control_key(study: Study, choice: ControlChoice, choices: Choices) -> Contro
     return ControlKey(values.canonical(), values.map_canonical())
 
 
-def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
+def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
     """Problems between fields. Fields in `skip` are already known to be wrong."""
     lines: list[str] = []
     for name in ("base", "sources", "prompt", "lengths", "scales", "seeds"):
@@ -83,7 +81,7 @@ def cross_problems(study: Study, skip: Collection[str] = ()) -> list[str]:
     return lines
 
 
-def _shortening_problems(study: Study) -> list[str]:
+def _shortening_problems(study: StudyFields) -> list[str]:
     keep, method = study.shortening.keep, study.shortening.method
     lines = _repeated("shortening.keep", keep)
     if keep and method != "prefix":
@@ -95,7 +93,7 @@ def _shortening_problems(study: Study) -> list[str]:
     return lines
 
 
-def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) -> list[str]:
+def name_problems(study: StudyFields, choices: Choices, skip: Collection[str] = ()) -> list[str]:
     """Families, base models, controls and control settings that do not exist."""
     if "family" in skip:
         return []
@@ -128,7 +126,7 @@ def name_problems(study: Study, choices: Choices, skip: Collection[str] = ()) ->
     return lines
 
 
-def _net_problems(study: Study, family: FamilyChoice, choices: Choices) -> list[str]:
+def _net_problems(study: StudyFields, family: FamilyChoice, choices: Choices) -> list[str]:
     """Controls without a ControlNet for their method, and pairs that cannot run together."""
     lines = []
     for i, entry in enumerate(study.controls):
@@ -142,7 +140,7 @@ def _net_problems(study: Study, family: FamilyChoice, choices: Choices) -> list[
     return lines
 
 
-def _judge_problems(study: Study, family: FamilyChoice) -> list[str]:
+def _judge_problems(study: StudyFields, family: FamilyChoice) -> list[str]:
     where = f"in the family {study.family}"
     lines = []
     for need, name in study.judges.items():
@@ -156,7 +154,7 @@ def _judge_problems(study: Study, family: FamilyChoice) -> list[str]:
     return lines + resolution_problems(study.protocol, study.family, family.resolution)
 
 
-def _caption_problems(study: Study) -> list[str]:
+def _caption_problems(study: StudyFields) -> list[str]:
     lines = [
         problem(f"captions.{label}", "is not among the sources", ", ".join(study.sources))
         for label in study.captions
@@ -175,7 +173,7 @@ def _caption_problems(study: Study) -> list[str]:
     return lines
 
 
-def named_controls(study: Study) -> list[tuple[str, ControlChoice]]:
+def named_controls(study: StudyFields) -> list[tuple[str, ControlChoice]]:
     """Every control the study names and the field it stands in: "controls[0]"."""
     found: list[tuple[str, ControlChoice]] = []
     for i, entry in enumerate(study.controls):
@@ -194,7 +192,7 @@ def _entry_key(entry: ControlChoice | PairChoice) -> str:
     return _text(values)
 
 
-def _pair_problems(study: Study) -> list[str]:
+def _pair_problems(study: StudyFields) -> list[str]:
     lines: list[str] = []
     for i, entry in enumerate(study.controls):
         if not isinstance(entry, PairChoice):
@@ -212,7 +210,7 @@ def _pair_problems(study: Study) -> list[str]:
     return lines
 
 
-def _map_problems(study: Study) -> list[str]:
+def _map_problems(study: StudyFields) -> list[str]:
     """A control map steers one control type only, so a study with one has no other."""
     if len(study.controls) == 1 and isinstance(study.controls[0], ControlChoice):
         return []
@@ -224,12 +222,10 @@ def _map_problems(study: Study) -> list[str]:
     ]
 
 
-def source_problems(study: Study, folder: Path, skip: Collection[str] = ()) -> list[str]:
+def source_problems(study: StudyFields, folder: Path, skip: Collection[str] = ()) -> list[str]:
     """Source files that are not there."""
     if "sources" in skip:
         return []
-    from workbench.study.sources import is_file, source_file
-
     lines = []
     for i, label in enumerate(study.sources):
         if not is_scene(label) and not is_file(source_file(label, folder)):
@@ -254,7 +250,7 @@ def _settings_problems(
 
 
 def _fixed_problems(
-    study: Study, field: str, choice: ControlChoice, family: FamilyChoice
+    study: StudyFields, field: str, choice: ControlChoice, family: FamilyChoice
 ) -> list[str]:
     """Settings that contradict the family's network, or that nobody says."""
     lines = []

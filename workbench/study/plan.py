@@ -20,8 +20,8 @@ from workbench.prompts import (
 from workbench.study.canonical import short_hash
 from workbench.study.checks import ControlKey, control_key, name_problems
 from workbench.study.choices import Choices, installed_choices
-from workbench.study.entries import ControlChoice, PairChoice
 from workbench.study.errors import StudyError
+from workbench.study.fields import ControlChoice, PairChoice
 from workbench.study.labels import is_map
 from workbench.study.sources import Drawer, load_sources
 from workbench.study.spec import Study

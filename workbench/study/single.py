@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from workbench.families.runtime import Runtime
 from workbench.prompts import parse_tags, shortened_variant
 from workbench.study.errors import StudyError
 from workbench.study.labels import at_path, is_scene, path_of
-from workbench.study.runtime import Runtime
 from workbench.study.trials import Cell, Trial
 from workbench.study.yamlfile import dump_yaml, parse_yaml
 

@@ -11,7 +11,7 @@ from workbench.families.determinism import deterministic
 from workbench.generation.cancel import CancelToken
 from workbench.store import Executor, RunFolder, disk_errors
 from workbench.study import Plan, Study, StudyError, Trial, make_plan
-from workbench.study.runtime import MAX_BATCH
+from workbench.study.fields import MAX_BATCH
 from workbench.sweep.batches import (
     IN_PROCESS,
     REFERENCES,

@@ -14,7 +14,7 @@ from workbench.controls import ControlMap, MapKey
 from workbench.generation import BatchSizer, CancelToken, SampleResult, Step, generate
 from workbench.images import read_image
 from workbench.store import Record, RunFolder
-from workbench.study.runtime import MAX_BATCH
+from workbench.study.fields import MAX_BATCH
 from workbench.verify.result import (
     DIFFERENT,
     IDENTICAL,

@@ -1,0 +1,276 @@
+"""The fields of a study, and what each of them may hold.
+
+The entries of `controls` are single controls, or pairs that steer at once:
+
+    controls:
+      - depth                                    # a name: default settings, the study's scales
+      - {type: canny, settings: {low: 50}}
+      - pair: [depth, canny]                     # two ControlNets on every picture
+        scales: {depth: [0, 0.5, 1], canny: [0, 1]}
+
+A pair takes the study's scales on both axes unless it says otherwise, and the grid holds every
+combination of them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictStr,
+    Tag,
+    model_serializer,
+)
+
+from workbench.dtypes import DTYPE_BYTES, DtypeName
+from workbench.families.runtime import VALUE_TAG, AutoWord, Runtime, auto_or_value
+from workbench.prompts import parse_tags
+from workbench.samplers import SAMPLER_NAMES, SamplerName
+from workbench.study.canonical import tidy_float
+from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
+
+# In brackets, so that the paths of problems leave them out.
+SINGLE, PAIR = "[single]", "[pair]"
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(tidy_float)]
+Scale = Annotated[Number, Field(ge=0, le=10)]
+
+
+def as_mapping(key: str) -> BeforeValidator:
+    """Let a bare word stand for a mapping: `canny` for `{type: canny}`."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class Value(BaseModel):
+    """What all parts of a study are: unchangeable, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ControlChoice(Value):
+    """A control type and the settings of its extractor (empty: the defaults)."""
+
+    type: StrictStr
+    settings: dict[StrictStr, Any] = Field(default_factory=dict)
+
+
+def _two(controls: tuple[ControlChoice, ...]) -> tuple[ControlChoice, ...]:
+    if len(controls) != 2:
+        raise ValueError(f"needs two control types, not {len(controls)}")
+    return controls
+
+
+class PairChoice(Value):
+    """Two control types that steer a picture together, each with a scale axis of its own.
+
+    `scales` maps a type of the pair to its axis; a type it does not name takes the study's scales.
+    The grid holds every combination of the two axes, and the source gives both maps.
+    """
+
+    pair: Annotated[tuple[Annotated[ControlChoice, as_mapping("type")], ...], AfterValidator(_two)]
+    scales: dict[StrictStr, Annotated[tuple[Scale, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+
+    def axes(self, scales: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+        """The scales of each of the two controls; `scales` are the study's."""
+        return tuple(self.scales.get(choice.type, scales) for choice in self.pair)
+
+
+def _case(value: Any) -> str:
+    paired = isinstance(value, PairChoice) or (isinstance(value, Mapping) and "pair" in value)
+    return PAIR if paired else SINGLE
+
+
+ControlEntry = Annotated[
+    Annotated[ControlChoice, Tag(SINGLE)] | Annotated[PairChoice, Tag(PAIR)],
+    Discriminator(_case),
+    as_mapping("type"),
+]
+
+
+MAX_TAG_LENGTH = 200
+MANY, FEW = 10_000, 1_000
+"""How many entries a list may have: sources and seeds, and all others."""
+
+
+def plain_text(text: str) -> str:
+    """Text on one line, without blanks around it; ValueError otherwise."""
+    text = text.strip()
+    if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c == "\ufeff" for c in text):
+        raise ValueError("has a control character or a line break in it")
+    return text
+
+
+def _one_tag(text: str) -> str:
+    text = " ".join(plain_text(text).split())
+    if not text:
+        raise ValueError("is an empty tag")
+    if parse_tags(text) != (text,):
+        raise ValueError(f'"{text[:60]}" has a comma in it: make it two tags')
+    if len(text) > MAX_TAG_LENGTH:
+        raise ValueError(f"is a tag of more than {MAX_TAG_LENGTH} characters")
+    return text
+
+
+def _split_tags(value: Any) -> Any:
+    if value is None:
+        return ()
+    return parse_tags(value) if isinstance(value, str) else value
+
+
+def _one_source(text: str) -> str:
+    text = plain_text(text)
+    if not text:
+        raise ValueError("is empty")
+    if text.startswith("paperdoll:"):
+        if not SCENE_SOURCE.fullmatch(text):
+            raise ValueError(f'"{text[:60]}" has no seed: write paperdoll:<whole number>')
+        return f"paperdoll:{int(text.partition(':')[2])}"
+    if is_map(text) and not path_of(text).strip():
+        raise ValueError(f'"{text[:60]}" has no path: write map:<path of an image file>')
+    return text
+
+
+Tags = Annotated[
+    tuple[Annotated[StrictStr, AfterValidator(_one_tag)], ...],
+    Field(max_length=FEW),
+    BeforeValidator(_split_tags),
+]
+Source = Annotated[StrictStr, AfterValidator(_one_source)]
+
+MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+
+
+class Shortening(Value):
+    """How a prompt is cut: `prefix` keeps first the tags in `keep`; `random` draws by `seed`."""
+
+    method: Literal["prefix", "random", "leave-one-out"] = "prefix"
+    seed: Seed = 0
+    keep: Tags = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `keep` where it is empty: studies older than it keep their hash."""
+        return {key: value for key, value in handler(self).items() if key != "keep" or value}
+
+
+MAX_BATCH = 1024
+BatchSize = Annotated[
+    AutoWord | Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH), Tag(VALUE_TAG)], auto_or_value
+]
+"""How many pictures are made at once; "auto" finds it while the study runs, from the memory that
+the first batches take."""
+
+RUNTIME_ALLOWED = (
+    "attention (auto, flash, efficient, math, eager), vae_slicing (auto, true, false), "
+    "vae_tiling (true, false), offload (none, model, sequential), channels_last (true, false), "
+    "compile (none, regional)"
+)
+
+TAGS_ALLOWED = 'a list of tags, or one text of tags with commas ("a girl, long hair")'
+
+Name = Annotated[StrictStr, Field(min_length=1, max_length=80, pattern=r"^\w[\w .\-]*$")]
+Length = Annotated[int, Field(strict=True, ge=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Setting = Literal["empty", "insufficient", "conflicting", "full"]
+Digest = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
+
+ALLOWED = {
+    "name": "letters, digits, spaces and - _ . (up to 80 characters)",
+    "family": "the name of a model family",
+    "base": "a list of names of base models",
+    "sources": SOURCES_ALLOWED,
+    "controls": "a list of controls, each a name, {type: name, settings: {...}}, or two at once: "
+    "{pair: [name, name], scales: {name: [numbers]}}",
+    "prompt": TAGS_ALLOWED,
+    "lengths": "a list of whole numbers from 0 to the number of tags in the prompt",
+    "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0, "
+    "keep: tags that are kept before all others}",
+    "extra_prompts": "empty, insufficient, conflicting, full, each with a list of tags",
+    "scales": "a list of numbers from 0 to 10",
+    "seeds": f"a list of whole numbers from 0 to {MAX_SEED}",
+    "steps": "a whole number from 1 to 1000",
+    "guidance_scale": "a number from 1 (off) to 30",
+    "scheduler": ", ".join(SAMPLER_NAMES),
+    "negative_prompt": "text of up to 2000 characters on one line",
+    "control_start": "a number from 0 to 1 (share of the steps)",
+    "control_end": "a number from 0 to 1 (share of the steps)",
+    "batch_size": f"a whole number from 1 to {MAX_BATCH}, or auto",
+    "fill_batches": "true or false",
+    "dtype": ", ".join(DTYPE_BYTES),
+    "runtime": RUNTIME_ALLOWED,
+    "safety_checker": "true or false",
+    "captions": "for each source its own prompt, a text or a list of tags",
+    "judges": "what is needed (clip, depth, ...) and the name of a judge that the family offers",
+    "protocol": "controlnet-plus-plus",
+    "source_sha256": "for each source, the 64 hexadecimal digits of its fitted pixels' SHA-256",
+}
+QUIET = frozenset(
+    {
+        *("captions", "fill_batches", "judges", "protocol", "runtime", "safety_checker"),
+        "source_sha256",
+    }
+)
+"""Fields that a study file does not mention where they are empty or off."""
+
+
+class StudyFields(Value):
+    """The fields of a `Study`, each right by itself; whether they go together is not checked."""
+
+    name: Name
+    family: StrictStr = "paperdoll"
+    base: tuple[StrictStr, ...] = Field(default=("render",), min_length=1, max_length=FEW)
+    sources: tuple[Source, ...] = Field(min_length=1, max_length=MANY)
+    controls: tuple[ControlEntry, ...] = Field(min_length=1, max_length=FEW)
+    prompt: Annotated[Tags, Field(min_length=1)]
+    lengths: tuple[Length, ...] = Field(default=(), max_length=FEW)
+    shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
+    extra_prompts: dict[Setting, Tags] = Field(default_factory=dict)
+    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=FEW)
+    seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1, max_length=MANY)
+    steps: int = Field(default=20, strict=True, ge=1, le=1000)
+    guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
+    scheduler: SamplerName = "unipc"
+    negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(plain_text)] = ""
+    control_start: Fraction = 0.0
+    control_end: Fraction = 1.0
+    batch_size: BatchSize = 16
+    fill_batches: bool = Field(default=False, strict=True)
+    dtype: DtypeName = "float32"
+    runtime: Runtime = Runtime()
+    safety_checker: bool = Field(default=False, strict=True)
+    captions: dict[Source, Annotated[Tags, Field(min_length=1)]] = Field(default_factory=dict)
+    judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    protocol: Literal["", "controlnet-plus-plus"] = ""
+    source_sha256: dict[Source, Digest] = Field(default_factory=dict)
+
+    @property
+    def cell_count(self) -> int:
+        """Number of cells of the grid, computed without building it.
+
+        A point of a pair's grid is two cells: its one picture is measured by both controls.
+        """
+        if self.shortening.method == "leave-one-out":
+            variants = 1 + len(self.prompt)
+        else:
+            variants = max(1, len(self.lengths))
+        steered = 0
+        for entry in self.controls:
+            if isinstance(entry, PairChoice):
+                first, second = entry.axes(self.scales)
+                steered += 2 * len(first) * len(second)
+            else:
+                steered += len(self.scales)
+        others = len(self.base) * len(self.sources) * len(self.seeds)
+        return others * steered * (variants + len(self.extra_prompts))
