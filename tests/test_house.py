@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,69 @@ def upward_imports(path: Path, tree: ast.AST | None = None) -> list[str]:
         if FLOORS[other] >= FLOORS[own]:
             wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports workbench.{other}")
     return wrong
+
+
+def module(path: Path) -> str:
+    """The dotted name of a file of the package."""
+    parts = ("workbench", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def import_graph(files: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """For each module the modules of the package that it imports.
+
+    Args:
+        files: module -> the dotted names that it imports. A name in a module that is no module
+            itself (a function) stands for the module.
+    """
+    graph = {}
+    for name, found in files.items():
+        names = set(found)
+        # `from a import b` names a and a.b: what is meant is a.b, or a if that is no module.
+        meant = names - {other.rpartition(".")[0] for other in names}
+        modules = {other if other in files else other.rpartition(".")[0] for other in meant}
+        graph[name] = modules & files.keys() - {name}
+    return graph
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, straight or over others."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        left = list(graph[start])
+        while left:
+            if (name := left.pop()) not in seen:
+                seen.add(name)
+                left += graph.get(name, ())
+        reached[start] = seen
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in graph
+        if name in reached[name]
+    }
+    return sorted(sorted(group) for group in groups)
+
+
+def test_no_files_import_each_other() -> None:
+    """At any depth: in functions and for type checkers too."""
+    files = {module(path): [name for name, _ in imports(path)] for path in FILES}
+    assert len(files) > 100
+    found = circles(import_graph(files))
+    assert not found, "\n".join(" <-> ".join(group) for group in found)
+
+
+def test_circles_are_found() -> None:
+    graph = import_graph(
+        {
+            "w.a": ["w", "w.b", "w.b.function", "json"],
+            "w.b": ["w.c.function"],
+            "w.c": ["w.a"],
+            "w.d": ["w.a", "w.d.own"],
+            "w": [],
+        }
+    )
+    assert circles(graph) == [["w.a", "w.b", "w.c"]]
 
 
 def test_every_room_has_a_floor() -> None:

@@ -79,9 +79,7 @@ def _jpeg(data: bytes) -> str:
             return "has long stretches of bytes that mean nothing"
         if marker in (0x01, 0xD8):
             continue
-        if marker in _SIZES:
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            pixels = max(pixels, height * width)
+        pixels = max(pixels, _jpeg_pixels(marker, data, position))
         if marker == 0xDA:
             scans += 1
             if scans * pixels > MAX_SCANNED:
@@ -90,6 +88,12 @@ def _jpeg(data: bytes) -> str:
     if scans == 0 and len(data) - position > MAX_JUNK:
         return "has long stretches of bytes that mean nothing"
     return ""
+
+
+def _jpeg_pixels(marker: int, data: bytes, position: int) -> int:
+    """How many pixels a segment promises; 0 for one that tells no size."""
+    height, width = struct.unpack_from(">HH", data, position + 3) if marker in _SIZES else (0, 0)
+    return int(height * width)
 
 
 def _tiff(data: bytes) -> str:

@@ -118,8 +118,8 @@ def test_clip_and_the_auditor_are_tested_on_every_style(
         seen[f"auditor {len(seen)}"] = rgb
         return dict.fromkeys(TAG_GROUPS, 1.0)
 
-    monkeypatch.setattr("workbench.training.clip.tag_accuracy", accuracy)
-    monkeypatch.setattr("workbench.training.export.load_clip", lambda _: (Clip(), None))
+    monkeypatch.setattr(audit_models, "tag_accuracy", accuracy)
+    monkeypatch.setattr(audit_models, "load_clip", lambda _: (Clip(), None))
     monkeypatch.setattr(audit_models, "audited", read)
     words = words_of(whole["tags"])
     found = audit_models.clip_figures(tmp_path, whole, words)

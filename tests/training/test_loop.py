@@ -9,9 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from workbench.training import loop
 from workbench.training.loop import Recipe, StepDraws, fit
 
 RECIPE = Recipe(steps=30, rate=1e-2, warm_up=3, average=0.9, seed=5, autocast=False)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line in the log every 5 steps, a checkpoint after every one."""
+    monkeypatch.setattr(loop, "LOG_STEPS", 5)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
 
 
 def _model() -> nn.Linear:
@@ -27,8 +35,7 @@ def _run(model: nn.Linear, recipe: Recipe, path: Path, stop: int | None = None) 
         y = x.sum(1, keepdim=True) * float(draws.numpy.uniform(0.9, 1.1))
         return {"error": (model(x) - y).square().mean()}
 
-    every_step = {"save_every_seconds": -1.0}
-    return fit(model, loss, recipe, path, lambda line: None, every=5, **every_step).module
+    return fit(model, loss, recipe, path, lambda line: None).module
 
 
 def test_a_run_broken_off_and_resumed_ends_as_an_unbroken_one(tmp_path: Path) -> None:
@@ -52,7 +59,7 @@ def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path: Path) -> None:
         return {"error": model(torch.ones(1, 4)).sum() * float("nan")}
 
     with pytest.raises(FloatingPointError, match="step 5"):
-        fit(model, loss, RECIPE, tmp_path / "c.safetensors", lambda line: None, every=5)
+        fit(model, loss, RECIPE, tmp_path / "c.safetensors", lambda line: None)
 
 
 def test_the_rate_warms_up_and_falls() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from workbench.training.context import TrainingContext
 from workbench.training.data import render_arrays, world_data
 from workbench.training.stages import StageError, run_stage, stage_names
 from workbench.training.vae import encode, new_vae, normalise_latents, reconstruct
+
+
+def context(root: Path, **limits: Any) -> TrainingContext:
+    """Where the stages of a test work, on one thread and a few scenes."""
+    return TrainingContext(root / "work", root / "paperdoll", threads=1, scenes=64, **limits)
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A family made by all stages in their order, two steps each."""
     root = tmp_path_factory.mktemp("training")
     for stage in stage_names():
-        finished = run_stage(
-            stage, root / "work", root / "paperdoll", steps=2, threads=1, scenes=64
-        )
+        finished = run_stage(stage, context(root, steps=2))
         assert finished, stage
     return root
 
@@ -90,9 +95,7 @@ def test_improving_starts_from_the_finished_weights(built: Path, tmp_path: Path)
     for world in ("world", "auditor-world"):
         (tmp_path / "work" / world).symlink_to(built / "work" / world)
     before = [p.clone() for p in load_auditor(models / "auditor").parameters()]
-    assert run_stage(
-        "auditor", tmp_path / "work", models, steps=1, threads=1, scenes=64, improve=True
-    )
+    assert run_stage("auditor", context(tmp_path, steps=1, improve=True))
     after = list(load_auditor(models / "auditor").parameters())
     gaps = [float((a - b).abs().max()) for a, b in zip(after, before, strict=True)]
     assert 0 < max(gaps) < 1e-3
@@ -105,11 +108,9 @@ def test_improving_draws_anew_and_goes_on_with_the_curve(built: Path, tmp_path: 
 
     models = tmp_path / "paperdoll"
     shutil.copytree(built / "paperdoll", models)
-    work = tmp_path / "work"
-    shutil.copytree(built / "work", work)
-    common = {"steps": 1, "threads": 1, "scenes": 64, "improve": True}
+    shutil.copytree(built / "work", tmp_path / "work")
     for seed in (None, 7, 7):  # the third has nothing left to do
-        assert run_stage("controlnet:canny", work, models, seed=seed, **common)  # type: ignore[arg-type]
+        assert run_stage("controlnet:canny", context(tmp_path, steps=1, improve=True, seed=seed))
     goes = json.loads((models / "curves" / "canny.json").read_text())["goes"]
     assert [go["start"] for go in goes] == ["", "canny", "canny"]
     seeds = [go["seed"] for go in goes]
@@ -118,18 +119,18 @@ def test_improving_draws_anew_and_goes_on_with_the_curve(built: Path, tmp_path: 
 
 def test_a_finished_stage_is_not_run_again(built: Path) -> None:
     before = (built / "work" / "unet.safetensors").stat().st_mtime_ns
-    assert run_stage("unet", built / "work", built / "paperdoll", steps=2, threads=1, scenes=64)
+    assert run_stage("unet", context(built, steps=2))
     assert (built / "work" / "unet.safetensors").stat().st_mtime_ns == before
 
 
 def test_an_unknown_stage_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="controlnet:depth"):
-        run_stage("controlnet:hats", tmp_path, tmp_path)
+        run_stage("controlnet:hats", context(tmp_path))
 
 
 def test_a_stage_without_its_groundwork_says_what_to_run_first(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="builds on stage clip"):
-        run_stage("unet", tmp_path, tmp_path)
+        run_stage("unet", context(tmp_path))
 
 
 def test_normalising_latents_changes_no_picture() -> None:
@@ -170,8 +171,7 @@ def test_a_controlnet_can_start_from_another_one(built: Path, tmp_path: Path) ->
     shutil.copytree(
         built / "work", tmp_path / "work", ignore=shutil.ignore_patterns("controlnet-*")
     )
-    parts = {"steps": 1, "threads": 1, "scenes": 64, "start_from": "canny"}
-    assert run_stage("controlnet:hed", tmp_path / "work", models, **parts)
+    assert run_stage("controlnet:hed", context(tmp_path, steps=1, start_from="canny"))
     canny = dict(load_controlnet("canny", models).named_parameters())
     for name, weights in load_controlnet("hed", models).named_parameters():
         assert float((weights - canny[name]).abs().max()) < 2e-3, name
@@ -187,4 +187,4 @@ def test_a_controlnet_can_start_from_another_one(built: Path, tmp_path: Path) ->
 )
 def test_a_start_that_cannot_be_is_refused(built: Path, stage: str, start: str, words: str) -> None:
     with pytest.raises(StageError, match=words):
-        run_stage(stage, built / "work", built / "paperdoll", start_from=start)
+        run_stage(stage, context(built, start_from=start))

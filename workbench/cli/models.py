@@ -124,24 +124,18 @@ def train(
     """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
     from workbench.families import get_family
     from workbench.paths import models_dir as family_models
+    from workbench.training.context import TrainingContext
     from workbench.training.stages import run_stage, stage_names
 
     if not get_family(family).world:
         raise Refusal(f"{family} is not trained here: it has no world of its own")
     if stage not in stage_names():
         raise Refusal(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    finished = run_stage(
-        stage,
-        work_dir,
-        models_dir or family_models() / family,
-        minutes=minutes,
-        steps=steps,
-        threads=threads,
-        scenes=scenes,
-        improve=improve,
-        start_from=start_from,
-        seed=seed,
-    )
+    context = TrainingContext(
+        work_dir, models_dir or family_models() / family, minutes, steps, threads, scenes, improve,
+        start_from, seed,
+    )  # fmt: skip
+    finished = run_stage(stage, context)
     if not finished:
         typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
 

@@ -79,15 +79,13 @@ class Canvas:
         colour: Point,
         label: int,
         *,
-        above: float | None = None,
-        outside: float | None = None,
+        cap: tuple[float, float] | None = None,
         lit: bool = True,
-        flat: bool = False,
     ) -> None:
-        """An ellipsoid centred at depth ``z``; ``flat`` makes it a disc that faces the viewer.
+        """An ellipsoid centred at depth ``z``.
 
-        ``above`` and ``outside`` keep only the part above that y or farther than that distance
-        from the centre line: a cap of hair which leaves the face free.
+        ``cap`` keeps only the part above its first figure, a y, or farther from the centre line
+        than its second: hair which leaves the face free.
         """
         (cx, cy), (rx, ry) = centre, radii
         box = self.box((cx - rx, cy - ry), (cx + rx, cy + ry))
@@ -95,17 +93,19 @@ class Canvas:
         u, v = (x - cx) / rx, (y - cy) / ry
         rest = 1.0 - u * u - v * v
         mask = rest > 0
-        if above is not None:
-            keep = y < above
-            if outside is not None:
-                keep = keep | (np.abs(x - cx) > outside)
-            mask &= keep
-        if flat:
-            self.put(box, mask, z, (0.0, 0.0, 1.0), colour, label, lit=lit)
-            return
+        if cap is not None:
+            mask &= (y < cap[0]) | (np.abs(x - cx) > cap[1])
         bulge = np.sqrt(np.maximum(rest, 0.0))
         z_front = z - self.RELIEF * min(rx, ry) * bulge
         self.put(box, mask, z_front, _unit(u, -v, bulge), colour, label, lit=lit)
+
+    def disc(self, centre: Point, radius: float, z: float, colour: Point, label: int) -> None:
+        """A flat disc that faces the viewer and shines by itself."""
+        (cx, cy) = centre
+        box = self.box((cx - radius, cy - radius), (cx + radius, cy + radius))
+        x, y = self.grid(box)
+        u, v = (x - cx) / radius, (y - cy) / radius
+        self.put(box, 1.0 - u * u - v * v > 0, z, (0.0, 0.0, 1.0), colour, label, lit=False)
 
     def capsule(
         self, a: Point, b: Point, ra: float, rb: float, z: float, colour: Point, label: int

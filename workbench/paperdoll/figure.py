@@ -71,8 +71,7 @@ def _head(canvas: Canvas, scene: Scene, joints: dict[str, np.ndarray], girl: boo
     hair = HAIR_COLOURS[scene.tag("hair_colour")]
     canvas.ellipsoid(head, (radius, radius * 0.96), z, _SKIN, Label.SKIN)
     canvas.ellipsoid(head - (0.0, 0.10 * radius), (radius * 1.12, radius * 1.06), z - 0.03, hair,
-                     Label.HAIR, above=float(head[1] - 0.22 * radius),
-                     outside=radius * 0.88)  # fmt: skip
+                     Label.HAIR, cap=(float(head[1] - 0.22 * radius), radius * 0.88))  # fmt: skip
     if scene.tag("hair_length") == "long hair":
         for sign in (-1.0, 1.0):
             top = head + _by(sign * radius * 0.96, 0.0)

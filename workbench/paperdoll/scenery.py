@@ -34,12 +34,10 @@ def draw_backdrop(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> flo
     canvas.put(full, ~above, 1 / inverse, (0.0, 0.8, 0.6), ground, Label.GROUND, lit=False)
     if weather == "sunny":
         spot = (rng.uniform(0.12, 0.18), rng.uniform(0.12, 0.16))
-        disc, glow = (0.075, 0.075), (1.0, 0.90, 0.30)
-        canvas.ellipsoid(spot, disc, 1e5, glow, Label.SKY, lit=False, flat=True)
+        canvas.disc(spot, 0.075, 1e5, (1.0, 0.90, 0.30), Label.SKY)
     elif weather == "night":
         spot = (rng.uniform(0.82, 0.88), rng.uniform(0.12, 0.16))
-        disc, glow = (0.065, 0.065), (0.96, 0.95, 0.82)
-        canvas.ellipsoid(spot, disc, 1e5, glow, Label.SKY, lit=False, flat=True)
+        canvas.disc(spot, 0.065, 1e5, (0.96, 0.95, 0.82), Label.SKY)
     return horizon
 
 
@@ -90,7 +88,7 @@ def _house(canvas: Canvas, scene: Scene, horizon: float, rng: np.random.Generato
     wall, roof = np.array((0.80, 0.60, 0.42)), np.array((0.64, 0.20, 0.15))
     if snowy:
         roof = np.array((0.93, 0.95, 1.00))
-    _rectangle(canvas, x - width, x + width, top, bottom, 4.0, wall * light, Label.WALL)
+    _rectangle(canvas, (x - width, x + width), (top, bottom), 4.0, wall * light, Label.WALL)
     eaves = width + 0.035
     canvas.polygon(
         [(x - eaves, top), (x, top - 0.16), (x + eaves, top)],
@@ -100,11 +98,11 @@ def _house(canvas: Canvas, scene: Scene, horizon: float, rng: np.random.Generato
     pane = (1.0, 0.88, 0.45) if night else tuple(np.array((0.55, 0.78, 0.95)) * light)
     for dx in (-0.105, 0.105):
         _rectangle(
-            canvas, x + dx - 0.042, x + dx + 0.042, top + 0.045, top + 0.125,
+            canvas, (x + dx - 0.042, x + dx + 0.042), (top + 0.045, top + 0.125),
             3.8, pane, Label.OPENING,
         )  # fmt: skip
     door = np.array((0.38, 0.22, 0.12)) * light
-    _rectangle(canvas, x - 0.036, x + 0.036, bottom - 0.15, bottom, 3.8, door, Label.OPENING)
+    _rectangle(canvas, (x - 0.036, x + 0.036), (bottom - 0.15, bottom), 3.8, door, Label.OPENING)
 
 
 def _trees(canvas: Canvas, scene: Scene, horizon: float, rng: np.random.Generator) -> None:
@@ -137,20 +135,18 @@ def _fence(canvas: Canvas, scene: Scene, horizon: float) -> None:
     wood = np.array((0.62, 0.42, 0.24)) * darkness(scene)
     top, bottom = horizon - 0.055, horizon + 0.075
     for x in (0.06, 0.235, 0.41, 0.59, 0.765, 0.94):
-        _rectangle(canvas, x - 0.016, x + 0.016, top, bottom, 3.4, wood, Label.FENCE)
+        _rectangle(canvas, (x - 0.016, x + 0.016), (top, bottom), 3.4, wood, Label.FENCE)
     for y in (horizon - 0.025, horizon + 0.025):
-        _rectangle(canvas, 0.0, 1.0, y - 0.011, y + 0.011, 3.5, wood * 0.9, Label.FENCE)
+        _rectangle(canvas, (0.0, 1.0), (y - 0.011, y + 0.011), 3.5, wood * 0.9, Label.FENCE)
 
 
 def _rectangle(
     canvas: Canvas,
-    x0: float,
-    x1: float,
-    y0: float,
-    y1: float,
+    x: tuple[float, float],
+    y: tuple[float, float],
     z: float,
     colour: np.ndarray | tuple[float, ...],
     label: int,
 ) -> None:
-    corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
     canvas.polygon(corners, z, _FRONT, colour, label, lit=False)

@@ -15,7 +15,7 @@ from workbench.report import tables
 from workbench.report.answers import Answer, answers
 from workbench.report.effects import EffectFigures, draw_effects
 from workbench.report.embed import Download, download
-from workbench.report.figures import ControlFigures, draw_control, draw_sheets
+from workbench.report.figures import Balance, ControlFigures, draw_control, draw_sheets
 from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.ranking import RankingFigures, draw_ranking
 from workbench.report.sheets import control_maps, sheets, source_pictures
@@ -83,6 +83,7 @@ def collect(run: RunFolder) -> Content:
     primary = analysis.primary_metrics(frame)
     wanted = [*dict.fromkeys(primary.values()), "clip_full", "clip_source"]
     summary = tables.summary_frame(frame, points, spots, wanted)
+    balance = Balance(points, spots, summary)
     name = str(study.get("name") or run.path.name)
     both = len(labels) <= BOTH_THEMES_UP_TO
     sources = source_pictures(run)
@@ -91,8 +92,7 @@ def collect(run: RunFolder) -> Content:
     maps = control_maps(run, frame, sources, family, judges)
     pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES, both)
     drawn = tuple(
-        draw_control(frame, control, labels[control], points, spots, summary, pages, both)
-        for control in labels
+        draw_control(frame, control, labels[control], balance, pages, both) for control in labels
     )
     return Content(
         digest=digest,

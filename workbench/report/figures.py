@@ -59,13 +59,20 @@ class ControlFigures:
     table: Table
 
 
+@dataclass(frozen=True)
+class Balance:
+    """The trade-off of a run as tables: its points, the best of them, and all for reading."""
+
+    points: pd.DataFrame
+    spots: pd.DataFrame
+    summary: pd.DataFrame
+
+
 def draw_control(
     frame: pd.DataFrame,
     control: str,
     label: str,
-    points: pd.DataFrame,
-    spots: pd.DataFrame,
-    summary: pd.DataFrame,
+    balance: Balance,
     pages: Sequence[SheetPicture],
     both: bool,
 ) -> ControlFigures:
@@ -73,14 +80,16 @@ def draw_control(
     rows = frame[frame["control"] == control]
     primary = analysis.primary_metrics(rows)[control]
     embed = partial(drawing, both=both)
-    mine = points[points["control"] == control]
+    points, summary = (
+        table[table["control"] == control] for table in (balance.points, balance.summary)
+    )
     names = {control: label}
     tipping, tipping_table = draw_tipping(rows, label, both)
     return ControlFigures(
         name=control,
         label=label,
         tradeoff=embed(
-            lambda theme: tradeoff_figure(mine, spots, control_labels=names, theme=theme),
+            lambda theme: tradeoff_figure(points, balance.spots, control_labels=names, theme=theme),
             f"Trade-off plot for {label}: prompt adherence over control adherence.",
         ),
         sheets=tuple(page for page in pages if page.control == control),
@@ -94,7 +103,7 @@ def draw_control(
         tipping=tipping,
         tipping_table=tipping_table,
         diversity=_diversity(rows, label, both),
-        table=point_table(summary[summary["control"] == control], spec_of(primary).label, primary),
+        table=point_table(summary, spec_of(primary).label, primary),
     )
 
 

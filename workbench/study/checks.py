@@ -45,39 +45,41 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
     for name in ("base", "sources", "prompt", "lengths", "scales", "seeds"):
         if name not in skip:
             lines += _repeated(name, getattr(study, name))
-    if "controls" not in skip:
-        lines += _repeated("controls", [_entry_key(entry) for entry in study.controls])
-        lines += _pair_problems(study)
-    if not {"prompt", "lengths"} & set(skip):
-        count = len(study.prompt)
-        lines += [
-            problem(f"lengths[{i}]", f"{n} is longer than the prompt", f"0 to {count}")
-            for i, n in enumerate(study.lengths)
-            if n > count
-        ]
-    if not {"prompt", "shortening"} & set(skip):
-        lines += _shortening_problems(study)
-    if not {"sources", "controls"} & set(skip):
-        lines += _map_problems(study)
-    if "extra_prompts" not in skip:
-        for setting, tags in study.extra_prompts.items():
-            field = f"extra_prompts.{setting}"
-            lines += _repeated(field, tags)
-            if setting == "empty" and tags:
-                lines.append(problem(field, "has tags", "nothing (empty: [])"))
-            elif setting != "empty" and not tags:
-                lines.append(problem(field, "has no tags", "a list of tags"))
-    if not {"sources", "captions"} & set(skip) and study.captions:
-        lines += _caption_problems(study)
-    if not {"sources", "source_sha256"} & set(skip):
-        lines += [
-            problem(f"source_sha256.{label}", "is not among the sources", ", ".join(study.sources))
-            for label in study.source_sha256
-            if label not in study.sources
-        ]
+    for fields, problems_of in (
+        ({"controls"}, _pair_problems),
+        ({"prompt", "lengths"}, _length_problems),
+        ({"prompt", "shortening"}, _shortening_problems),
+        ({"sources", "controls"}, _map_problems),
+        ({"extra_prompts"}, _extra_problems),
+        ({"sources", "captions"}, _caption_problems),
+        ({"sources", "source_sha256"}, lambda study: _not_sources(study, "source_sha256")),
+    ):
+        if fields.isdisjoint(skip):
+            lines += problems_of(study)
     if not skip and study.cell_count > MAX_CELLS:
         what = f"the grid has {study.cell_count:,} cells"
         lines.append(problem("study", what, f"up to {MAX_CELLS:,}"))
+    return lines
+
+
+def _length_problems(study: StudyFields) -> list[str]:
+    count = len(study.prompt)
+    return [
+        problem(f"lengths[{i}]", f"{n} is longer than the prompt", f"0 to {count}")
+        for i, n in enumerate(study.lengths)
+        if n > count
+    ]
+
+
+def _extra_problems(study: StudyFields) -> list[str]:
+    lines = []
+    for setting, tags in study.extra_prompts.items():
+        field = f"extra_prompts.{setting}"
+        lines += _repeated(field, tags)
+        if setting == "empty" and tags:
+            lines.append(problem(field, "has tags", "nothing (empty: [])"))
+        elif setting != "empty" and not tags:
+            lines.append(problem(field, "has no tags", "a list of tags"))
     return lines
 
 
@@ -154,12 +156,19 @@ def _judge_problems(study: StudyFields, family: FamilyChoice) -> list[str]:
     return lines + resolution_problems(study.protocol, study.family, family.resolution)
 
 
-def _caption_problems(study: StudyFields) -> list[str]:
-    lines = [
-        problem(f"captions.{label}", "is not among the sources", ", ".join(study.sources))
-        for label in study.captions
+def _not_sources(study: StudyFields, field: str) -> list[str]:
+    """The keys of a field that should be sources and are none."""
+    return [
+        problem(f"{field}.{label}", "is not among the sources", ", ".join(study.sources))
+        for label in getattr(study, field)
         if label not in study.sources
     ]
+
+
+def _caption_problems(study: StudyFields) -> list[str]:
+    if not study.captions:
+        return []
+    lines = _not_sources(study, "captions")
     missing = [label for label in study.sources if label not in study.captions]
     if missing:
         lines.append(problem("captions", f"{', '.join(missing)[:200]} has none", "one a source"))
@@ -193,7 +202,7 @@ def _entry_key(entry: ControlChoice | PairChoice) -> str:
 
 
 def _pair_problems(study: StudyFields) -> list[str]:
-    lines: list[str] = []
+    lines = _repeated("controls", [_entry_key(entry) for entry in study.controls])
     for i, entry in enumerate(study.controls):
         if not isinstance(entry, PairChoice):
             continue

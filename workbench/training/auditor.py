@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.paperdoll import TAG_GROUPS
+from workbench.training.context import TrainingContext
 from workbench.training.data import WorldData, world_data
+from workbench.training.export import load_vae
 from workbench.training.judge import disturb
 from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
-
-if TYPE_CHECKING:
-    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=800, rate=2e-3, warm_up=100, decay=0.05, average=0.99, seed=41)
 SEEDS = range(500_000, 505_000)
@@ -65,8 +63,6 @@ class Auditor(nn.Module):
 
 def train_auditor(context: TrainingContext) -> bool:
     """Train on scenes of its own in every style, some pushed once through the autoencoder."""
-    from workbench.training.export import load_vae
-
     torch.manual_seed(RECIPE.seed)
     data = world_data(context.work_dir / "auditor-world", SEEDS[: context.scenes])
     blurred = reconstruct(load_vae(context.models_dir).eval(), data.rgb[: len(data) // 2])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from workbench.atomic import write_atomic
 
 
 def save_checkpoint(
@@ -21,7 +22,7 @@ def save_checkpoint(
     average: nn.Module | None,
     notes: Mapping[str, object],
 ) -> None:
-    """Write everything a stage needs to go on, under a temporary name first.
+    """Write everything a stage needs to go on; the file is there whole or not at all.
 
     ``notes`` must be JSON-able (loss history, settings).
     """
@@ -31,10 +32,8 @@ def save_checkpoint(
     for index, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
             tensors[f"optimiser.{index}.{key}"] = torch.as_tensor(value).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"step": str(step), "notes": json.dumps(dict(notes))})
-    os.replace(temporary, path)
+    metadata = {"step": str(step), "notes": json.dumps(dict(notes))}
+    write_atomic(path, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,24 @@ from torch import Tensor, nn
 
 from workbench.controls import get_control
 from workbench.training.captions import random_caption
+from workbench.training.context import TrainingContext
 from workbench.training.curves import save_curve
 from workbench.training.data import WorldData
+from workbench.training.export import (
+    load_controlnet,
+    load_unet,
+    load_vae,
+    plain_attention,
+    save_controlnet,
+)
 from workbench.training.heads import fingerprint, judge_heads, map_settings, stored_networks
+from workbench.training.latents import latents_of
 from workbench.training.loop import Recipe, StepDraws, Watch
-from workbench.training.unet import Embed, Noising, plain_attention, weighted_error
+from workbench.training.unet import Embed, Noising, text_embedder, weighted_error
 from workbench.training.watch import WATCH_STEPS, AdherenceWatch, measure_lesson
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
-
-    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=1_800, rate=1.0e-3, warm_up=100, decay=0.01, average=0.998, seed=61)
 SCENES = 8_000
@@ -92,14 +100,21 @@ def hint(maps: np.ndarray) -> Tensor:
     return tensor.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
+@dataclass(frozen=True)
+class LockedBase:
+    """The base checkpoint beside which a ControlNet learns: its UNet, text tower and noise."""
+
+    unet: UNet2DConditionModel
+    embed: Embed
+    noising: Noising
+
+
 def control_loss(
     lesson: ControlLesson,
-    unet: UNet2DConditionModel,
+    base: LockedBase,
     latents: Tensor,
     data: WorldData,
     maps: np.ndarray,
-    embed: Embed,
-    noising: Noising,
     draws: StepDraws,
 ) -> Mapping[str, Tensor]:
     """The base model's own loss with the control added (Zhang et al. 2023, eq. 5).
@@ -109,11 +124,11 @@ def control_loss(
     rows = draws.numpy.integers(0, len(maps), _BATCH)
     prompts = [random_caption(data.words(r), draws.numpy, empty=_DROPPED) for r in rows]
     clean = latents[rows].float()
-    noisy, steps, target, weight = noising(clean, draws)
-    text, control = embed(prompts), hint(maps[rows])
+    noisy, steps, target, weight = base.noising(clean, draws)
+    text, control = base.embed(prompts), hint(maps[rows])
     seen = lesson.controlnet.controlnet_cond_embedding(control)
     down, mid = _residuals(lesson.controlnet, noisy, steps, text, seen)
-    guess = unet(
+    guess = base.unet(
         noisy,
         steps,
         text,
@@ -139,25 +154,21 @@ def _residuals(
 
 def train_controlnet(context: TrainingContext, control: str) -> bool:
     """Train one ControlNet on the base checkpoint and export it."""
-    from workbench.training.export import load_controlnet, load_unet, load_vae, save_controlnet
-    from workbench.training.latents import latents_of
-    from workbench.training.unet import text_embedder
-
     data = context.data()
     latents = latents_of(context.work_dir, load_vae(context.models_dir), data)
     maps = control_maps(context.work_dir, control, context.models_dir, data)
-    embed = text_embedder(context.models_dir)
     unet = plain_attention(load_unet(context.models_dir).eval().requires_grad_(False))
     stage = f"controlnet:{control}"
     first = control if context.goes_on(stage) else context.start_from
     made = load_controlnet(first, context.models_dir) if first else new_controlnet(unet)
     lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
     few = {"scenes": 2} if context.scenes else {}
-    noising, watch = Noising(), AdherenceWatch(context.models_dir, control, **few)
+    base = LockedBase(unet, text_embedder(context.models_dir), Noising())
+    watch = AdherenceWatch(context.models_dir, control, **few)
     result = context.fit(
         stage,
         lesson,
-        lambda d: control_loss(lesson, unet, latents, data, maps, embed, noising, d),
+        lambda d: control_loss(lesson, base, latents, data, maps, d),
         RECIPE,
         Watch(WATCH_STEPS, lambda module: measure_lesson(watch, module)),
     )

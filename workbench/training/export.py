@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from workbench.training.clip import PIXEL_MEAN, PIXEL_SPREAD
+
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTokenizer
+
+
+def plain_attention(model: Any) -> Any:
+    """Attention by matrix products: on processors its backward pass is much faster."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    model.set_attn_processor(AttnProcessor())
+    return model
 
 
 def save_half(module: Any, folder: Path) -> None:
@@ -59,7 +69,6 @@ def save_score_clip(model: nn.Module, tokenizer: CLIPTokenizer, models_dir: Path
     from transformers import CLIPImageProcessor
 
     from workbench.paperdoll import SIDE
-    from workbench.training.clip import PIXEL_MEAN, PIXEL_SPREAD
 
     save_half(model, models_dir / "clip")
     tokenizer.save_pretrained(models_dir / "clip")
@@ -123,8 +132,6 @@ def load_unet(models_dir: Path) -> UNet2DConditionModel:
 def load_controlnet(control: str, models_dir: Path) -> ControlNetModel:
     """A ControlNet in float32 by its control type's name, with attention that trains fast."""
     from diffusers import ControlNetModel
-
-    from workbench.training.unet import plain_attention
 
     made = ControlNetModel.from_pretrained(
         models_dir / "controlnet" / control, torch_dtype=torch.float32, local_files_only=True

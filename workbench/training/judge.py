@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.families.judge import Judge, load_judge, save_judge
+from workbench.training.context import TrainingContext
 from workbench.training.data import WorldData
+from workbench.training.export import load_vae
 from workbench.training.loop import Recipe, StepDraws
 from workbench.training.vae import reconstruct, to_signal
-
-if TYPE_CHECKING:
-    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=700, rate=3e-3, warm_up=100, decay=0.01, average=0.995, seed=31)
 SCENES = 9_000
@@ -31,8 +29,6 @@ _HEAT_SPREAD = 1.2
 
 def train_judge(context: TrainingContext) -> bool:
     """Train all heads at once on every drawing style; some pictures are reconstructions."""
-    from workbench.training.export import load_vae
-
     torch.manual_seed(RECIPE.seed)
     data = context.data()
     blurred = reconstruct(load_vae(context.models_dir).eval(), data.rgb[:RECONSTRUCTED])

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 from workbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 Log = Callable[[str], None]
+LOG_STEPS = 50
+"""Steps between two lines of the log."""
+SAVE_SECONDS = 120.0
+"""How often the checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,6 @@ def fit(
     log: Log,
     *,
     minutes: float | None = None,
-    every: int = 50,
-    save_every_seconds: float = 120.0,
     watch: Watch | None = None,
 ) -> Fit:
     """Train the parameters of ``module`` that require gradients.
@@ -111,8 +113,6 @@ def fit(
         checkpoint: file of the running state; resumed from when it exists.
         log: takes one line at a time.
         minutes: stop early, resumably, after this much time.
-        every: steps between log lines.
-        save_every_seconds: how often the checkpoint is written.
         watch: asked at chosen steps how good the (averaged) module is; goes into the history.
 
     Returns:
@@ -131,8 +131,7 @@ def fit(
         step, notes = load_checkpoint(checkpoint, module, optimiser, average)
         history = list(notes["history"])  # type: ignore[call-overload]
         log(f"resumed at step {step} of {recipe.steps}")
-    if watch is not None:
-        watch = replace(watch, steps=watch.steps | {recipe.steps})
+    watch = watch and replace(watch, steps=watch.steps | {recipe.steps})
     pairs = _pairs(average, module) if average is not None else ([], [])
     started = last_save = time.monotonic()
     recent: dict[str, list[float]] = {}
@@ -155,18 +154,16 @@ def fit(
             torch._foreach_lerp_(*pairs, 1 - pace)
         for name, value in losses.items():
             recent.setdefault(name, []).append(float(value.detach()))
-        if step % every == 0 or step == recipe.steps:
-            means = {name.lstrip("_"): float(np.mean(values)) for name, values in recent.items()}
-            if not all(math.isfinite(v) for v in means.values()):
-                raise FloatingPointError(f"loss is not finite at step {step}: {means}")
+        if step % LOG_STEPS == 0 or step == recipe.steps:
+            means = _means(recent, step)
             recent.clear()
             history.append({"step": step, **means})
             pace_now = (step - first) / (time.monotonic() - started)
             left = (recipe.steps - step) / pace_now / 60
-            figures = "  ".join(f"{k} {v:.4f}" for k, v in means.items())
-            log(f"step {step}/{recipe.steps}  {figures}  {pace_now:.2f} steps/s  {left:.1f} min")
+            speed = f"{pace_now:.2f} steps/s  {left:.1f} min"
+            log(f"step {step}/{recipe.steps}  {_text(means)}  {speed}")
         _look(watch, step, average or module, history, log)
-        if time.monotonic() - last_save > save_every_seconds:
+        if time.monotonic() - last_save > SAVE_SECONDS:
             save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
             last_save = time.monotonic()
     if step > first:
@@ -185,7 +182,19 @@ def _look(
         return
     figures = dict(watch.measure(module))
     history.append({"step": step, **figures})
-    log(f"step {step}: " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+    log(f"step {step}: {_text(figures)}")
+
+
+def _means(recent: Mapping[str, Sequence[float]], step: int) -> dict[str, float]:
+    """Each loss over the steps since the last line; FloatingPointError if one is not finite."""
+    means = {name.lstrip("_"): float(np.mean(values)) for name, values in recent.items()}
+    if not all(math.isfinite(value) for value in means.values()):
+        raise FloatingPointError(f"loss is not finite at step {step}: {means}")
+    return means
+
+
+def _text(figures: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 def _pairs(average: nn.Module, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from workbench.controls import CONTROL_NAMES
+from workbench.training.auditor import train_auditor
+from workbench.training.captions import corpus
+from workbench.training.clip import RECIPE as CLIP_RECIPE
+from workbench.training.clip import clip_loss, new_clip, tag_accuracy
+from workbench.training.clip_pictures import RECIPE as PICTURE_RECIPE
+from workbench.training.clip_pictures import PictureLesson, picture_loss
 from workbench.training.context import TrainingContext
+from workbench.training.controlnet import train_controlnet
+from workbench.training.data import held_pictures, render_arrays, words_of
+from workbench.training.export import load_clip, load_vae, save_clip, save_score_clip, save_vae
+from workbench.training.judge import train_judge
+from workbench.training.latents import latents_of
+from workbench.training.tokenizer import train_tokenizer
+from workbench.training.unet import train_other_style, train_unet
+from workbench.training.vae import (
+    DECODER_RECIPE,
+    Decoder,
+    decoder_loss,
+    new_vae,
+    normalise_latents,
+    psnr,
+    reconstruct,
+    vae_loss,
+)
+from workbench.training.vae import RECIPE as VAE_RECIPE
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
@@ -22,9 +45,6 @@ _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """For each stage: what it builds on, and the folder that the other stage leaves."""
 
-_STYLED = ("vae-decoder:ink", "unet:ink")
-"""Stages of the second base checkpoint."""
-
 
 class StageError(ValueError):
     """A stage cannot run; the message says why and what to do."""
@@ -32,93 +52,66 @@ class StageError(ValueError):
 
 def stage_names() -> tuple[str, ...]:
     """All stages in the order in which they depend on each other."""
-    return (*_STAGES, *_STYLED, *(f"controlnet:{name}" for name in CONTROL_NAMES))
+    return (
+        *(name for name in _STAGES if name != "controlnet"),
+        *(f"controlnet:{name}" for name in CONTROL_NAMES),
+    )
 
 
-def run_stage(
-    stage: str,
-    work_dir: Path,
-    models_dir: Path,
-    *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    threads: int = 2,
-    scenes: int | None = None,
-    improve: bool = False,
-    start_from: str = "",
-    seed: int | None = None,
-) -> bool:
+def run_stage(stage: str, context: TrainingContext) -> bool:
     """Run or resume one stage and, when it is finished, export its weights.
 
     Returns:
         Whether the stage has run all its steps.
 
     Raises:
-        StageError: if no stage has this name, a stage it builds on has not been run, or
-            `start_from` names what is no other finished ControlNet.
+        StageError: if no stage has this name, a stage it builds on has not been run, or the
+            context's `start_from` names what is no other finished ControlNet.
     """
-    context = TrainingContext(
-        work_dir, models_dir, minutes, steps, threads, scenes, improve, start_from, seed
-    )
+    models_dir = context.models_dir
     name, _, detail = stage.partition(":")
     if stage not in stage_names():
         raise StageError(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    if start_from:
-        _check_start(stage, start_from, models_dir, improve)
+    if context.start_from:
+        _check_start(stage, context)
     for earlier, folder in _NEEDS.get(stage, _NEEDS.get(name, ())):
         if not (models_dir / folder).is_dir():
             raise StageError(
                 f"stage {stage} builds on stage {earlier}: run that first "
                 f"({models_dir / folder} is missing)"
             )
-    torch.set_num_threads(threads)
-    if name == "controlnet":
-        from workbench.training.controlnet import train_controlnet
-
-        return train_controlnet(context, detail)
-    if stage == "unet:ink":
-        from workbench.training.unet import train_other_style
-
-        return train_other_style(context, detail)
-    if stage == "vae-decoder:ink":
-        return _vae_decoder(context, detail)
-    return _STAGES[name](context)
+    torch.set_num_threads(context.threads)
+    function = _STAGES[stage if stage in _STAGES else name]
+    return function(context, detail) if detail else function(context)
 
 
-def _check_start(stage: str, start_from: str, models_dir: Path, improve: bool) -> None:
+def _check_start(stage: str, context: TrainingContext) -> None:
+    start_from, models_dir = context.start_from, context.models_dir
     name, _, control = stage.partition(":")
     if name != "controlnet":
         raise StageError(f"only ControlNets start from another one; {stage} is none")
-    if improve:
+    if context.improve:
         raise StageError("start either from the stage's own weights or from another ControlNet")
     if start_from == control or not (models_dir / "controlnet" / start_from).is_dir():
         raise StageError(f"{stage} cannot start from {start_from!r}: that is no finished other one")
 
 
 def _clip(context: TrainingContext) -> bool:
-    from workbench.training.captions import corpus
-    from workbench.training.clip import RECIPE, clip_loss, new_clip
-    from workbench.training.export import save_clip
-    from workbench.training.tokenizer import train_tokenizer
-
     data = context.data()
-    tokenizer = train_tokenizer(list(corpus(RECIPE.seed)))
+    tokenizer = train_tokenizer(list(corpus(CLIP_RECIPE.seed)))
     model = new_clip(tokenizer)
-    result = context.fit("clip", model, lambda d: clip_loss(model, tokenizer, data, d), RECIPE)
+    result = context.fit("clip", model, lambda d: clip_loss(model, tokenizer, data, d), CLIP_RECIPE)
     save_clip(result.module, tokenizer, context.models_dir)
     _report_clip(context, result.module, tokenizer, "clip")
     return result.finished
 
 
 def _clip_pictures(context: TrainingContext) -> bool:
-    from workbench.training.clip_pictures import RECIPE, PictureLesson, picture_loss
-    from workbench.training.export import load_clip, save_score_clip
-
     data = context.data()
     model, tokenizer = load_clip(context.models_dir)
     lesson = PictureLesson(model)
     result = context.fit(
-        "clip-pictures", lesson, lambda d: picture_loss(lesson, tokenizer, data, d), RECIPE
+        "clip-pictures", lesson, lambda d: picture_loss(lesson, tokenizer, data, d), PICTURE_RECIPE
     )
     clip = result.module.clip
     save_score_clip(clip, tokenizer, context.models_dir)  # type: ignore[arg-type]
@@ -129,21 +122,15 @@ def _clip_pictures(context: TrainingContext) -> bool:
 def _report_clip(
     context: TrainingContext, model: torch.nn.Module, tokenizer: object, stage: str
 ) -> None:
-    from workbench.training.clip import tag_accuracy
-    from workbench.training.data import render_arrays, words_of
-
     held = render_arrays(range(700_000, 700_256))
     figures = tag_accuracy(model.eval(), tokenizer, held["rgb"], words_of(held["tags"]))  # type: ignore[arg-type]
     context.log(stage)("  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
 def _vae(context: TrainingContext) -> bool:
-    from workbench.training.export import save_vae
-    from workbench.training.vae import RECIPE, new_vae, normalise_latents, vae_loss
-
     data = context.data()
     vae = new_vae()
-    result = context.fit("vae", vae, lambda d: vae_loss(vae, data, d), RECIPE)
+    result = context.fit("vae", vae, lambda d: vae_loss(vae, data, d), VAE_RECIPE)
     normalise_latents(result.module, data)  # type: ignore[arg-type]
     save_vae(result.module, context.models_dir)
     _report_vae(context, "vae")
@@ -151,10 +138,6 @@ def _vae(context: TrainingContext) -> bool:
 
 
 def _vae_decoder(context: TrainingContext, style: str = "render") -> bool:
-    from workbench.training.export import load_vae, save_vae
-    from workbench.training.latents import latents_of
-    from workbench.training.vae import DECODER_RECIPE, Decoder, decoder_loss
-
     data = context.data()
     vae = load_vae(context.models_dir)
     latents = latents_of(context.work_dir, vae, data, style)
@@ -173,39 +156,21 @@ def _vae_decoder(context: TrainingContext, style: str = "render") -> bool:
 
 
 def _report_vae(context: TrainingContext, stage: str, style: str = "render") -> None:
-    from workbench.training.data import held_pictures
-    from workbench.training.export import load_vae
-    from workbench.training.vae import psnr, reconstruct
-
     held = held_pictures(range(700_000, 700_128), style)
     vae = load_vae(context.models_dir, style).eval()
     context.log(stage)(f"PSNR {psnr(held, reconstruct(vae, held)):.2f} dB on 128 other scenes")
 
 
-def _unet(context: TrainingContext) -> bool:
-    from workbench.training.unet import train_unet
-
-    return train_unet(context)
-
-
-def _judge(context: TrainingContext) -> bool:
-    from workbench.training.judge import train_judge
-
-    return train_judge(context)
-
-
-def _auditor(context: TrainingContext) -> bool:
-    from workbench.training.auditor import train_auditor
-
-    return train_auditor(context)
-
-
-_STAGES: dict[str, Callable[[TrainingContext], bool]] = {
+_STAGES: dict[str, Callable[..., bool]] = {
     "clip": _clip,
     "clip-pictures": _clip_pictures,
     "vae": _vae,
     "vae-decoder": _vae_decoder,
-    "judge": _judge,
-    "auditor": _auditor,
-    "unet": _unet,
+    "judge": train_judge,
+    "auditor": train_auditor,
+    "unet": train_unet,
+    "vae-decoder:ink": _vae_decoder,
+    "unet:ink": train_other_style,
+    "controlnet": train_controlnet,
 }
+"""A function for every stage; those with a detail after the colon take it as second argument."""

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from workbench.paperdoll.labels import Label
 from workbench.training.captions import random_caption
+from workbench.training.context import TrainingContext
 from workbench.training.data import WorldData
+from workbench.training.export import load_unet, load_vae, plain_attention, save_base
+from workbench.training.latents import latents_of
 from workbench.training.loop import Recipe, StepDraws
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
-
-    from workbench.training.context import TrainingContext
 
 RECIPE = Recipe(steps=3_800, rate=1.0e-3, warm_up=200, decay=0.01, average=0.998, seed=51)
 
@@ -65,14 +66,6 @@ def new_unet() -> UNet2DConditionModel:
         norm_num_groups=16,
     )
     return plain_attention(unet.to(memory_format=torch.channels_last))
-
-
-def plain_attention(model: Any) -> Any:
-    """Attention by matrix products: on processors its backward pass is much faster."""
-    from diffusers.models.attention_processor import AttnProcessor
-
-    model.set_attn_processor(AttnProcessor())
-    return model
 
 
 class BaseLesson(nn.Module):
@@ -173,9 +166,6 @@ def unet_loss(
 
 def train_unet(context: TrainingContext) -> bool:
     """Train UNet and text tower on stored latents; export the average as base checkpoint."""
-    from workbench.training.export import load_unet, load_vae, save_base
-    from workbench.training.latents import latents_of
-
     data = context.data()
     latents = latents_of(context.work_dir, load_vae(context.models_dir), data)
     unet = plain_attention(load_unet(context.models_dir)) if context.goes_on("unet") else new_unet()
@@ -190,9 +180,6 @@ def train_unet(context: TrainingContext) -> bool:
 def train_other_style(context: TrainingContext, style: str) -> bool:
     """Retrain the finished UNet on the same scenes in another drawing style, as fine-tuned
     checkpoints are made; the text tower stays as it is, ControlNets are not touched."""
-    from workbench.training.export import load_unet, load_vae, save_base
-    from workbench.training.latents import latents_of
-
     data = context.data()
     latents = latents_of(context.work_dir, load_vae(context.models_dir, style), data, style)
     lesson = BaseLesson(plain_attention(load_unet(context.models_dir)), context.models_dir)

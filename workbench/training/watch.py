@@ -13,7 +13,9 @@ from torch import nn
 from workbench.controls import ControlMap, get_control
 from workbench.training.captions import caption
 from workbench.training.data import render_arrays, words_of
+from workbench.training.export import load_vae
 from workbench.training.heads import map_settings
+from workbench.training.vae import reconstruct
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -36,8 +38,6 @@ class AdherenceWatch:
 
     def __init__(self, models_dir: Path, control: str, scenes: int = len(WATCH_SEEDS)) -> None:
         from workbench.families.judge import load_judge
-        from workbench.training.export import load_vae
-        from workbench.training.vae import reconstruct
 
         self._models_dir = models_dir
         self._kind = get_control(control)

@@ -11,6 +11,9 @@ from workbench.paperdoll import STYLES, draw_in
 from workbench.training.audit.figures import Figure, by_group
 from workbench.training.audit.samples import audited, make_images, make_trial
 from workbench.training.captions import caption
+from workbench.training.clip import tag_accuracy
+from workbench.training.export import load_clip
+from workbench.training.vae import psnr
 
 if TYPE_CHECKING:
     from workbench.families.manager import ModelManager
@@ -21,8 +24,6 @@ _PICTURES = {style: f"pictures drawn in {style}" for style in STYLES} | {
 
 
 def vae_figures(manager: ModelManager, rgb: np.ndarray) -> list[Figure]:
-    from workbench.training.vae import psnr
-
     back = np.stack(manager.vae_roundtrip(list(rgb)))
     name = f"VAE reconstruction PSNR, {len(rgb)} scenes"
     return [Figure(name, psnr(rgb, back), least=27.0, unit=" dB")]
@@ -30,8 +31,6 @@ def vae_figures(manager: ModelManager, rgb: np.ndarray) -> list[Figure]:
 
 def style_figures(manager: ModelManager, held: dict[str, np.ndarray]) -> list[Figure]:
     """What the autoencoders of the other styles give back of pictures in their style."""
-    from workbench.training.vae import psnr
-
     figures = []
     for style in list(manager.family.base)[1:]:
         truth = (held[name] for name in ("rgb", "depth", "normal", "segmentation"))
@@ -46,9 +45,6 @@ def clip_figures(
     models_dir: Path, held: dict[str, np.ndarray], words: list[tuple[str, ...]]
 ) -> list[Figure]:
     """CLIP reads pictures of every base, so of every style; the first one has targets."""
-    from workbench.training.clip import tag_accuracy
-    from workbench.training.export import load_clip
-
     model, tokenizer = load_clip(models_dir)
     figures = []
     for style in STYLES:

@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.controls import ControlMap, MapKey
 from workbench.paperdoll import TAG_GROUPS
+from workbench.training.auditor import load_auditor
 
 if TYPE_CHECKING:
     from workbench.families.manager import ModelManager
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 
 def audited(models_dir: Path, images: np.ndarray, tags: np.ndarray) -> dict[str, float]:
-    from workbench.training.auditor import load_auditor
-
     seen = load_auditor(models_dir / "auditor").read(images)
     right = (seen == tags).mean(0)
     return dict(zip(TAG_GROUPS, (float(x) for x in right), strict=True))
