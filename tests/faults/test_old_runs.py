@@ -65,6 +65,7 @@ def test_an_old_table_is_read_and_built_anew_as_it_was(run: RunFolder) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.models
 def test_an_old_run_is_continued_with_its_pictures(run: RunFolder) -> None:
     study = run.study()
     part = study.model_copy(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -49,6 +49,7 @@ from workbench.study.yamlfile import decode_text, parse_yaml
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 120.0
@@ -239,22 +240,15 @@ class RunFolder:
 
     def read_record(self, trial_id: str) -> Record:
         """The trial's record; StoreError if it is absent or does not hold together."""
-        found = self._find(trial_id)
-        if isinstance(found, str):
-            raise self._absent(trial_id, found)
-        return found
+        return self._there(trial_id, self._find(trial_id))
 
     def read_sample(self, trial_id: str) -> np.ndarray:
         """The trial's picture, uint8 H×W×3; StoreError if there is none."""
-        record = self._read_record(trial_id)
-        if isinstance(record, str):
-            raise self._absent(trial_id, record)
+        record = self._there(trial_id, self._read_record(trial_id))
         if record.failed:
             raise StoreError(f"trial {trial_id} has no picture: {record.failed}")
-        found = self._read_png(record)
-        if isinstance(found, str):
-            raise self._absent(trial_id, found)
-        return decode_image(found, name=str(self.sample_path(trial_id)))
+        png = self._there(trial_id, self._read_png(record))
+        return decode_image(png, name=str(self.sample_path(trial_id)))
 
     def write_trial(
         self,
@@ -357,8 +351,12 @@ class RunFolder:
         same = hashlib.sha256(png).hexdigest() == record.file_sha256
         return png if same else "its sample has changed"
 
-    def _absent(self, trial_id: str, why: str) -> StoreError:
-        return StoreError(f"trial {trial_id} is not in {self.path}: {why or 'never made'}")
+    def _there(self, trial_id: str, found: T | str) -> T:
+        """What was found of a trial; StoreError if that is the reason why it is not there."""
+        if isinstance(found, str):
+            why = found or "never made"
+            raise StoreError(f"trial {trial_id} is not in {self.path}: {why}")
+        return found
 
     def _log_absent(self, trial_id: str, why: str) -> None:
         log.warning("%s: trial %s counts as absent: %s", self.path, trial_id, why)
@@ -401,10 +399,8 @@ class RunFolder:
         """Put the table on the disk; StoreError without `claim`, or if it cannot be written."""
         if not self._claimed:
             raise StoreError(f"{self.table_path} is only written by the process that made the run")
-        data = encode_table(frame)
         with self._locked():
-            if self._stored_bytes() != data:
-                self._write(self.table_path, data)
+            self._write(self.table_path, encode_table(frame))
 
     def remove_table(self) -> None:
         """Remove the table, which is about to fall behind the records.
@@ -440,12 +436,6 @@ class RunFolder:
             tabled=tabled,
             outdated=table is not None and (tabled != len(rows) or len(table) < sum(rows.values())),
         )
-
-    def _stored_bytes(self) -> bytes | None:
-        try:
-            return self.contents(self.table_path)
-        except StoreError:  # it can be replaced nevertheless
-            return None
 
     def _stored_table(self) -> pd.DataFrame | None:
         data = self.contents(self.table_path)

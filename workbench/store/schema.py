@@ -245,16 +245,8 @@ def decode_record(data: bytes) -> Record:
         raise StoreError(f"its record is damaged ({type(error).__name__}: {error})") from error
 
 
-def _hashes(values: Any) -> Any:
-    if values is not None and not (
-        isinstance(values, dict) and all(isinstance(text, str) for text in values.values())
-    ):
-        raise ValueError("a list of hashes in it holds something else")
-    return values
-
-
 Table = dict[str, Any] | None
-Hashes = Annotated[dict[str, str] | None, PlainValidator(_hashes)]
+Hashes = Annotated[dict[str, str], _each(str)] | None
 
 
 class _Open(BaseModel):
