@@ -16,7 +16,7 @@ import numpy as np
 
 from workbench.app.session import Offer
 from workbench.app.state import Choice, Picture, Row
-from workbench.controls import CONTROL_NAMES, get_control, network_needs
+from workbench.controls import CONTROL_NAMES, get_control, network_needs, resolve
 from workbench.families import Family, LocateError, get_family
 from workbench.families.determinism import deterministic
 from workbench.families.locate import locate
@@ -212,8 +212,7 @@ class ModelEngine:
 
 
 def _legend(cell: Cell, found: ControlMap) -> tuple[LegendEntry, ...]:
-    control = get_control(cell.control)
-    settings = control.settings_type.model_validate_json(cell.control_settings)
+    control, settings = resolve(cell.control, cell.control_settings)
     return tuple(control.legend(found, settings))
 
 
