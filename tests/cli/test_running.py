@@ -193,17 +193,17 @@ def test_a_dry_run_is_that_of_the_run_that_follows(
 ) -> None:
     """On the same device, so that offloading can be estimated too."""
     from workbench.families import FamilyError
-    from workbench.sweep import executors, runner
+    from workbench.sweep import backends, estimate
 
     asked: list[str] = []
 
-    def refuse(_: Any, device: str) -> None:
+    def refuse(_study: Any, device: str, _family: Any) -> None:
         asked.append(device)
         raise FamilyError("the device cannot do it")
 
-    monkeypatch.setattr(runner, "load_manager", refuse)
-    monkeypatch.setattr(executors, "device_problem", lambda _: "")
-    monkeypatch.setattr("workbench.sweep.require.require_plan", lambda *_: ())
+    monkeypatch.setattr(estimate, "load_manager", refuse)
+    monkeypatch.setattr(backends, "device_problem", lambda _: "")
+    monkeypatch.setattr("workbench.sweep.estimate.require_plan", lambda *_: ())
     for device in (["--device", "cuda:1"], []):
         done = run_command("run", study, "--dry-run", "-o", tmp_path / "r", *device)
         assert done.code == 2 and "cannot run yet: the device cannot do it" in done.out

@@ -8,9 +8,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from run_folders import begin_run, keep_table
 from workbench.images import encode_png, read_image, read_png, sha256_image
 from workbench.store import RunFolder, StoreError
 from workbench.study import Cell, Choices, Plan, Study, Trial, make_plan
-from workbench.sweep.batches import Work, find_work
+from workbench.sweep.steps import Work, work_left
 
 Image = Callable[[Trial], np.ndarray]
 Readings = Callable[[Cell], list[dict[str, Any]]]
@@ -31,12 +30,11 @@ Fill = Callable[..., None]
 def work(run: RunFolder, plan: Plan) -> Work:
     """What is left to do, where one reading counts as all of a cell."""
 
-    def unmeasured(trial_id: str, rows: list[dict[str, Any]]) -> tuple[Cell, ...]:
+    def unmeasured(trial_id: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Cell, ...]:
         have = {row["cell"] for row in rows}
         return tuple(cell for cell in plan.cells_by_trial[trial_id] if cell.id not in have)
 
-    judging: Any = SimpleNamespace(unmeasured=unmeasured)
-    return find_work(run, plan, judging)
+    return work_left(run.scan().records, plan, unmeasured)
 
 
 def test_a_trial_comes_back(run: RunFolder, plan: Plan, image: Image, fill: Fill) -> None:
@@ -91,7 +89,7 @@ def test_a_failed_trial_has_a_reason_and_no_picture(run: RunFolder, plan: Plan) 
     assert not run.sample_path(trial.id).exists()
     with pytest.raises(StoreError, match="single colour"):
         run.read_sample(trial.id)
-    assert trial not in work(run, plan).trials
+    assert trial.id not in work(run, plan).trials
 
 
 def test_picture_and_failure_exclude_each_other(run: RunFolder, plan: Plan, image: Image) -> None:
@@ -144,7 +142,7 @@ def test_half_a_trial_is_absent_with_a_message(
     assert broken.id in caplog.text and "absent" in caplog.text
     with pytest.raises(StoreError, match=broken.id):
         run.read_record(broken.id)
-    assert work(run, plan).trials == (broken,)
+    assert work(run, plan).trials == (broken.id,)
     assert set(keep_table(run)["trial"]) == {t.id for t in plan.trials} - {broken.id}
     fill(run, (broken,))
     pd.testing.assert_frame_equal(keep_table(run), before)
@@ -177,7 +175,7 @@ def test_a_crash_while_a_trial_is_committed(
         with pytest.raises(KeyboardInterrupt):
             fill(run, (trial,))
     assert not run.has(trial.id)
-    assert trial in work(run, plan).trials
+    assert trial.id in work(run, plan).trials
     fill(run, (trial,))
     assert run.has(trial.id)
 
@@ -205,10 +203,12 @@ def test_a_larger_study_asks_only_for_what_is_new(
     readings: Readings,
 ) -> None:  # fmt: skip
     fill(run)
-    assert work(run, plan) == Work((), {})
+    assert work(run, plan) == Work()
     more_scales = make_plan(study(scales=[0, 0.5, 1]), resolution=16, choices=choices)
     left = work(run, more_scales)
-    assert {trial.scale for trial in left.trials} == {0.5} and len(left.trials) == 4
+    assert {more_scales.trials_by_id[trial].scale for trial in left.trials} == {0.5} and len(
+        left.trials
+    ) == 4
     assert left.unmeasured == {}
 
     more_sources = make_plan(
@@ -216,11 +216,12 @@ def test_a_larger_study_asks_only_for_what_is_new(
     )
     left = work(run, more_sources)
     assert left.trials == ()  # text-only pictures are shared
-    cells = [cell for missing in left.unmeasured.values() for cell in missing]
+    wanted = {cell for missing in left.unmeasured.values() for cell in missing}
+    cells = [cell for cell in more_sources.cells if cell.id in wanted]
     assert {cell.source for cell in cells} == {"paperdoll:2"} and len(cells) == 4
     for cell in cells:
         run.add_rows(cell.trial_id, readings(cell), cells=[cell])
-    assert work(run, more_sources) == Work((), {})
+    assert work(run, more_sources) == Work()
     frame = keep_table(run)
     assert set(frame["source"]) == {"paperdoll:1", "paperdoll:2"}
     assert len(frame) == 2 * (len(plan.cells) + 4)

@@ -6,7 +6,6 @@ The workers are a thread of this process; test_workers.py has real ones.
 from __future__ import annotations
 
 import errno
-import importlib.util
 import time
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -14,20 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crews import ThreadCrew, assert_same_run, take_over
+from pools import ThreadWorkers, assert_same_run, take_over
 from tiny_run import TINY_WORLD, TinyManager, make_study
 
-import workbench.generation
-import workbench.sweep.executors as executors
+import workbench.sweep.backends as backends
+import workbench.sweep.steps as steps
 import workbench.sweep.worker as worker
 from workbench.generation import CancelToken, GenerationError
 from workbench.store import RunFolder, StoreError
 from workbench.study import make_plan
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
-from workbench.sweep.errors import WorkerDiedError
-from workbench.sweep.greeting import LOOK_EVERY, StopFile
-from workbench.sweep.tasks import Facts, Probe, Task, own_versions, version_problem
-from workbench.sweep.worker import greet
+from workbench.sweep.messages import (
+    LOOK_SECONDS,
+    Probe,
+    StopFile,
+    Task,
+    WorkerDiedError,
+    WorkerInfo,
+    own_versions,
+)
+from workbench.sweep.worker import handshake
 
 PROCESSES = ExecutorChoice("processes", "cpu", 1)
 
@@ -39,25 +44,25 @@ def tiny(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def crew(monkeypatch: pytest.MonkeyPatch) -> ThreadCrew:
-    """A crew that takes the place of worker processes."""
-    made = ThreadCrew()
+def pool(monkeypatch: pytest.MonkeyPatch) -> ThreadWorkers:
+    """A pool that takes the place of worker processes."""
+    made = ThreadWorkers()
     take_over(monkeypatch, made)
     return made
 
 
 def test_workers_make_the_run_that_one_process_makes(
-    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
+    pool: ThreadWorkers, manager: TinyManager, tmp_path: Path
 ) -> None:
     reports: list[Progress] = []
     kinds: list[str] = []
-    crew.before = lambda task: kinds.append(task.kind)
+    pool.before = lambda task: kinds.append(task.kind)
     by_workers = run_study(
         make_study(), tmp_path / "a", executor=PROCESSES, progress=reports.append
     )
     here = run_study(make_study(), tmp_path / "b", manager=manager)
     assert_same_run(by_workers, here)
-    assert kinds == ["prepare", "refer", "make", "make", "make", "finish"]
+    assert kinds == ["describe", "find", "refer", "make", "make", "make", "finish"]
 
     record = next(by_workers.records())
     assert {"device", "dtype", "threads", "worker"} <= record.made_by.keys()
@@ -76,7 +81,7 @@ def test_workers_make_the_run_that_one_process_makes(
 
 
 def test_a_second_start_makes_nothing_and_takes_lost_readings_from_pictures(
-    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
+    pool: ThreadWorkers, manager: TinyManager, tmp_path: Path
 ) -> None:
     run = run_study(make_study(), tmp_path / "run", manager=manager)
     trial = make_plan(make_study(), resolution=64).trials[0]
@@ -85,15 +90,15 @@ def test_a_second_start_makes_nothing_and_takes_lost_readings_from_pictures(
     record = run.read_record(trial.id)
     run.write_trial(trial, run.read_sample(trial.id), record.made_by, rows, extra=record.extra)
     kinds: list[str] = []
-    crew.before = lambda task: kinds.append(task.kind)
+    pool.before = lambda task: kinds.append(task.kind)
     again = run_study(make_study(), tmp_path / "run", executor=PROCESSES)
-    assert kinds == ["prepare", "refer", "measure", "finish"]
+    assert kinds == ["describe", "find", "refer", "measure", "finish"]
     whole = run_study(make_study(), tmp_path / "whole", manager=manager)
     assert_same_run(again, whole, measured_alike=False)
 
 
 def test_a_task_that_kills_its_workers_is_left_and_named(
-    crew: ThreadCrew, manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    pool: ThreadWorkers, manager: TinyManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     doomed: list[str] = []
 
@@ -102,7 +107,7 @@ def test_a_task_that_kills_its_workers_is_left_and_named(
             doomed[:] = task.trials
             raise WorkerDiedError("died 3 times")
 
-    crew.before = before
+    pool.before = before
     run = run_study(make_study(), tmp_path / "run", executor=PROCESSES)
     failed = {r.trial.id: r for r in run.records() if r.failed}
     assert set(failed) == set(doomed) and len(doomed) == 4
@@ -115,7 +120,7 @@ def test_a_task_that_kills_its_workers_is_left_and_named(
 
 
 def test_a_worker_remembers_a_size_that_did_not_fit(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or every batch would fail once more before it is made in halves."""
     from workbench.generation import sampler
@@ -137,34 +142,34 @@ def test_a_worker_remembers_a_size_that_did_not_fit(
 
 
 def test_workers_inherit_that_the_network_is_switched_off(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.families.locate import is_offline
 
     jobs: list[Any] = []
-    crew.before = lambda task: jobs.append(task.job)
+    pool.before = lambda task: jobs.append(task.job)
     monkeypatch.setenv("WORKBENCH_OFFLINE", "1")
     run_study(make_study(seeds=[1]), tmp_path / "run", executor=PROCESSES)
     assert {job.offline for job in jobs} == {True}
     monkeypatch.delenv("WORKBENCH_OFFLINE")
     seen: list[bool] = []  # as in a worker on another machine, which has no such variable
-    monkeypatch.setattr(worker, "_workshop", lambda _: seen.append(is_offline()))
-    worker.perform(Task(jobs[0], "prepare"))
-    worker.perform(Task(replace(jobs[0], offline=False), "prepare"))
+    monkeypatch.setattr(worker, "_session", lambda _: seen.append(is_offline()))
+    worker.perform(Task(jobs[0], "find"))
+    worker.perform(Task(replace(jobs[0], offline=False), "find"))
     assert seen == [True, False] and not is_offline()
 
 
-def test_workers_that_die_at_once_end_the_run(crew: ThreadCrew, tmp_path: Path) -> None:
+def test_workers_that_die_at_once_end_the_run(pool: ThreadWorkers, tmp_path: Path) -> None:
     def before(task: Task) -> None:
         raise WorkerDiedError("died 3 times")
 
-    crew.before = before
+    pool.before = before
     with pytest.raises(ExecutorError, match="keep dying"):
         run_study(make_study(), tmp_path / "run", executor=PROCESSES)
 
 
 def test_a_cancel_keeps_what_is_done(
-    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
+    pool: ThreadWorkers, manager: TinyManager, tmp_path: Path
 ) -> None:
     cancel = CancelToken()
     begun: list[Task] = []
@@ -176,24 +181,24 @@ def test_a_cancel_keeps_what_is_done(
             deadline = time.monotonic() + 30
             while not Path(task.job.stop_file).exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            time.sleep(LOOK_EVERY)  # the worker may have looked just before
+            time.sleep(LOOK_SECONDS)  # the worker may have looked just before
 
-    crew.before = before
+    pool.before = before
     run = run_study(make_study(), tmp_path / "run", executor=PROCESSES, cancel=cancel)
     assert set(run.trial_ids()) == set(begun[0].trials)
-    assert len(begun) == 2 and crew.dropped == 1
+    assert len(begun) == 2 and pool.dropped == 1
     assert (run.path / "measurements.parquet").is_file()
     assert not [p.name for p in run.path.glob(".*.tmp")]
     resumed = run_study(make_study(), tmp_path / "run", manager=manager)
     assert_same_run(resumed, run_study(make_study(), tmp_path / "whole", manager=manager))
 
 
-def test_a_lost_scheduler_is_one_sentence(crew: ThreadCrew, tmp_path: Path) -> None:
+def test_a_lost_scheduler_is_one_sentence(pool: ThreadWorkers, tmp_path: Path) -> None:
     def before(task: Task) -> None:
         if task.kind == "make":
             raise CancelledError
 
-    crew.before = before
+    pool.before = before
     with pytest.raises(ExecutorError, match="the scheduler is lost"):
         run_study(make_study(), tmp_path / "run", executor=PROCESSES)
     assert RunFolder.open(tmp_path / "run").read_json("manifest.json")
@@ -201,9 +206,9 @@ def test_a_lost_scheduler_is_one_sentence(crew: ThreadCrew, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("after", [0, 1])
 def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    real = workbench.generation.generate
+    real = steps.generate
     calls: list[bool] = []
 
     def failing(*args: Any, allow_failures: bool, **keywords: Any) -> Any:
@@ -212,7 +217,7 @@ def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
             raise GenerationError("no memory for even one picture")
         return real(*args, allow_failures=allow_failures, **keywords)
 
-    monkeypatch.setattr(workbench.generation, "generate", failing)
+    monkeypatch.setattr(steps, "generate", failing)
     if after == 0:
         with pytest.raises(ExecutorError, match="no memory"):
             run_study(make_study(), tmp_path / "run", executor=PROCESSES)
@@ -222,18 +227,18 @@ def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
 
 
 def test_faults_of_a_worker_keep_their_traceback(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **keywords: Any) -> Any:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(workbench.generation, "generate", broken)
+    monkeypatch.setattr(steps, "generate", broken)
     with pytest.raises(RuntimeError, match=r"(?s)in broken.*ZeroDivisionError: a fault"):
         run_study(make_study(), tmp_path / "run", executor=PROCESSES)
 
 
 def test_a_full_disk_that_hides_the_stop_file_does_not_hide_the_error(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: Any, **keywords: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -245,7 +250,7 @@ def test_a_full_disk_that_hides_the_stop_file_does_not_hide_the_error(
 
 
 def test_a_run_with_other_weights_is_refused_before_a_picture_is_made(
-    crew: ThreadCrew, manager: TinyManager, tmp_path: Path
+    pool: ThreadWorkers, manager: TinyManager, tmp_path: Path
 ) -> None:
     run = run_study(make_study(), tmp_path / "run", manager=manager)
     manifest = run.read_json("manifest.json")
@@ -266,7 +271,7 @@ def test_a_run_with_other_weights_is_refused_before_a_picture_is_made(
         (ExecutorChoice(device="gpu"), "write cpu, cuda, cuda:0"),
         (ExecutorChoice(device="cuda:7"), "no CUDA device here|no device cuda:7"),
         (ExecutorChoice("processes", "cpu", 5000), "hinder each other"),
-        (ExecutorChoice("dask", "cpu", 5000), "hinder each other"),
+        (ExecutorChoice("dask", "cpu"), "needs the address of a scheduler.*executor processes"),
     ],
 )
 def test_what_cannot_work_is_refused_up_front(
@@ -283,21 +288,21 @@ def test_all_problems_are_said_at_once() -> None:
 
 
 def test_without_dask_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
     (line,) = ExecutorChoice("dask", scheduler="tcp://x:1").problems()
     assert 'pip install "controlnet-workbench[cluster]"' in line
 
 
 def test_there_is_one_worker_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
     two = ["cuda:0", "cuda:1"]
-    for module in ("executors", "devices"):
+    for module in ("backends", "devices"):
         monkeypatch.setattr(f"workbench.sweep.{module}.cuda_devices", lambda: two)
     assert ExecutorChoice("processes").devices() == two
     assert ExecutorChoice("processes", "cuda", 1).devices() == ["cuda:0"]
     assert ExecutorChoice("processes", "cuda:1").devices() == ["cuda:1"]
     assert "2 cuda devices" in ExecutorChoice("processes", "cuda", 3).problems()[0]
     assert "1 cuda:1 device" in ExecutorChoice("processes", "cuda:1", 2).problems()[0]
-    monkeypatch.setattr(executors, "processors", lambda: 8)
+    monkeypatch.setattr(backends, "processors", lambda: 8)
     assert ExecutorChoice("processes", "cpu").devices() == ["cpu"] * 2
     assert ExecutorChoice("processes", "cpu", 8).devices() == ["cpu"] * 8
 
@@ -305,31 +310,32 @@ def test_there_is_one_worker_for_each_device(monkeypatch: pytest.MonkeyPatch) ->
 def test_other_versions_are_named() -> None:
     ours = own_versions()
     assert dict(ours).keys() >= {"torch", "controlnet-workbench"}
-    assert version_problem("w", ours, ours) == ""
+    assert WorkerInfo("w", "", ours, "").problems(ours) == []
     theirs = tuple((name, "0.1.dev0" if name == "torch" else v) for name, v in ours)
-    said = version_problem("w", theirs, ours)
+    (said,) = WorkerInfo("w", "", theirs, "").problems(ours)
     assert "torch 0.1.dev0" in said and f"torch {dict(ours)['torch']}" in said
-    assert "numpy missing" in version_problem("w", theirs[:-1], ours)
+    name, _ = ours[-1]
+    assert f"{name} missing" in WorkerInfo("w", "", ours[:-1], "").problems(ours)[0]
 
 
 def test_workers_that_do_not_fit_are_all_named(
-    crew: ThreadCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, old = own_versions(), (("torch", "1.0"),)
-    wrong = [Facts("a", 1, "", here, "it is not there"), Facts("b", 2, "", old, "")]
-    monkeypatch.setattr(crew, "greet", lambda probe: wrong)
-    with pytest.raises(ExecutorError, match=r"(?s)b has .*a does not see the run folder"):
+    wrong = [WorkerInfo("a", "", here, "it is not there"), WorkerInfo("b", "", old, "")]
+    monkeypatch.setattr(pool, "handshake", lambda probe: wrong)
+    with pytest.raises(ExecutorError, match=r"(?s)a does not see the run folder.*b has "):
         run_study(make_study(), tmp_path / "run", executor=PROCESSES)
 
 
 def test_the_probe_must_be_seen(tmp_path: Path) -> None:
     probe = Probe(str(tmp_path / "x" / ".probe.tmp"), "session")
-    assert "cannot be used there" in greet(probe).folder
+    assert "cannot be used there" in handshake(probe).folder
     Path(probe.path).parent.mkdir()
     Path(probe.path).write_text("another")
-    assert "another folder" in greet(probe).folder
+    assert "another folder" in handshake(probe).folder
     Path(probe.path).write_text("session")
-    assert greet(probe).folder == ""
+    assert handshake(probe).folder == ""
     assert len(list(Path(probe.path).parent.iterdir())) == 1
 
 
@@ -337,7 +343,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("workbench.sweep.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("workbench.sweep.dask.CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(ExecutorError, match="no Dask scheduler answers"):
             run_study(

@@ -68,9 +68,9 @@ def test_a_dry_run_asks_for_the_chosen_judges(
     family: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("workbench.sweep.dryrun.get_family", lambda _: family)
+    monkeypatch.setattr("workbench.sweep.estimate.get_family", lambda _: family)
     monkeypatch.setattr(
-        "workbench.sweep.require.require_plan", lambda _study, _plan, f: seen.append(f) or ("x",)
+        "workbench.sweep.estimate.require_plan", lambda _study, _plan, f: seen.append(f) or ("x",)
     )
     study = make_study(judges={"clip": "other"})
     dry_run(study, tmp_path / "run")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crews import ThreadCrew
-from test_executors import PROCESSES, crew, tiny
+from pools import ThreadWorkers
+from test_executors import PROCESSES, pool, tiny
 from tiny_run import TinyManager, make_study
 
 from workbench.analysis import distinct_controls
@@ -22,7 +22,7 @@ from workbench.store import RunFolder
 from workbench.study import make_plan
 from workbench.sweep import run_study
 
-__all__ = ["crew", "tiny"]
+__all__ = ["pool", "tiny"]
 
 TWO_CONTROLS = {"controls": ["canny", "depth"]}
 
@@ -61,7 +61,7 @@ def test_the_report_shows_the_maps_of_the_run(
     assert 'alt="Contact sheet for Depth' in render_report(run)
 
 
-def test_workers_keep_them_too(crew: ThreadCrew, manager: TinyManager, tmp_path: Path) -> None:
+def test_workers_keep_them_too(pool: ThreadWorkers, manager: TinyManager, tmp_path: Path) -> None:
     by_workers = run_study(make_study(), tmp_path / "a", executor=PROCESSES)
     here = run_study(make_study(), tmp_path / "b", manager=manager)
     sides = [

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crews import ThreadCrew
+from pools import ThreadWorkers
 from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.generation.sampler as sampler
-import workbench.sweep.coordinator as coordinator
+import workbench.sweep.scheduler as scheduler
 from workbench.store import RunFolder
 from workbench.study import Study, make_plan
 from workbench.sweep import ExecutorChoice, run_study
@@ -41,17 +41,17 @@ def break_trials(monkeypatch: pytest.MonkeyPatch, broken: set[str], error: Excep
 
 
 def by_workers(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    """One start by a crew of one thread."""
+    """One start by a pool of one thread."""
 
     @contextmanager
-    def opened(choice: ExecutorChoice, most: int) -> Iterator[ThreadCrew]:
-        crew = ThreadCrew()
+    def opened(choice: ExecutorChoice, most: int) -> Iterator[ThreadWorkers]:
+        pool = ThreadWorkers()
         try:
-            yield crew
+            yield pool
         finally:
-            crew.close(at_once=False)
+            pool.close(at_once=False)
 
-    monkeypatch.setattr(coordinator, "opened", opened)
+    monkeypatch.setattr(scheduler, "opened", opened)
     monkeypatch.setenv("WORKBENCH_MODELS", str(models))
     monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
     return run_study(study(), folder, executor=ExecutorChoice("processes", "cpu", 1))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tiny_run import TinyManager, make_study
 
-import workbench.generation
+import workbench.sweep.steps as steps
 from workbench.controls import get_control
 from workbench.generation import SampleResult
 from workbench.measuring import Measurer
@@ -28,13 +28,13 @@ DEPTH = get_control("depth").label
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the trials that are really generated."""
     ids: list[str] = []
-    real = workbench.generation.generate
+    real = steps.generate
 
     def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
         ids.extend(trial.id for trial in trials)
         return real(trials, *args, **keywords)
 
-    monkeypatch.setattr(workbench.generation, "generate", counting)
+    monkeypatch.setattr(steps, "generate", counting)
     return ids
 
 

@@ -17,7 +17,7 @@ import pytest
 from run_folders import begin_run
 from tiny_run import TinyManager, make_study
 
-import workbench.generation
+import workbench.sweep.steps as steps
 from workbench.generation import CancelToken, SampleResult
 from workbench.measuring import Measurer
 from workbench.measuring.references import NO_TEXT_ONLY
@@ -30,13 +30,13 @@ from workbench.sweep import Progress, dry_run, run_study
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the trials that are really generated."""
     ids: list[str] = []
-    real = workbench.generation.generate
+    real = steps.generate
 
     def counting(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
         ids.extend(trial.id for trial in trials)
         return real(trials, *args, **keywords)
 
-    monkeypatch.setattr(workbench.generation, "generate", counting)
+    monkeypatch.setattr(steps, "generate", counting)
     return ids
 
 
@@ -183,7 +183,7 @@ def test_a_new_source_moves_chance_but_no_value(
 def test_a_broken_sample_is_a_failed_trial(
     manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = workbench.generation.generate
+    real = steps.generate
 
     def breaking(trials: Any, *args: Any, **keywords: Any) -> Iterator[list[SampleResult]]:
         for batch in real(trials, *args, **keywords):
@@ -194,7 +194,7 @@ def test_a_broken_sample_is_a_failed_trial(
                 for result in batch
             ]
 
-    monkeypatch.setattr(workbench.generation, "generate", breaking)
+    monkeypatch.setattr(steps, "generate", breaking)
     run = run_study(make_study(), tmp_path / "run", manager=manager)
     trial = make_plan(make_study(), resolution=64).trials[0]
     assert run.read_record(trial.id).failed == "the picture is black"
@@ -204,9 +204,7 @@ def test_a_broken_sample_is_a_failed_trial(
     others = run.measurements().query("trial != @trial.id and metric == 'clip_full'")
     assert others["value"].notna().all()
     calls: list[int] = []
-    monkeypatch.setattr(
-        workbench.generation, "generate", lambda trials, *a, **k: calls.append(len(trials)) or []
-    )
+    monkeypatch.setattr(steps, "generate", lambda trials, *a, **k: calls.append(len(trials)) or [])
     run_study(make_study(), tmp_path / "run", manager=manager)
     assert calls == [0]
 

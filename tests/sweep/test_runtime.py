@@ -17,7 +17,7 @@ from workbench.families.safety import BLOCKED
 from workbench.store import StoreError
 from workbench.study import Study, make_plan
 from workbench.sweep import dry_run, run_study
-from workbench.sweep.runner import load_manager
+from workbench.sweep.steps import load_manager
 
 
 def manager_for(study: Study, models: Path) -> TinyManager:

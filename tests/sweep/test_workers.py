@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pytest
 from command_line import run_command
-from crews import assert_same_run
+from pools import assert_same_run, chosen
 from tiny_run import TINY_WORLD, TinyManager, make_study
 
 from workbench.families.determinism import deterministic
 from workbench.store import RunFolder
 from workbench.study import Study
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
-from workbench.sweep.errors import WorkerDiedError
-from workbench.sweep.lanes import Lanes
+from workbench.sweep.local import LocalProcessPool
+from workbench.sweep.messages import WorkerDiedError
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def once_midway(act: Callable[[], None]) -> Callable[[Progress], None]:
 def test_a_killed_worker_costs_nothing(
     kind: str, whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.sweep.executors.processors", lambda: 2)
+    monkeypatch.setattr("workbench.sweep.backends.processors", lambda: 2)
     killed: list[int] = []
 
     def kill() -> None:
@@ -87,9 +87,11 @@ def test_a_killed_worker_costs_nothing(
         killed.append(min(workers))
         os.kill(killed[0], signal.SIGKILL)
 
-    choice, environment = ExecutorChoice(kind, "cpu", 2), dict(os.environ)
-    run = run_study(study(), tmp_path / "run", executor=choice, progress=once_midway(kill))
-    assert dict(os.environ) == environment, "what runs next has the threads it had before"
+    with chosen(kind, 2) as choice:
+        environment = dict(os.environ)
+        run = run_study(study(), tmp_path / "run", executor=choice, progress=once_midway(kill))
+        assert dict(os.environ) == environment, "what runs next has the threads it had before"
+        assert len(children()) == (0 if kind == "processes" else 2), "workers of others stay"
     assert killed and not children()
     assert_same_run(run, whole)
     made_by = [record.made_by for record in run.records()]
@@ -193,12 +195,12 @@ def test_a_cancel_and_a_lost_scheduler_lose_nothing(
 
 
 def test_a_call_that_kills_every_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.sweep.lanes.DEATHS", 2)
-    crew = Lanes(["cpu"])
+    monkeypatch.setattr("workbench.sweep.local.DEATHS", 2)
+    pool = LocalProcessPool(["cpu"])
     try:
         with pytest.raises(WorkerDiedError, match="died 2 times"):
-            crew.submit(os._exit, 3).result(120)
-        assert crew.submit(os.getpid).result(60) in children()
+            pool.submit(os._exit, 3).result(120)
+        assert pool.submit(os.getpid).result(60) in children()
     finally:
-        crew.close(at_once=True)
+        pool.close(at_once=True)
     assert not children()

@@ -66,7 +66,7 @@ def run(
     choice = ExecutorChoice(executor, device, workers, scheduler, worker_timeout)
     choice.check()
     if dry_run:
-        if not print_plan(study, folder, batch_size, None if choice.remote else device):
+        if not print_plan(study, folder, batch_size, None if choice.kind == "dask" else device):
             raise typer.Exit(2)
         return
     try:

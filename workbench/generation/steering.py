@@ -15,7 +15,7 @@ from workbench.families.manager import ModelManager
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.control_latents import ControlLatents
 from workbench.images import sha256_image
-from workbench.study import Trial
+from workbench.study import Plan, Trial
 
 
 def controlnet_names(trial: Trial, family: Family) -> tuple[str, ...]:
@@ -23,6 +23,11 @@ def controlnet_names(trial: Trial, family: Family) -> tuple[str, ...]:
     return tuple(
         family.controlnet_name(use.control, use.control_settings) for use in trial.controls
     )
+
+
+def plan_controlnets(plan: Plan, family: Family) -> list[str]:
+    """Names of all ControlNets that a plan runs, in alphabetical order."""
+    return sorted({name for trial in plan.trials for name in controlnet_names(trial, family)})
 
 
 def steer(

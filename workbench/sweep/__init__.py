@@ -1,8 +1,8 @@
 """The sweep: from a study to a filled run folder, resumable at any point."""
 
-from workbench.sweep.dryrun import DryRun, dry_run
-from workbench.sweep.errors import ExecutorError
-from workbench.sweep.executors import ExecutorChoice
+from workbench.sweep.backends import ExecutorChoice
+from workbench.sweep.estimate import DryRun, dry_run
+from workbench.sweep.messages import ExecutorError
 from workbench.sweep.progress import Progress, ProgressCallback
 from workbench.sweep.runner import run_study
 

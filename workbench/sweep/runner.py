@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Protocol
 
 from workbench.families import Family, FamilyError, get_family
 from workbench.families.determinism import deterministic
-from workbench.generation.cancel import CancelToken
-from workbench.store import Executor, RunFolder, disk_errors
-from workbench.study import Plan, Study, StudyError, Trial, make_plan
+from workbench.families.manager import ModelManager
+from workbench.generation import CancelToken, Step
+from workbench.generation.batching import first_size
+from workbench.generation.recovery import memory_errors
+from workbench.store import Executor, Manifest, Record, RunFolder, build_table
+from workbench.study import Study, StudyError, Trial, make_plan
 from workbench.study.fields import MAX_BATCH
-from workbench.sweep.batches import (
-    IN_PROCESS,
-    REFERENCES,
-    chunks,
-    find_work,
-    keep_maps,
-    measure_stored,
-    store_batch,
-)
+from workbench.sweep.backends import ExecutorChoice
 from workbench.sweep.devices import own_device
-from workbench.sweep.executors import ExecutorChoice
-from workbench.sweep.fitting import check_fit
+from workbench.sweep.estimate import check_fit, require_plan
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
-from workbench.sweep.require import require_plan
-
-if TYPE_CHECKING:
-    from workbench.families.manager import ModelManager
-    from workbench.generation import Step
-    from workbench.measuring import Measurer
+from workbench.sweep.scheduler import scheduled
+from workbench.sweep.steps import IN_PROCESS, RunSteps, Start, Work, load_manager, portions
 
 
 def run_study(
@@ -85,110 +76,120 @@ def run_study(
     if manager is None:
         require_plan(study, plan, family)
     run = RunFolder.prepare(folder)
+    start = Start(run, study, plan, cancel)
     meter = ProgressMeter(len(plan.trials), progress)
     with run.claim():
         run.write_study(study)
         run.write_sources(plan.sources)
         meter.phase("loading")
-        if executor.kind == "in-process":
-            _run_here(run, study, plan, family, manager, executor.device, meter, cancel)
+        ready: AbstractContextManager[Backend]
+        if executor.kind == IN_PROCESS:
+            ready = _in_process(start, family, manager, executor.device, meter)
         else:
-            from workbench.sweep.coordinator import run_with_workers
-
-            run_with_workers(run, study, plan, family, executor, study.batch_size, meter, cancel)
-        run.write_table(run.build_table())
+            ready = scheduled(start, family, executor, meter)
+        with ready as backend:
+            _run(start, backend, meter)
+        run.write_table(build_table(backend.records(), frozenset(cell.id for cell in plan.cells)))
         if not cancel.cancelled:
             meter.phase("done")
     return run
 
 
-def _run_here(
-    run: RunFolder,
-    study: Study,
-    plan: Plan,
+class Backend(Protocol):
+    """Does the steps of a run, see `RunSteps`: in this process, or by workers.
+
+    After a cancel every method returns soon; what it returns may then be None.
+    """
+
+    def describe(self) -> Manifest | None: ...
+    def find_work(self) -> Work | None: ...
+    def measure(self, unmeasured: Mapping[str, tuple[str, ...]]) -> None: ...
+    def make(self, trials: Sequence[Trial], *, allow_failures: bool) -> None: ...
+    def finish(self) -> None: ...
+    def records(self) -> Iterable[Record]:
+        """All records of the run, of which its table is built."""
+        ...
+
+
+def _run(start: Start, backend: Backend, meter: ProgressMeter) -> None:
+    """Everything between the plan and the table."""
+    run, plan, cancel = start.run, start.plan, start.cancel
+    manifest = backend.describe()
+    if manifest is None:
+        return
+    run.write_manifest(manifest)
+    run.write_cells(plan.cells)
+    meter.phase("preparing")
+    work = backend.find_work()
+    if work is None:
+        return
+    missing = [plan.trials_by_id[trial] for trial in work.trials]
+    meter.count_done(len(plan.trials) - len(missing))
+    if missing or work.unmeasured:
+        run.remove_table()  # a report on a killed run must not show the table of the last start
+    meter.phase("measuring")
+    backend.measure(work.unmeasured)
+    meter.phase("generating")
+    meter.begin(missing)
+    backend.make(missing, allow_failures=len(missing) < len(plan.trials))
+    if not cancel.cancelled:
+        meter.phase("finishing")
+        backend.finish()
+
+
+@contextmanager
+def _in_process(
+    start: Start,
     family: Family,
     manager: ModelManager | None,
     device: str | None,
     meter: ProgressMeter,
-    cancel: CancelToken,
-) -> None:
-    """Everything between the plan and the table, in this process."""
-    from workbench.generation.recovery import memory_errors
-
+) -> Iterator[InProcess]:
+    """The models in this process; None loads them."""
     with deterministic(), memory_errors("models were loaded or pictures were read"):
         if manager is None:
-            manager = load_manager(study, device or own_device())
-            check_fit(study, plan, manager)
-        from workbench.generation.batching import first_size
-        from workbench.measuring import Measurer
-        from workbench.sweep.finishing import finish
-        from workbench.sweep.manifesting import manifest_of
+            manager = load_manager(start.study, device or own_device(), family)
+            check_fit(start.study, start.plan, manager)
+        yield InProcess(RunSteps(start, manager), meter)
 
-        workers = [{"name": IN_PROCESS, "device": manager.device}]
+
+class InProcess:
+    """The steps of a run, called one after the other in this process."""
+
+    def __init__(self, steps: RunSteps, meter: ProgressMeter) -> None:
+        self._steps, self._meter = steps, meter
+
+    def describe(self) -> Manifest:
+        workers = [{"name": IN_PROCESS, "device": self._steps.manager.device}]
         who = Executor(kind=IN_PROCESS, workers=workers)
-        manifest = manifest_of(study, plan, manager)
-        run.write_manifest(manifest.model_copy(update={"executor": who}))
-        run.write_cells(plan.cells)
-        measurer = Measurer(plan, manager, run.path / REFERENCES)
-        keep_maps(run, plan, measurer)
-        meter.phase("preparing")
-        work = find_work(run, plan, measurer)
-        meter.count_done(len(plan.trials) - len(work.trials))
-        if work.trials or work.unmeasured:
-            run.remove_table()  # a report on a killed run must not show the table of the last start
-        meter.phase("measuring")
-        for trials in chunks(list(work.unmeasured), first_size(study.batch_size, manager)):
-            if not cancel.cancelled:
-                measure_stored(run, measurer, {trial: work.unmeasured[trial] for trial in trials})
-        meter.phase("generating")
-        _generate(
-            run, measurer, work.trials, manager, study.batch_size, study.fill_batches, meter, cancel
-        )
-        with disk_errors(run.path / REFERENCES):
-            measurer.references.cache.save()
-        if not cancel.cancelled:
-            meter.phase("finishing")
-            finish(run, measurer, cancel)
+        return self._steps.describe().model_copy(update={"executor": who})
 
+    def find_work(self) -> Work:
+        return self._steps.find_work()
 
-def load_manager(study: Study, device: str = "cpu") -> ModelManager:
-    """The models of a study, on a device of this process."""
-    from workbench.families.manager import ModelManager
+    def measure(self, unmeasured: Mapping[str, tuple[str, ...]]) -> None:
+        steps = self._steps
+        for part in portions(unmeasured, first_size(steps.study.batch_size, steps.manager)):
+            if not steps.cancel.cancelled:
+                steps.measure(part)
 
-    return ModelManager(
-        get_family(study.family).with_judges(study.judges),
-        study.base[0],
-        device=device,
-        dtype=study.dtype,
-        runtime=study.runtime,
-        checks_safety=study.safety_checker,
-    )
+    def make(self, trials: Sequence[Trial], *, allow_failures: bool) -> None:
+        def on_step(event: Step) -> None:
+            self._meter.step(event.trials, event.done / event.total)
 
+        for results in self._steps.make(
+            trials,
+            self._steps.study.batch_size,
+            on_step=on_step,
+            allow_failures=allow_failures,
+        ):
+            pictures = [result.image for result in results if result.image is not None]
+            newest = pictures[-1] if pictures else None
+            self._meter.finished([result.trial for result in results], newest)
+        self._steps.save_references()
 
-def _generate(
-    run: RunFolder,
-    measurer: Measurer,
-    trials: Sequence[Trial],
-    manager: ModelManager,
-    batch_size: int | Literal["auto"],
-    fill: bool,
-    meter: ProgressMeter,
-    cancel: CancelToken,
-) -> None:
-    """Make samples and store each batch with its readings before the next one is begun."""
-    from workbench.generation import BatchSizer, generate
+    def finish(self) -> None:
+        self._steps.finish()
 
-    def on_step(event: Step) -> None:
-        meter.step(event.trials, event.done / event.total)
-
-    meter.begin(trials)
-    for results in generate(
-        trials,
-        measurer.source_maps,
-        manager,
-        batch_size=BatchSizer(batch_size, manager, fill=fill),
-        on_step=on_step,
-        cancel=cancel,
-        allow_failures=len(trials) < len(measurer.plan.trials),
-    ):
-        meter.finished([made.trial for made in results], store_batch(run, measurer, results))
+    def records(self) -> Iterable[Record]:
+        return self._steps.records.values()

@@ -1,163 +1,149 @@
-"""What a worker does. It keeps the models of one run warm and works on one task at a time."""
+"""What a worker does. It keeps the models of one run loaded and works on one task at a time."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from contextlib import suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
+from workbench.families import Family
+from workbench.families.determinism import deterministic
+from workbench.families.locate import OFFLINE_VARIABLE
+from workbench.families.manager import ModelManager
+from workbench.generation.batching import BatchSize, first_size, most_size
+from workbench.generation.recovery import full_message, is_full
 from workbench.store import RunFolder
-from workbench.store.errors import disk_errors
-from workbench.sweep.batches import (
-    REFERENCES,
-    find_work,
-    keep_maps,
-    measure_stored,
-    store_batch,
-)
+from workbench.study import Study, choices_among, make_plan
 from workbench.sweep.devices import device_problem, own_device
-from workbench.sweep.errors import UnfitWorkerError
-from workbench.sweep.fitting import check_fit
-from workbench.sweep.greeting import StopFile, folder_trouble
-from workbench.sweep.offline import network
-from workbench.sweep.tasks import (
-    Facts,
+from workbench.sweep.estimate import check_fit
+from workbench.sweep.messages import (
+    Described,
+    Done,
+    Failed,
+    Found,
     Job,
     Outcome,
     Probe,
+    StopFile,
+    Stored,
     Task,
-    folder_problem,
+    TaskKind,
+    UnfitWorkerError,
+    WorkerInfo,
     own_versions,
-    version_problem,
 )
-
-if TYPE_CHECKING:
-    from workbench.families.manager import ModelManager
-    from workbench.measuring import Measurer
-    from workbench.study import Plan, Study
-    from workbench.sweep.making import Maker
+from workbench.sweep.steps import RunSteps, Start, done_records, load_manager
 
 
-class Workshop:
-    """Plan, models and measurer of one job, made when first needed and then kept."""
+class WorkerSession:
+    """The plan, the models and the steps of one job, made when it begins and then kept."""
 
     def __init__(self, job: Job, name: str, manager: ModelManager | None = None) -> None:
-        from workbench.families import Family
-        from workbench.study import Study, choices_among, make_plan
-
         self.job = job
-        self.name = name
         self.cancel = StopFile(job.stop_file)
-        self.run = RunFolder.open(job.folder)
-        self.study = Study.model_validate_json(job.study)
-        self.manager = _manager(job, self.study) if manager is None else manager
-        kept = self.run.read_sources()
-        sources = {label: kept[label] for label in self.study.sources}
-        self.plan: Plan = make_plan(
-            self.study,
+        run = RunFolder.open(job.folder)
+        study = Study.model_validate_json(job.study)
+        self.manager = _load_manager(job, study) if manager is None else manager
+        kept = run.read_sources()
+        plan = make_plan(
+            study,
             resolution=self.manager.family.resolution,
             choices=choices_among([Family.model_validate_json(job.family)]),
-            sources=sources,
+            sources={label: kept[label] for label in study.sources},
         )
         if manager is None:
-            check_fit(self.study, self.plan, self.manager)
+            check_fit(study, plan, self.manager)
+        self.steps = RunSteps(Start(run, study, plan, self.cancel), self.manager, name)
 
-    @cached_property
-    def measurer(self) -> Measurer:
-        from workbench.measuring import Measurer
-
-        return Measurer(self.plan, self.manager, self.run.path / REFERENCES)
-
-    @cached_property
-    def maker(self) -> Maker:
-        from workbench.sweep.making import Maker
-
-        return Maker(self.run, self.study, self.manager, self.measurer, self.cancel, self.name)
-
-    def do(self, task: Task) -> Outcome:
+    def do(self, task: Task) -> Done:
         """Do one task; errors come through."""
         if self.cancel.cancelled and task.kind != "fail":
-            return Outcome(stopped=True)
-        outcome: Outcome = getattr(self, f"_{task.kind}")(task)
-        if "measurer" in self.__dict__:  # it was needed
-            with disk_errors(self.run.path / REFERENCES):
-                self.measurer.references.cache.save()
-        return outcome
+            return Done(stopped=True)
+        outcome = _DOES[task.kind](self, task)
+        self.steps.save_references()
+        return outcome or Done(stopped=self.cancel.cancelled)
 
-    def _prepare(self, _: Task) -> Outcome:
-        from workbench.generation.batching import first_size, most_size
-        from workbench.sweep.manifesting import manifest_of
-
-        manifest = manifest_of(self.study, self.plan, self.manager).as_json()
-        keep_maps(self.run, self.plan, self.measurer)
-        work = find_work(self.run, self.plan, self.measurer)
-        unmeasured = {trial: [c.id for c in cells] for trial, cells in work.unmeasured.items()}
+    def _describe(self, _: Task) -> Described:
+        study, manager = self.steps.study, self.manager
+        manifest = self.steps.describe()
+        first = first_size(study.batch_size, manager)
         # Batches that are filled shall all have the same size.
-        most = first_size if self.study.fill_batches else most_size
-        return Outcome(
-            prepared={
-                "manifest": manifest,
-                "batch_size": first_size(self.job.batch_size, self.manager),
-                "most": most(self.job.batch_size, self.manager),
-                "missing": [trial.id for trial in work.trials],
-                "unmeasured": unmeasured,
-            }
-        )
+        most = first if study.fill_batches else most_size(study.batch_size, manager)
+        return Described(manifest=manifest, first=first, most=most)
 
-    def _warm(self, _: Task) -> Outcome:
+    def _warm(self, _: Task) -> None:
         self.manager.pipeline(None)
         self.manager.clip()
-        return Outcome()
 
-    def _refer(self, _: Task) -> Outcome:
-        """In the order of the plan, as when one process does everything."""
-        from workbench.measuring.across import LOOKS, STRUCTURE
-        from workbench.measuring.apart import apart_reference
+    def _find(self, _: Task) -> Found:
+        return Found(work=self.steps.find_work())
 
-        cells = {(c.map_key, c.variant, c.full_prompt): c for c in reversed(self.plan.cells)}
-        for cell in reversed(cells.values()):
-            if self.cancel.cancelled:
-                return Outcome(stopped=True)
-            self.measurer.nothing(cell.trial_id, [cell], "only chance and ceiling are wanted")
-            for metric in (LOOKS, STRUCTURE):
-                apart_reference(self.measurer.references, cell, metric)
-        return Outcome()
+    def _refer(self, _: Task) -> None:
+        self.steps.refer()
 
-    def _measure(self, task: Task) -> Outcome:
-        wanted = {
-            trial: [c for c in self.plan.cells_by_trial[trial] if c.id in cells]
-            for trial, cells in zip(task.trials, task.cells, strict=True)
-        }
-        measure_stored(self.run, self.measurer, wanted)
-        return Outcome(stored=task.trials)
+    def _measure(self, task: Task) -> None:
+        self.steps.measure(dict(zip(task.trials, task.cells, strict=True)))
 
-    def _make(self, task: Task) -> Outcome:
-        return self.maker.batch(task)
+    def _make(self, task: Task) -> Stored:
+        """All trials of the task at once, or none of them after a cancel."""
+        return self._stored(task, list(task.trials), task.size)
 
-    def _lot(self, task: Task) -> Outcome:
-        return self.maker.lot(task)
+    def _make_chunk(self, task: Task) -> Stored:
+        """The trials in batches of the size that this worker finds, each stored before the next.
 
-    def _fail(self, task: Task) -> Outcome:
-        from workbench.generation import SampleResult
+        What is stored already, perhaps by a worker that died of this chunk, is left as it is, and
+        the rest is made in batches of the first size: they may have grown too large.
+        """
+        run = self.steps.run
+        there = {trial: run.read_record(trial) for trial in task.trials if run.has(trial)}
+        done = done_records(there, self.steps.plan)
+        pictures = [trial for trial, record in done.items() if not record.failed]
+        left = [trial for trial in task.trials if trial not in done]
+        made = self._stored(task, left, task.size if done else "auto", known=bool(pictures))
+        return Stored(
+            made.stopped,
+            trials=(*done, *made.trials),
+            picture=made.picture or (pictures[-1] if pictures else ""),
+        )
 
-        made_by = {"retry": True, "device": self.manager.device, "dtype": self.manager.dtype}
-        trials = [self.plan.trials_by_id[trial] for trial in task.trials]
-        missing = [trial for trial in trials if not self.run.has(trial.id)]
-        results = [SampleResult(trial, None, task.reason, made_by) for trial in missing]
-        store_batch(self.run, self.measurer, results, self.name)
-        return Outcome(stored=task.trials)
+    def _stored(
+        self, task: Task, trials: list[str], size: BatchSize, known: bool = False
+    ) -> Stored:
+        stored: list[str] = []
+        pictures = [""]
+        wanted = [self.steps.plan.trials_by_id[trial] for trial in trials]
+        for results in self.steps.make(wanted, size, allow_failures=task.allow_failures or known):
+            stored += [result.trial.id for result in results]
+            pictures += [result.trial.id for result in results if result.image is not None]
+        return Stored(len(stored) < len(trials), trials=tuple(stored), picture=pictures[-1])
 
-    def _finish(self, _: Task) -> Outcome:
-        from workbench.sweep.finishing import finish
+    def _fail(self, task: Task) -> Stored:
+        self.steps.fail(task.trials, task.reason)
+        return Stored(trials=task.trials)
 
-        finish(self.run, self.measurer, self.cancel)
-        return Outcome(stopped=self.cancel.cancelled)
+    def _finish(self, _: Task) -> None:
+        self.steps.records = dict(self.steps.run.scan().records)  # others have added to them
+        self.steps.finish()
+
+
+_DOES: dict[TaskKind, Callable[[WorkerSession, Task], Done | None]] = {
+    "describe": WorkerSession._describe,
+    "warm": WorkerSession._warm,
+    "find": WorkerSession._find,
+    "refer": WorkerSession._refer,
+    "measure": WorkerSession._measure,
+    "make": WorkerSession._make,
+    "make-chunk": WorkerSession._make_chunk,
+    "fail": WorkerSession._fail,
+    "finish": WorkerSession._finish,
+}
 
 
 class _Here:
@@ -169,15 +155,13 @@ class _Here:
     lock = threading.Lock()
     name = ""
     device = ""
-    shop: Workshop | None = None
+    session: WorkerSession | None = None
 
 
 def begin(name: str, device: str) -> None:
     """First thing in a worker process of our own: who it is, and that it ends with its parent."""
-    import multiprocessing
-
     _Here.name, _Here.device = name, device
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
@@ -188,49 +172,45 @@ def begin(name: str, device: str) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def greet(probe: Probe, dask_worker: Any = None) -> Facts:
+def handshake(probe: Probe | None, dask_worker: Any = None) -> WorkerInfo:
     """Say who this worker is, and whether it can read and write where the run is."""
-    name = _dask_name(dask_worker) if dask_worker is not None else _Here.name
-    return Facts(name, os.getpid(), _Here.device, own_versions(), folder_trouble(probe))
+    folder = probe.problem() if probe else ""
+    return WorkerInfo(_name(dask_worker), _Here.device, own_versions(), folder)
 
 
 def perform(task: Task) -> Outcome:
     """Do one task of any job. Never raises: what goes wrong is in the outcome."""
-    from workbench.families.determinism import deterministic
-    from workbench.generation.recovery import full_message, is_full
-
     with _Here.lock:
         try:
-            with deterministic(task.job.threads), network(task.job.offline):
-                return _workshop(task.job).do(task)
+            with deterministic(task.job.threads), _network(task.job.offline):
+                return _session(task.job).do(task)
         except UnfitWorkerError as error:
-            return Outcome(error=str(error), unfit=_address())
+            worker = _dask_worker()  # its address is what the scheduler calls it
+            return Failed(str(error), unfit=str(worker.address) if worker else _name())
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "workbench":
-                return Outcome(error=str(error))
+                return Failed(str(error))
             if isinstance(error, OSError) and error.filename is not None:
-                return Outcome(error=f"{error.filename}: {error.strerror or error}")
+                return Failed(f"{error.filename}: {error.strerror or error}")
             if is_full(error):
                 doing = "models were loaded or pictures were read"
-                return Outcome(error=f"the worker {_name()}: {full_message(doing, error)}")
-            return Outcome(error=traceback.format_exc(), fault=True)
+                return Failed(f"the worker {_name()}: {full_message(doing, error)}")
+            return Failed(traceback.format_exc(), fault=True)
 
 
-def _workshop(job: Job) -> Workshop:
-    """The workshop of this job. Another job takes over the models if they are the same."""
-    old = _Here.shop
+def _session(job: Job) -> WorkerSession:
+    """The session of this job. Another job takes over the models if they are the same."""
+    old = _Here.session
     if old is not None and old.job == job:
         return old
-    problem = version_problem(_name(), own_versions(), job.versions)
-    if not problem and job.probe is not None:
-        problem = folder_problem(_name(), folder_trouble(job.probe))
-    if problem:  # a worker that came after the greeting
-        raise UnfitWorkerError(problem)
-    _Here.shop = None  # so that two sets of models are never held at once
+    me = handshake(job.probe)
+    if problems := me.problems(job.versions):  # a worker that came after the handshake
+        raise UnfitWorkerError(problems[0])
+    _Here.session = None  # so that two sets of models are never held at once
     manager = old.manager if old is not None and _same_models(old.job, job) else None
     del old
-    _Here.shop = Workshop(job, _name(), manager)
-    return _Here.shop
+    _Here.session = WorkerSession(job, me.name, manager)
+    return _Here.session
 
 
 def _same_models(old: Job, new: Job) -> bool:
@@ -242,35 +222,27 @@ def _same_models(old: Job, new: Job) -> bool:
     return models(old) == models(new)
 
 
-def _manager(job: Job, study: Study) -> ModelManager:
-    from workbench.families import Family
-    from workbench.families.manager import ModelManager
-
+def _load_manager(job: Job, study: Study) -> ModelManager:
     device = _Here.device or job.device or own_device()
     problem = device_problem(device)
     if problem:
         raise UnfitWorkerError(f"the worker {_name()} cannot begin: {problem}")
-    family = Family.model_validate_json(job.family)
-    return ModelManager(
-        family,
-        study.base[0],
-        device=device,
-        dtype=study.dtype,
-        runtime=study.runtime,
-        checks_safety=study.safety_checker,
-        models_dir=job.models_dir,
-    )
+    return load_manager(study, device, Family.model_validate_json(job.family), job.models_dir)
 
 
-def _name() -> str:
-    worker = _dask_worker()
-    return _dask_name(worker) if worker else _Here.name or f"process {os.getpid()}"
-
-
-def _address() -> str:
-    """What the scheduler calls this worker; without one its name."""
-    worker = _dask_worker()
-    return str(worker.address) if worker else _name()
+@contextmanager
+def _network(offline: bool) -> Iterator[None]:
+    """Inside, this process does not touch the network if `offline`; else its own settings hold."""
+    before = os.environ.get(OFFLINE_VARIABLE)
+    if offline:
+        os.environ[OFFLINE_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(OFFLINE_VARIABLE, None)
+        else:
+            os.environ[OFFLINE_VARIABLE] = before
 
 
 def _dask_worker() -> Any:
@@ -280,5 +252,6 @@ def _dask_worker() -> Any:
     return None
 
 
-def _dask_name(worker: Any) -> str:
-    return f"dask {worker.name}"
+def _name(dask_worker: Any = None) -> str:
+    worker = dask_worker or _dask_worker()
+    return f"dask {worker.name}" if worker else _Here.name or f"process {os.getpid()}"

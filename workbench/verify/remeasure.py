@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,13 @@ import numpy as np
 from workbench.generation import BatchKey, CancelToken
 from workbench.images import read_image
 from workbench.measuring import Measurer, embedding_of, metric_spec
-from workbench.measuring.across import StructureDistances, diversity_rows, seed_groups
+from workbench.measuring.across import seed_groups
 from workbench.measuring.adherence import Reference, adherence
-from workbench.measuring.apart import apart_reference
-from workbench.measuring.bases import base_groups, base_rows, pose_needs
+from workbench.measuring.bases import base_groups
 from workbench.metrics.spec import MetricSpec
 from workbench.store import Record, RunFolder, plain
 from workbench.study import Cell
-from workbench.sweep.finishing import ACROSS, learn_text_only
+from workbench.sweep.steps import ACROSS, learn_text_only, rows_across
 from workbench.verify.facts import token_problem
 from workbench.verify.files import Found
 from workbench.verify.remake import recorded_size
@@ -134,24 +132,20 @@ def _add_across(
     embeddings: Mapping[str, np.ndarray],
 ) -> None:
     """Diversity, and differences between bases, of groups that are all whole; others cannot be."""
-    made = {name for name, record in found.whole.items() if not record.failed}
-    distances = StructureDistances(
-        measurer.maps_of(lambda trial_id: read_image(run.sample_path(trial_id)))
-    )
 
     def whole(groups: list[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
         return [group for group in groups if all(c.trial_id in found.whole for c in group)]
 
-    plan = measurer.plan
-    refer = partial(apart_reference, measurer.references)
-    rows: list[dict[str, Any]] = []
-    for group in whole(seed_groups(plan)):
-        rows += diversity_rows(group, embeddings, made, {}, distances, refer)
-    pose = bool(pose_needs(plan, measurer.judges))
-    for group in whole(base_groups(plan)):
-        rows += base_rows(group, made, {}, distances, refer, pose=pose)
-    for row in rows:
-        fresh[row["trial"]][row["cell"], row["metric"]] = row
+    across = rows_across(
+        measurer,
+        embeddings,
+        lambda trial_id: read_image(run.sample_path(trial_id)),
+        seeds=whole(seed_groups(measurer.plan)),
+        bases=whole(base_groups(measurer.plan)),
+    )
+    for rows in across.values():
+        for row in rows:
+            fresh[row["trial"]][row["cell"], row["metric"]] = row
 
 
 def _compare(record: Record, fresh: Rows, measurer: Measurer, complete: bool) -> Item:

@@ -183,7 +183,7 @@ class _Job:
         self, plan: Plan, other_weights: tuple[str, ...], count: int, seed: int
     ) -> list[Group]:
         from workbench.measuring import Measurer
-        from workbench.sweep.runner import load_manager
+        from workbench.sweep.steps import load_manager
         from workbench.verify.maps import check_maps
         from workbench.verify.remake import check_trials, choose
         from workbench.verify.remeasure import check_readings

@@ -9,9 +9,9 @@ from typing import Any
 from workbench.controls import network_needs
 from workbench.families import Family, ModelRef
 from workbench.families.locate import LocateError, fingerprints, locate
+from workbench.generation.steering import plan_controlnets
 from workbench.paths import models_dir
 from workbench.study import Plan
-from workbench.sweep.require import controlnets_of
 from workbench.verify.result import DIFFERENT, IDENTICAL, UNCHECKED, Group, Item
 
 UNNAMED = "the run needs it, and its manifest does not say which it was made with"
@@ -86,7 +86,7 @@ def _all_refs(family: Family) -> Iterator[ModelRef]:
 def _needed_refs(family: Family, plan: Plan) -> Iterator[ModelRef]:
     """What a plan's pictures are made and read with."""
     yield from (family.base_ref(name) for name in {trial.base for trial in plan.trials})
-    yield from (family.controlnet_ref(name) for name in controlnets_of(plan, family))
+    yield from (family.controlnet_ref(name) for name in plan_controlnets(plan, family))
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
     yield from (family.networks[name] for name in needs if name in family.networks)
     yield family.clip

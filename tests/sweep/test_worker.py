@@ -17,8 +17,8 @@ from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.references import References
 from workbench.store import RunFolder
 from workbench.study import Study, make_plan
-from workbench.sweep.tasks import Job, Probe, Task, own_versions
-from workbench.sweep.worker import Workshop, perform
+from workbench.sweep.messages import Done, Failed, Found, Job, Probe, Stored, Task, own_versions
+from workbench.sweep.worker import WorkerSession, perform
 
 
 def make_job(folder: Path, models: Path, study: Study, family: Family = TINY_WORLD) -> Job:
@@ -33,7 +33,6 @@ def make_job(folder: Path, models: Path, study: Study, family: Family = TINY_WOR
         offline=False,
         device="cpu",
         threads=None,
-        batch_size=4,
         stop_file=str(run.path / ".stop.tmp"),
         versions=own_versions(),
     )
@@ -46,26 +45,28 @@ def job(models: Path, tmp_path: Path) -> Job:
 
 @pytest.fixture(autouse=True)
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker._Here, "shop", None)
+    monkeypatch.setattr(worker._Here, "session", None)
 
 
 def test_chance_and_ceiling_are_computed_by_one_worker_only(
     job: Job, manager: TinyManager, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Workshop(job, name, make_manager(models)) for name in ("a", "b"))
-    for shop in (first, second):
-        shop.do(Task(job, "warm"))
-        assert "measurer" not in vars(shop), "source maps are made when they are needed"
-        shop.measurer.references.cache.get(["nothing is known yet"])
+    first, second = (WorkerSession(job, name, make_manager(models)) for name in ("a", "b"))
+    for session in (first, second):
+        session.do(Task(job, "warm"))
+        assert "measurer" not in vars(session.steps), "source maps are made when they are needed"
+        session.steps.measurer.references.cache.get(["nothing is known yet"])
     first.do(Task(job, "refer"))
 
     def again(*_: Any) -> Any:
         raise AssertionError("computed a second time")
 
-    for name in ("_control", "_similarity", "_means"):
+    for name in ("_control", "_clip_source", "_means"):
         monkeypatch.setattr(References, name, again)
-    trials = tuple(trial.id for trial in second.plan.trials)
-    assert second.do(Task(job, "make", trials[:4], size=4)).stored == trials[:4]
+    trials = tuple(trial.id for trial in second.steps.plan.trials)
+    assert second.do(Task(job, "make", trials[:4], size=4)) == Stored(
+        trials=trials[:4], picture=trials[3]
+    )
 
 
 def test_a_full_disk_is_one_sentence(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +75,7 @@ def test_a_full_disk_is_one_sentence(job: Job, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(ReferenceCache, "save", full)
     outcome = perform(Task(job, "refer"))
-    assert not outcome.fault
+    assert isinstance(outcome, Failed) and not outcome.fault
     assert outcome.error.startswith(f"{job.folder}/references.json cannot be written (No space")
     assert "free some space and start again" in outcome.error
 
@@ -88,11 +89,11 @@ def test_what_only_this_worker_lacks_is_told_apart(job: Job) -> None:
     }
     for said, other in wrong.items():
         outcome = perform(Task(other, "warm"))
-        assert outcome.unfit and not outcome.fault and said in outcome.error
+        assert isinstance(outcome, Failed) and outcome.unfit and not outcome.fault
+        assert said in outcome.error
     seen = Path(job.folder) / ".probe.tmp"
     seen.write_text("x")
-    outcome = perform(Task(replace(job, probe=Probe(str(seen), "x")), "warm"))
-    assert not outcome.error and not outcome.unfit
+    assert perform(Task(replace(job, probe=Probe(str(seen), "x")), "warm")) == Done()
 
 
 def test_a_family_that_only_the_start_knows_is_known_to_workers(
@@ -104,5 +105,6 @@ def test_a_family_that_only_the_start_knows_is_known_to_workers(
     family = TINY_WORLD.model_copy(update={"name": "of-my-own"})
     study = make_study().model_copy(update={"family": "of-my-own"})
     job = make_job(tmp_path / "run", models, study, family)
-    outcome = perform(Task(job, "prepare"))
-    assert outcome.error == "" and len(outcome.prepared["missing"]) == 12
+    outcome = perform(Task(job, "find"))
+    assert isinstance(outcome, Found) and outcome.work is not None
+    assert len(outcome.work.trials) == 12

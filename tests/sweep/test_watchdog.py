@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crews import ThreadCrew
+from pools import ThreadWorkers
 from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.sweep.worker as worker
@@ -17,10 +17,9 @@ from workbench.families.determinism import deterministic
 from workbench.generation import CancelToken
 from workbench.store import RunFolder
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
-from workbench.sweep.absence import Absence
-from workbench.sweep.errors import UnfitWorkerError
-from workbench.sweep.executors import PATIENCE_SECONDS
-from workbench.sweep.tasks import Job
+from workbench.sweep.backends import PATIENCE_SECONDS
+from workbench.sweep.messages import Job, UnfitWorkerError
+from workbench.sweep.scheduler import WorkerWatchdog
 
 
 class Clock:
@@ -35,34 +34,34 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("workbench.sweep.absence.time", made)
+    monkeypatch.setattr("workbench.sweep.scheduler.time", made)
     return made
 
 
-def test_an_absence_is_said_once_and_ends_the_run_at_last(
+def test_the_absence_of_workers_is_said_once_and_ends_the_run_at_last(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    crew = ThreadCrew()
+    pool = ThreadWorkers()
     here = [True]
-    monkeypatch.setattr(crew, "present", lambda: here[0])
-    absence = Absence(crew, 600)
+    monkeypatch.setattr(pool, "present", lambda: here[0])
+    watchdog = WorkerWatchdog(pool, 600)
     clock.now = 5000  # busy all the time: nobody looked
     here[0] = False
-    assert absence.look() and not caplog.records
+    assert watchdog.nobody_is_there() and not caplog.records
     for clock.now in range(5000, 5590, 2):
-        assert absence.look()
+        assert watchdog.nobody_is_there()
     assert [r.message for r in caplog.records] == [
         "no worker is there (they ended, or their time was up): waiting up to 600 s for others"
     ]
     here[0], clock.now = True, 5595
-    assert not absence.look() and "workers again" in caplog.text
+    assert not watchdog.nobody_is_there() and "workers again" in caplog.text
     here[0], clock.now = False, 5599
-    assert absence.look()
+    assert watchdog.nobody_is_there()
     clock.now = 6198
-    assert absence.look()
+    assert watchdog.nobody_is_there()
     clock.now = 6200
     with pytest.raises(ExecutorError, match=r"was there for 60\d s: .* is kept"):
-        absence.look()
+        watchdog.nobody_is_there()
 
 
 def test_the_wait_can_be_chosen() -> None:
@@ -121,14 +120,14 @@ def test_a_cluster_whose_workers_all_went_is_not_waited_for_for_ever(
 def test_a_worker_that_comes_later_and_is_unfit_does_no_harm(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = worker._workshop
+    real = worker._session
 
     def workshop(job: Job) -> Any:
         if worker._name() != "dask 0":
             raise UnfitWorkerError(f"the worker {worker._name()} has torch 0.1: update it")
         return real(job)
 
-    monkeypatch.setattr(worker, "_workshop", workshop)
+    monkeypatch.setattr(worker, "_session", workshop)
     joined: list[int] = []
 
     def join(progress: Progress) -> None:
@@ -150,16 +149,16 @@ def test_a_worker_that_comes_later_and_is_unfit_does_no_harm(
 def test_where_only_unfit_workers_are_left_the_run_ends(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = worker._workshop
+    real = worker._session
     calls: list[int] = []
 
     def workshop(job: Job) -> Any:
         calls.append(1)
-        if len(calls) > 4:
+        if len(calls) > 5:
             raise UnfitWorkerError("the worker dask 0 has torch 0.1: update it")
         return real(job)
 
-    monkeypatch.setattr(worker, "_workshop", workshop)
+    monkeypatch.setattr(worker, "_session", workshop)
     choice = ExecutorChoice("dask", scheduler=cluster.scheduler_address, patience=3)
     with pytest.raises(ExecutorError, match="no worker that can do the work was there"):
         run_study(make_study(batch_size=1), tmp_path / "run", executor=choice)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
 from workbench.sweep.devices import cuda_devices, device_problem, own_device
-from workbench.sweep.errors import ExecutorError
-from workbench.sweep.tasks import Facts, Probe
+from workbench.sweep.messages import ExecutorError, Probe, WorkerInfo
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 600.0
@@ -22,12 +21,13 @@ KINDS = ("in-process", "processes", "dask")
 class ExecutorChoice:
     """What the user asks for.
 
-    kind: "in-process", "processes" (one for each device) or "dask".
+    kind: "in-process", "processes" (one for each device of this machine) or "dask" (the workers of
+        a Dask scheduler).
     device: "cpu", "cuda", "cuda:<number>" or "mps"; None takes CUDA where there is some, else the
-        CPU. With a Dask scheduler of one's own None leaves it to each worker.
-    workers: how many; None takes one for each CUDA device, or two on a CPU. With a scheduler of
-        one's own: how many must have come before the work begins.
-    scheduler: the address of a Dask scheduler; None makes a cluster on this machine.
+        CPU, and leaves it to each worker with "dask".
+    workers: how many; None takes one for each CUDA device, or two on a CPU. With "dask": how many
+        must have come before the work begins.
+    scheduler: the address of the Dask scheduler.
     patience: seconds that a run waits for workers when all of them are gone.
     """
 
@@ -51,9 +51,7 @@ class ExecutorChoice:
         if not self.patience > 0:
             found.append(f"a run cannot wait {self.patience:g} s for workers: take at least 1")
         if self.kind == "dask":
-            found += _dask_problems()
-        if self.remote:
-            return found
+            return found + self._dask_problems()
         wrong = device_problem(self.device)
         if wrong:
             return [*found, wrong]
@@ -65,11 +63,6 @@ class ExecutorChoice:
         if found:
             raise ExecutorError("\n".join(found))
 
-    @property
-    def remote(self) -> bool:
-        """Whether the workers are somebody else's, perhaps on other machines."""
-        return self.kind == "dask" and self.scheduler is not None
-
     def devices(self) -> list[str]:
         """The device of each worker on this machine."""
         device = self.device or own_device()
@@ -78,6 +71,17 @@ class ExecutorChoice:
         if device == "cpu":
             return ["cpu"] * (self.workers or min(2, processors()))
         return [device]
+
+    def _dask_problems(self) -> list[str]:
+        found = []
+        if self.scheduler is None:
+            found.append(
+                "the executor dask needs the address of a scheduler (--scheduler tcp://...): for "
+                "workers on this machine alone take the executor processes"
+            )
+        if find_spec("distributed") is None:
+            found.append('Dask is not installed: pip install "controlnet-workbench[cluster]"')
+        return found
 
     def _too_many(self) -> list[str]:
         if self.kind == "in-process" or self.workers is None:
@@ -93,28 +97,28 @@ class ExecutorChoice:
         return [f"{self.workers} workers for {here} would only hinder each other: take {most}"]
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Workers that are there. Futures are those of `concurrent.futures`.
 
     device, threads: what every task is told; "" and None where each worker knows its own.
-    where: the scheduler's address, or "".
+    joining: how many workers there may come to be, at least; 0 where none will join.
     """
 
     device: str
     threads: int | None
-    where: str
+    joining: int
 
     def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]:
         """Hand out a call. If its worker dies it is tried again; in the end it raises
         `lost_work`."""
         ...
 
-    def greet(self, probe: Probe) -> list[Facts]:
+    def handshake(self, probe: Probe) -> list[WorkerInfo]:
         """What each worker is, and whether it sees the probe's file."""
         ...
 
     def ban(self, worker: str) -> bool:
-        """Hand nothing more to a worker, by the name in `Outcome.unfit`. False: not possible."""
+        """Hand nothing more to a worker, by the name in `Failed.unfit`. False: not possible."""
         ...
 
     def stranded(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
@@ -143,39 +147,8 @@ class Crew(Protocol):
         ...
 
 
-@contextmanager
-def opened(choice: ExecutorChoice, most: int) -> Iterator[Crew]:
-    """The workers of a choice that was checked, for as long as the block lasts.
-
-    `most` is how many tasks there can be: more workers than that are not started.
-    """
-    crew: Any
-    if choice.kind == "processes":
-        from workbench.sweep.lanes import Lanes
-
-        crew = Lanes(choice.devices()[:most])
-    else:
-        from workbench.sweep.cluster import DaskCrew
-
-        crew = DaskCrew(choice, most)
-    ended = False
-    try:
-        yield crew
-        ended = True
-    finally:
-        crew.close(at_once=not ended)
-
-
 def processors() -> int:
     """Processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _dask_problems() -> list[str]:
-    from importlib.util import find_spec
-
-    if find_spec("distributed") is None:
-        return ['Dask is not installed: pip install "controlnet-workbench[cluster]"']
-    return []

@@ -17,7 +17,7 @@ from workbench.families.memory import memory_need, weights_need
 from workbench.families.runtime import Runtime
 from workbench.generation import GenerationError
 from workbench.study import Plan, Study, make_plan
-from workbench.sweep import fitting, run_study, runner
+from workbench.sweep import estimate, run_study, runner
 
 STUDY = make_study(base=["render"])
 
@@ -28,7 +28,7 @@ def plan_of(study: Study) -> Plan:
 
 def room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
     """What is free on each kind of device."""
-    monkeypatch.setattr(fitting, "free_memory", lambda device: free[device.partition(":")[0]])
+    monkeypatch.setattr(estimate, "free_memory", lambda device: free[device.partition(":")[0]])
 
 
 def manager_on(device: str, models: Path, **more: Any) -> ModelManager:
@@ -52,7 +52,7 @@ def test_weights_that_cannot_fit_are_refused_with_the_ways_out(
     manager = manager_on("cuda:0", models)
     words = r"weights of this study.*free on cuda:0.*runtime.offload: model.*dtype: float16"
     with pytest.raises(GenerationError, match=words):
-        fitting.check_fit(STUDY, plan_of(STUDY), manager)
+        estimate.check_fit(STUDY, plan_of(STUDY), manager)
     assert not manager.weight_hashes(), "nothing was loaded"
 
 
@@ -63,13 +63,13 @@ def test_an_estimate_that_is_a_bit_too_large_only_warns(
     manager = manager_on("cuda:0", models)
     with caplog.at_level(logging.WARNING):
         room(monkeypatch, cuda=whole, cpu=10**12)
-        fitting.check_fit(STUDY, plan_of(STUDY), manager)
+        estimate.check_fit(STUDY, plan_of(STUDY), manager)
         assert not caplog.records
         room(monkeypatch, cuda=makers + judges, cpu=10**12)
-        fitting.check_fit(STUDY, plan_of(STUDY), manager)
+        estimate.check_fit(STUDY, plan_of(STUDY), manager)
     assert "memory may be short" in caplog.text
     room(monkeypatch, cuda=None, cpu=10**12)
-    fitting.check_fit(STUDY, plan_of(STUDY), manager)
+    estimate.check_fit(STUDY, plan_of(STUDY), manager)
 
 
 def test_what_is_offloaded_must_fit_into_main_memory(
@@ -78,10 +78,10 @@ def test_what_is_offloaded_must_fit_into_main_memory(
     makers, judges, _ = needs(models)
     manager = manager_on("cuda:0", models, runtime=Runtime(offload="model"))
     room(monkeypatch, cuda=judges, cpu=makers)
-    fitting.check_fit(STUDY, plan_of(STUDY), manager)
+    estimate.check_fit(STUDY, plan_of(STUDY), manager)
     room(monkeypatch, cuda=judges, cpu=makers - 1)
     with pytest.raises(GenerationError, match="free on cpu"):
-        fitting.check_fit(STUDY, plan_of(STUDY), manager)
+        estimate.check_fit(STUDY, plan_of(STUDY), manager)
 
 
 def test_half_precision_on_a_cpu_is_warned_of(
@@ -89,7 +89,7 @@ def test_half_precision_on_a_cpu_is_warned_of(
 ) -> None:
     for dtype in ("float32", "float16"):
         with caplog.at_level(logging.WARNING):
-            fitting.check_fit(STUDY, plan_of(STUDY), manager_on("cpu", models, dtype=dtype))
+            estimate.check_fit(STUDY, plan_of(STUDY), manager_on("cpu", models, dtype=dtype))
         assert ("dtype: float32 is faster" in caplog.text) == (dtype == "float16")
 
 

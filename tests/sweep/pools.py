@@ -1,7 +1,9 @@
-"""Helpers for runs by workers: a comparison of two runs, and a crew without processes."""
+"""Helpers for runs by workers: a comparison of two runs, and workers without processes."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,11 +15,10 @@ import pytest
 import workbench.generation.batching as batching
 from workbench.measuring.measurer import EMBEDDING, unpack
 from workbench.store import RunFolder
-from workbench.sweep import coordinator
-from workbench.sweep.errors import WorkerDiedError
-from workbench.sweep.executors import ExecutorChoice
-from workbench.sweep.tasks import Facts, Outcome, Probe, Task
-from workbench.sweep.worker import greet, perform
+from workbench.sweep import scheduler
+from workbench.sweep.backends import ExecutorChoice
+from workbench.sweep.messages import Outcome, Probe, Task, WorkerDiedError, WorkerInfo
+from workbench.sweep.worker import handshake, perform
 
 
 def assert_same_run(run: RunFolder, other: RunFolder, *, measured_alike: bool = True) -> None:
@@ -75,10 +76,10 @@ def perform_measured(task: Task) -> Outcome:
     return perform(task)
 
 
-class ThreadCrew:
-    """One thread of this process as a crew. `before(task)` is called first and may raise."""
+class ThreadWorkers:
+    """Workers that are one thread of this process; `before(task)` is called first and may raise."""
 
-    device, threads, where = "cpu", None, ""
+    device, threads, joining = "cpu", None, 0
     lost_work = (WorkerDiedError,)
 
     def __init__(self, before: Callable[[Any], None] = lambda task: None) -> None:
@@ -94,8 +95,8 @@ class ThreadCrew:
 
         return self._pool.submit(call)
 
-    def greet(self, probe: Probe) -> list[Facts]:
-        return [greet(probe)]
+    def handshake(self, probe: Probe) -> list[WorkerInfo]:
+        return [handshake(probe)]
 
     def ban(self, worker: str) -> bool:
         return False
@@ -117,14 +118,49 @@ class ThreadCrew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def take_over(monkeypatch: pytest.MonkeyPatch, crew: ThreadCrew) -> None:
-    """Let a crew do the work of every run by workers, in place of processes."""
+def take_over(monkeypatch: pytest.MonkeyPatch, pool: ThreadWorkers) -> None:
+    """Let a pool do the work of every run by workers, in place of processes."""
 
     @contextmanager
-    def opened(choice: ExecutorChoice, most: int) -> Iterator[ThreadCrew]:
+    def opened(choice: ExecutorChoice, most: int) -> Iterator[ThreadWorkers]:
         try:
-            yield crew
+            yield pool
         finally:
-            crew.close(at_once=False)
+            pool.close(at_once=False)
 
-    monkeypatch.setattr(coordinator, "opened", opened)
+    monkeypatch.setattr(scheduler, "opened", opened)
+
+
+@contextmanager
+def dask_cluster(workers: int) -> Iterator[str]:
+    """The address of a Dask scheduler with so many workers, each a process with a nanny."""
+    import dask
+    import distributed
+
+    environment = dict(os.environ)
+    threads = {"OMP_NUM_THREADS": "1"}
+    try:
+        with (
+            dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
+            distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=None,
+                silence_logs=logging.ERROR,
+            ) as cluster,
+        ):
+            yield cluster.scheduler_address
+    finally:
+        os.environ.clear()  # Dask sets variables of this very process
+        os.environ.update(environment)
+
+
+@contextmanager
+def chosen(kind: str, workers: int) -> Iterator[ExecutorChoice]:
+    """So many worker processes on the CPU: our own, or those of a Dask scheduler."""
+    if kind == "processes":
+        yield ExecutorChoice("processes", "cpu", workers)
+        return
+    with dask_cluster(workers) as address:
+        yield ExecutorChoice("dask", "cpu", workers, address)

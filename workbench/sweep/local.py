@@ -6,33 +6,35 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-from workbench.sweep.errors import WorkerDiedError
-from workbench.sweep.tasks import Facts, Probe
-from workbench.sweep.worker import begin, greet
+import torch
+
+from workbench.sweep.messages import Probe, WorkerDiedError, WorkerInfo
+from workbench.sweep.worker import begin, handshake
 
 log = logging.getLogger(__name__)
 
 DEATHS = 3
 """So many worker processes may die of one task."""
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lane:
-    """A pool of one process, which is replaced when it dies."""
+class LocalProcess:
+    """A worker process, which is replaced by another when it dies."""
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device = name, device
         self._pool: ProcessPoolExecutor | None = None
 
-    def call(self, fn: Callable[P, T], /, *args: P.args, **keywords: P.kwargs) -> T:
+    def __str__(self) -> str:
+        return f"{self.name} ({self.device})"
+
+    def call(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Call in the process; BrokenProcessPool if it dies."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
@@ -42,14 +44,14 @@ class Lane:
                 initargs=(self.name, self.device),
             )
         try:
-            return self._pool.submit(fn, *args, **keywords).result()
+            return self._pool.submit(fn, *args).result()
         except BrokenProcessPool:
             self._pool.shutdown(wait=False)
             self._pool = None
             raise
 
     def close(self, *, at_once: bool) -> None:
-        """End the process."""
+        """End the process: after its task, or at once."""
         pool = self._pool
         if pool is None:
             return
@@ -60,41 +62,39 @@ class Lane:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Lanes(Executor):
-    """The worker processes of this machine as a `concurrent.futures` executor and a crew.
+class LocalProcessPool:
+    """The worker processes of this machine as a `WorkerPool`.
 
     The death of one process disturbs no other; its task is tried again in a new one.
     """
 
-    where = ""
     device = ""
+    joining = 0
     lost_work = (WorkerDiedError,)
 
     def __init__(self, devices: Sequence[str]) -> None:
-        import torch
-
-        self.threads = max(1, torch.get_num_threads() // len(devices))
-        self.lanes = [Lane(f"process {i}", device) for i, device in enumerate(devices, 1)]
-        self._free: SimpleQueue[Lane] = SimpleQueue()
-        for lane in self.lanes:
-            self._free.put(lane)
+        self.threads: int | None = max(1, torch.get_num_threads() // len(devices))
+        self._processes = [LocalProcess(f"process {i}", d) for i, d in enumerate(devices, 1)]
+        self._free: SimpleQueue[LocalProcess] = SimpleQueue()
+        for process in self._processes:
+            self._free.put(process)
         self._mine = threading.local()
         self._closing = False
-        self._threads = ThreadPoolExecutor(len(self.lanes), initializer=self._take_lane)
+        self._threads = ThreadPoolExecutor(len(devices), initializer=self._take_process)
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **keywords: P.kwargs) -> Future[T]:
+    def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]:
         """A future of the call; WorkerDiedError if processes keep dying of it."""
-        return self._threads.submit(self._call, fn, *args, **keywords)
+        return self._threads.submit(self._call, fn, *args)
 
-    def greet(self, probe: Probe) -> list[Facts]:
+    def handshake(self, probe: Probe) -> list[WorkerInfo]:
         """Start all processes and let each say what it is."""
-        everybody = threading.Barrier(len(self.lanes))
+        everybody = threading.Barrier(len(self._processes))
 
-        def one() -> Facts:
-            everybody.wait()  # so that no thread greets twice
-            return self._call(greet, probe)
+        def one() -> WorkerInfo:
+            everybody.wait()  # so that each thread answers once
+            return self._call(handshake, probe)
 
-        futures = [self._threads.submit(one) for _ in self.lanes]
+        futures = [self._threads.submit(one) for _ in self._processes]
         return [future.result() for future in futures]
 
     def ban(self, worker: str) -> bool:
@@ -123,40 +123,23 @@ class Lanes(Executor):
         self._closing = True
         if at_once:
             self._threads.shutdown(wait=False, cancel_futures=True)
-        for lane in self.lanes:
-            lane.close(at_once=at_once)
+        for process in self._processes:
+            process.close(at_once=at_once)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _take_lane(self) -> None:
-        _block_interrupts()  # inherited by the process, which shall not die of a Ctrl-C
-        self._mine.lane = self._free.get_nowait()
+    def _take_process(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            # Inherited by the process, which shall not die of a Ctrl-C before it can ignore it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._mine.process = self._free.get_nowait()
 
-    def _call(self, fn: Callable[P, T], /, *args: P.args, **keywords: P.kwargs) -> T:
-        lane: Lane = self._mine.lane
+    def _call(self, fn: Callable[..., T], /, *args: Any) -> T:
+        process: LocalProcess = self._mine.process
         for _ in range(DEATHS):
             try:
-                return lane.call(fn, *args, **keywords)
+                return process.call(fn, *args)
             except BrokenProcessPool:
                 if self._closing:
                     break
-                log.warning("the worker %s (%s) died; starting another", lane.name, lane.device)
-        raise WorkerDiedError(f"the worker {lane.name} ({lane.device}) died {DEATHS} times")
-
-
-@contextmanager
-def no_interrupts() -> Iterator[None]:
-    """Threads and processes begun inside never see Ctrl-C; the caller gets it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = _block_interrupts()
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _block_interrupts() -> set[Any]:
-    if not hasattr(signal, "pthread_sigmask"):
-        return set()
-    return set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
+                log.warning("the worker %s died; starting another", process)
+        raise WorkerDiedError(f"the worker {process} died {DEATHS} times")
