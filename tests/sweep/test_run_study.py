@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,42 @@ def test_a_second_start_makes_and_writes_nothing(
     assert made == []
     assert {p: p.stat().st_mtime_ns for p in (run.path / "trials").rglob("*.*")} == before
     pd.testing.assert_frame_equal(first, numbers(again))
+
+
+def opened(folder: Path) -> Counter[str]:
+    """How often each file of a run is opened from now on, whoever opens it."""
+    seen: Counter[str] = Counter()
+    here = str(folder.resolve())
+
+    def hook(event: str, arguments: Any) -> None:
+        if event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(here):
+            seen[arguments[0].removeprefix(f"{here}/")] += 1
+
+    sys.addaudithook(hook)  # it stays, but hears of nothing once the folder is gone
+    return seen
+
+
+def test_a_second_start_opens_each_record_once_and_no_picture(
+    manager: TinyManager, tmp_path: Path
+) -> None:
+    folder = (tmp_path / "run").resolve()
+    run = run_study(make_study(), folder, manager=manager)
+    seen = opened(folder)
+    run_study(make_study(), folder, manager=manager)
+    records = {name: count for name, count in seen.items() if name.endswith("record.json")}
+    assert records == {f"trials/{trial}/record.json": 1 for trial in run.trial_ids()}
+    assert not [name for name in seen if name.endswith("sample.png")]
+
+    os.utime(run.sample_path(run.trial_ids()[0]))  # newer than its record: it has to be looked at
+    seen.clear()
+    run_study(make_study(), folder, manager=manager)
+    pictures = {name: count for name, count in seen.items() if name.endswith("sample.png")}
+    assert pictures == {f"trials/{run.trial_ids()[0]}/sample.png": 1}
+
+    seen.clear()
+    dry_run(make_study(), folder, manager=manager, calibrate=False)
+    records = {name: count for name, count in seen.items() if name.endswith("record.json")}
+    assert set(records.values()) == {1} and len(records) == 12
 
 
 def test_a_new_scale_computes_the_new_cells_alone(

@@ -45,7 +45,7 @@ def run(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A Dask scheduler (tcp://host:8786); a cluster on this machine if absent.",
+            help="The Dask scheduler (tcp://host:8786) of the executor dask.",
         ),
     ] = None,
     worker_timeout: Annotated[
