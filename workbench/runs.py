@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
     from workbench.plots import Drawing, Theme
-    from workbench.store import Record
+    from workbench.store import Record, RunStatus, Scan
     from workbench.sweep import ExecutorChoice, ProgressCallback
     from workbench.verify import Verification
 
@@ -132,9 +132,19 @@ class Run:
 
     @property
     @_once
+    def _scan(self) -> Scan:
+        return self.folder.scan()
+
+    @property
+    @_once
+    def status(self) -> RunStatus:
+        """How far the run is, and whether its table is behind; `status.sentence` says it."""
+        return self.folder.status(self._scan)
+
+    @property
     def records(self) -> Mapping[str, Record]:
         """Trial id -> its record, of all trials that are there whole, failed ones included."""
-        return {record.trial.id: record for record in self.folder.records()}
+        return self._scan.records
 
     @property
     @_once
@@ -152,7 +162,7 @@ class Run:
     @_once
     def table(self) -> pd.DataFrame:
         """The long frame: one row for each number read off a picture (see `analysis.COLUMNS`)."""
-        return self.folder.measurements()
+        return self.folder.measurements(self._known.get("_scan"))
 
     @property
     @_once
@@ -386,7 +396,8 @@ class Run:
             f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
             for name, value in facts(self._readable)
         )
-        html = f"<b>{escape(str(self.path))}</b><table>{rows}</table>"
+        html = f"<b>{escape(str(self.path))}</b><p>{escape(self.status.sentence)}</p>"
+        html += f"<table>{rows}</table>"
         if self.tradeoff().empty:
             return html
         figure = self.plot("tradeoff")

@@ -15,8 +15,11 @@ import pytest
 import yaml
 from samples import make_samples
 from tiny_models import write_tiny_family
+from tiny_run import make_manager
 
+import workbench as wb
 from workbench.app.engine import ModelEngine
+from workbench.app.session import Session
 from workbench.app.state import Choice
 from workbench.generation import CancelToken
 from workbench.measuring.measurer import Measurer
@@ -127,6 +130,14 @@ def test_the_figures_are_those_of_the_picture(engine: ModelEngine) -> None:
     assert all(row.reason for row in picture.rows if math.isnan(row.value))
 
 
+def test_another_prompt_is_drawn_and_measured_tag_by_tag(engine: ModelEngine) -> None:
+    picture = engine.draw(choice(prompt=("a boy", "snow"), kept=("snow",)), CancelToken())
+    assert picture is not None
+    values = {row.label: row.value for row in picture.rows}
+    assert not math.isnan(values["CLIP score against the full prompt"])
+    assert "Tag: snow" in values and "Tag: long hair" not in values
+
+
 def test_scale_zero_needs_no_control(engine: ModelEngine) -> None:
     pictures = [engine.draw(choice(source=s, scale=0.0), CancelToken())
                 for s in ("paperdoll:1", "paperdoll:2")]  # fmt: skip
@@ -151,4 +162,25 @@ def test_the_demo_runs_and_is_plotted(
     seen: list[Any] = []
     engine.run(tmp_path / "demo", seen.append, CancelToken())
     assert seen[-1].done == seen[-1].total == 6
+    before = contents(tmp_path / "demo")
     assert engine.plot(tmp_path / "demo").startswith(b"\x89PNG")
+    assert contents(tmp_path / "demo") == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_of_another_study_is_shown_whole_and_stays_as_it_is(
+    engine: ModelEngine, tmp_path: Path
+) -> None:
+    study = Study(**DEMO | {"name": "another", "scales": [0.5, 1.5], "family": "paperdoll"})
+    folder = tmp_path / "runs" / "demo"
+    wb.run(study, folder, manager=make_manager(Path(str(engine.models_dir))))
+    before, rows = contents(folder), len(wb.open_run(folder).table)
+    session = Session(engine, tmp_path / "runs")
+    assert session.show_earlier_run() is not None
+    assert session.wait(60).plot_png.startswith(b"\x89PNG")
+    session.close()
+    assert contents(folder) == before
+    assert len(wb.open_run(folder).table) == rows > 0

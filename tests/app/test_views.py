@@ -64,6 +64,29 @@ def test_the_state_moves_the_widgets_and_draws_once(bench: Workbench) -> None:
     assert len(engine.drawn) == before + 1
 
 
+def test_another_prompt_makes_the_toggles_anew(bench: Workbench) -> None:
+    bench.session.choose(prompt="a boy, short hair, rain, a boy", kept=["rain", "a boy"])
+    screen = bench.session.wait(PATIENCE)
+    assert [button.description for button in bench.chooser.tags] == ["a boy", "short hair", "rain"]
+    assert [button.value for button in bench.chooser.tags] == [True, False, True]
+    assert screen.picture is not None and screen.picture.choice.kept == ("a boy", "rain")
+    bench.chooser.tags[1].value = True
+    assert bench.session.wait(PATIENCE).choice.kept == ("a boy", "short hair", "rain")
+    bench.session.choose(prompt=("snow",))
+    assert bench.session.state.now.choice.kept == ("snow",)
+    with pytest.raises(ValueError, match="no tag at all"):
+        bench.session.choose(prompt=" , ")
+
+
+def test_a_view_that_cannot_follow_says_so(bench: Workbench, monkeypatch) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("<b>no</b>")
+
+    monkeypatch.setattr(bench.study, "show", broken)
+    bench.session.state.change(study_status="x")
+    assert "The screen could not follow: &lt;b&gt;no&lt;/b&gt;" in bench.children[-1].value
+
+
 def test_texts_are_escaped(bench: Workbench) -> None:
     shown = [bench.pictures.table.value, *(c.value for c in bench.pictures.captions)]
     assert "<b>bold</b>" not in "".join(shown)

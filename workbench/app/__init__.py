@@ -51,6 +51,7 @@ class Workbench(widgets.VBox):
         def tell(text: str) -> None:
             message.value = html.note(text)
 
+        self.session.state.tell = tell
         self.chooser = Chooser(self.session, tell)
         self.pictures = PictureView(self.session, tell)
         self.study = StudyView(self.session, tell)

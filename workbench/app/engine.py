@@ -186,23 +186,20 @@ class ModelEngine:
 
     def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
         """Run the demo study into a folder; goes on with what the folder already holds."""
-        from workbench.sweep import run_study
+        from workbench.runs import run
 
-        run_study(self.demo, folder, manager=self.manager, progress=progress, cancel=cancel)
+        run(self.demo, folder, manager=self.manager, progress=progress, cancel=cancel)
 
     def plot(self, folder: Path) -> bytes:
-        """The trade-off plot of what a run folder holds, as PNG; b"" if that is nothing."""
-        from workbench.analysis import sweet_spot, tradeoff
-        from workbench.plots import to_png, tradeoff_figure
-        from workbench.store import RunFolder
+        """The trade-off plot of what a run folder holds, as PNG; b"" if that is nothing.
 
-        frame = RunFolder.open(folder).measurements()
-        if frame.empty:
-            return b""
-        labels = {name: get_control(name).label for name in frame["control"].unique()}
-        spots = sweet_spot(frame)
-        figure = tradeoff_figure(tradeoff(frame), spots, control_labels=labels)
-        return to_png(figure, dpi=PLOT_DPI)
+        The folder is only read, so that a run under way, or one of another study, stays as it is.
+        """
+        from workbench.plots import to_png
+        from workbench.runs import open_run
+
+        run = open_run(folder)
+        return to_png(run.plot("tradeoff"), dpi=PLOT_DPI) if len(run.table) else b""
 
     def _one_cell(self, choice: Choice) -> Plan:
         plan = self._plan(self.study(choice))

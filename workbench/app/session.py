@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from workbench.app.state import AppState, Choice, Picture, Screen, StudyRun
 from workbench.app.worker import Task, TaskState, Worker
 from workbench.generation.cancel import CancelToken
+from workbench.prompts import parse_tags
 
 DRAW, STUDY = "draw", "study"
 PROGRESS_SECONDS = 0.2  # a browser digests about 24 updates a second; five look smooth
@@ -89,8 +90,10 @@ class Session:
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`) and draw the picture if anything changed.
 
-        `kept` may come in any order; it is brought into the order of the prompt.
-        Raises ValueError for a source, control, base model or tag that is not on offer.
+        `kept` may come in any order; it is brought into the order of the prompt. Another `prompt`
+        (tags, or a text with commas) is kept whole unless `kept` says otherwise.
+        Raises ValueError for a source, control or base model that is not on offer, for an empty
+        prompt, and for a tag that the prompt does not have.
         """
         before = self.state.now.choice
         choice = self.state.update(lambda s: {"choice": self._checked(s.choice, values)}).choice
@@ -99,6 +102,12 @@ class Session:
         return choice
 
     def _checked(self, choice: Choice, values: Mapping[str, Any]) -> Choice:
+        if "prompt" in values:
+            given = values["prompt"]
+            prompt = parse_tags(given if isinstance(given, str) else ",".join(given))
+            if not prompt:
+                raise ValueError("the prompt has no tag at all")
+            values = {"kept": prompt, **values, "prompt": prompt}
         choice = replace(choice, **values)
         kept = tuple(tag for tag in choice.prompt if tag in set(choice.kept))
         unknown = [tag for tag in choice.kept if tag not in choice.prompt]

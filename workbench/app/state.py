@@ -102,10 +102,12 @@ class AppState:
     """Holds one `Screen`, replaces it atomically, tells observers. Safe from any thread.
 
     Observers run on the thread that made the change, outside the lock, and must read `now` for
-    the values: by the time they run, a newer change may have been made.
+    the values: by the time they run, a newer change may have been made. One that fails does not
+    keep the others from hearing; `tell` gets its error as a sentence.
     """
 
     def __init__(self, screen: Screen) -> None:
+        self.tell: Callable[[str], None] = lambda _: None
         self._screen = screen
         self._lock = Lock()
         self._observers: list[Observer] = []
@@ -132,8 +134,9 @@ class AppState:
             for observer in observers:
                 try:
                     observer(changed)
-                except Exception:
+                except Exception as error:
                     log.exception("an observer of the app's state failed")
+                    self.tell(f"The screen could not follow: {error}")
         return after
 
     def observe(self, observer: Observer) -> Callable[[], None]:

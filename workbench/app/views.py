@@ -90,36 +90,43 @@ class Chooser(View):
             min=0, max=2, step=0.1, description="Scale", continuous_update=False, **wide
         )
         self.seed = widgets.BoundedIntText(min=0, max=2**32 - 1, description="Seed", **wide)
-        self.tags = [
-            widgets.ToggleButton(description=tag, tooltip="Keep this tag in the prompt")
-            for tag in offer.prompt
-        ]
+        self.tags: list[widgets.ToggleButton] = []
         for name in ("source", "control", "base", "scale", "seed"):
             widget = getattr(self, name)
             widget.observe(self.act(functools.partial(self._choose, name)), names="value")
             widget.add_class(f"wb-{name}")
-        for tag in self.tags:
-            tag.observe(self.act(lambda _: session.choose(kept=self._kept())), names="value")
-        tags = widgets.Box(self.tags, layout={"flex_flow": "row wrap", "width": "330px"})
-        tags.add_class("wb-tags")
+        self._tag_box = widgets.Box(layout={"flex_flow": "row wrap", "width": "330px"})
+        self._tag_box.add_class("wb-tags")
         heading = widgets.HTML(html.caption("Prompt", "Tags that are pressed are kept."))
         choices = [self.source, self.control, self.base, self.scale, self.seed]
-        self.box = widgets.VBox([*choices, heading, tags])
+        self.box = widgets.VBox([*choices, heading, self._tag_box])
 
     def _choose(self, name: str, event: Any) -> None:
         self.session.choose(**{name: event["new"]})
 
+    def _make_tags(self, prompt: tuple[str, ...]) -> None:
+        """One toggle for each tag of another prompt."""
+        self.tags = [
+            widgets.ToggleButton(description=tag, tooltip="Keep this tag in the prompt")
+            for tag in prompt
+        ]
+        keep = self.act(lambda _: self.session.choose(kept=self._kept()))
+        for button in self.tags:
+            button.observe(keep, names="value")
+        self._tag_box.children = self.tags
+
     def _kept(self) -> tuple[str, ...]:
-        prompt = self.session.offer.prompt
-        return tuple(t for t, button in zip(prompt, self.tags, strict=True) if button.value)
+        return tuple(button.description for button in self.tags if button.value)
 
     def show(self, screen: Screen) -> None:
         choice = screen.choice
         self.source.value, self.control.value = choice.source, choice.control
         self.base.value = choice.base
         self.scale.value, self.seed.value = choice.scale, choice.seed
-        for tag, button in zip(choice.prompt, self.tags, strict=True):
-            button.value = tag in choice.kept
+        if choice.prompt != tuple(button.description for button in self.tags):
+            self._make_tags(choice.prompt)
+        for button in self.tags:
+            button.value = button.description in choice.kept
             button.button_style = "info" if button.value else ""
 
 
