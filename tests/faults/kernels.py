@@ -17,6 +17,7 @@ from small_runs import small_study
 from tiny_run import TINY_WORLD, make_manager
 
 from workbench.app.engine import ModelEngine
+from workbench.app.session import Session
 
 
 def make_engine(models: Path, out: Path) -> ModelEngine:
@@ -35,7 +36,9 @@ def main(models: str, out: str) -> None:
     torch.set_num_threads(1)
     engine = make_engine(Path(models), Path(out))
     engine.run(Path(out) / "unbroken", lambda _: None, CancelToken())
-    engine.plot(Path(out) / "unbroken")  # loads what a plot needs
+    engine.plot(Path(out) / "unbroken")
+    choice = Session(engine, Path(out)).state.now.choice
+    engine.draw(choice, CancelToken())  # what a first picture needs is known to every kernel
     print("ready", flush=True)
     for line in sys.stdin:
         order = line.strip()
