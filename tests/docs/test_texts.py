@@ -5,6 +5,7 @@ Protects a newcomer from commands, options, study keys and imports that are no l
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -109,3 +110,15 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_python_compiles(page: Path) -> None:
     for text in blocks(page, "python"):
         compile(text, str(page), "exec")
+
+
+def test_the_map_in_the_readme_is_that_of_the_code() -> None:
+    rules = ast.parse((ROOT / "tests" / "test_house.py").read_text("utf-8"))
+    (floors,) = (
+        ast.literal_eval(node.value)
+        for node in rules.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
+    )
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", (ROOT / "README.md").read_text("utf-8"), re.M)
+    drawn = {name: int(floor) for floor, rooms in rows for name in re.findall(r"`(\w+)`", rooms)}
+    assert drawn == floors

@@ -32,6 +32,7 @@ Row = dict[str, Any]
 EMBEDDING = "clip_embedding"
 EMPTY_PROMPT = "the prompt is empty"
 NOT_MEASURED = "could not be measured"
+"""How the reason of a reading begins whose measuring failed by an error."""
 MAP_BYTES = 256 * 2**20
 """How much memory the maps of samples may take that are kept for comparisons between pictures."""
 

@@ -42,7 +42,9 @@ class Theme:
 
 
 LIGHT = Theme("light", "#ffffff", "#1a1a1a", "#5c5c5c", "#e3e3e3", "#f1f0ec", "#000000")
+"""Dark lines on white; the default."""
 DARK = Theme("dark", "#16181c", "#e9e7e2", "#a9a7a1", "#33363c", "#202329", "#ffffff")
+"""Light lines on black."""
 
 
 class RunViews(Protocol):
