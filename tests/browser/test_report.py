@@ -13,6 +13,7 @@ from run_folders import begin_run, keep_table
 
 from workbench.report import write_report
 from workbench.store import RunFolder
+from workbench.store.schema import Manifest
 from workbench.study import Study
 from workbench.study.plan import make_plan
 
@@ -68,7 +69,7 @@ def hostile_run(folder: Path, tags: tuple[str, ...], lengths: tuple[int, ...]) -
         run.write_trial(
             trial, None if failed else picture, made_by, rows, cells=cells, failed=failed
         )
-    run.write_manifest({"versions": {HOSTILE[0]: HOSTILE[1]}, "models": {HOSTILE[3]: HOSTILE[1]}})
+    run.write_manifest(Manifest(versions={HOSTILE[0]: HOSTILE[1]}, models={HOSTILE[3]: HOSTILE[1]}))
     keep_table(run, [cell.id for cell in plan.cells])
     return run
 

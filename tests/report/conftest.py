@@ -13,6 +13,7 @@ import pytest
 from run_folders import begin_run, keep_table
 
 from workbench.store import RunFolder
+from workbench.store.schema import Manifest
 from workbench.study import Cell, Study, Trial
 from workbench.study.plan import make_plan
 
@@ -88,15 +89,17 @@ def write_run(
             made = [row for cell in cells for row in rows(cell)]
             run.write_trial(trial, picture(trial), made_by, made, cells=cells)
     run.write_manifest(
-        {
-            "created": "2026-03-01T12:00:00+00:00",
-            "study_hash": study.hash,
-            "versions": {"torch": "2.13.0", "diffusers": "0.42.0"},
-            "weight_hashes": {"unet": "ab" * 32},
-            "models": {"base/render": "paperdoll/base"},
-            "sources": {label: source.sha256 for label, source in plan.sources.items()},
-            "git": {"commit": "0" * 40, "dirty": False},
-        }
+        Manifest.model_validate(
+            {
+                "created": "2026-03-01T12:00:00+00:00",
+                "study_hash": study.hash,
+                "versions": {"torch": "2.13.0", "diffusers": "0.42.0"},
+                "weight_hashes": {"unet": "ab" * 32},
+                "models": {"base/render": "paperdoll/base"},
+                "sources": {label: source.sha256 for label, source in plan.sources.items()},
+                "git": {"commit": "0" * 40, "dirty": False},
+            }
+        )
     )
     keep_table(run, [cell.id for cell in plan.cells])
     return run
