@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.plots import Drawing, Theme
     from workbench.store import Record, RunStatus, Scan
     from workbench.sweep import ExecutorChoice, ProgressCallback
-    from workbench.verify import Verification
+    from workbench.verify import RunDifference, Verification
 
 T = TypeVar("T")
 
@@ -337,6 +337,15 @@ class Run:
         if result is None:
             raise Stopped("Stopped. Nothing was written.")
         return result
+
+    def diff(self, other: Run | str | Path) -> RunDifference:
+        """How another run differs from this one: settings, pictures, readings, mean adherence.
+
+        StoreError if there is no run there.
+        """
+        from workbench.verify import diff_runs
+
+        return diff_runs(self.path, other.path if isinstance(other, Run) else other)
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write `table` as a Parquet file; returns its path."""

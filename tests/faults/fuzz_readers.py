@@ -36,14 +36,14 @@ from workbench.report import embed, render_report
 from workbench.store import RunFolder, StoreError
 from workbench.study import Study, StudyError
 from workbench.verify import state_sentence, write_state
+from workbench.verify.recover import RecoveryError, recover_study
+from workbench.verify.result import as_text
 from workbench.verify.run import verify_run
-from workbench.verify.taking import TakeError, take_study
-from workbench.verify.wording import as_text
 
 CPU_SECONDS = 2.0
 WALL_SECONDS = 60
 LONGEST_MESSAGE = 20_000
-RULES = (StoreError, StudyError, ImageError, TakeError)
+RULES = (StoreError, StudyError, ImageError, RecoveryError)
 VERIFY_EACH, REPORT_EACH = 6, 48
 """Of how many run folders one is also verified, and its report written: these take longer."""
 
@@ -153,7 +153,7 @@ def readers_of(bench: Bench, number: int, run_case: bool) -> Iterator[tuple[str,
     yield "table", run.measurements
     yield "sources", run.read_sources
     yield "references", lambda: ReferenceCache(run.path / "references.json")
-    yield "state", lambda: state_sentence(run).encode()
+    yield "state", lambda: state_sentence(run, "").encode()
     for trial_id in run.trial_ids():
         yield "sample", lambda trial_id=trial_id: run.read_sample(trial_id)
     if number % (3 * VERIFY_EACH) == 2:
@@ -164,7 +164,7 @@ def readers_of(bench: Bench, number: int, run_case: bool) -> Iterator[tuple[str,
 
 def taken(bench: Bench, path: Path) -> Study | None:
     """The study, read back from the text that would be written; None if its sources are away."""
-    found = take_study(path, bench.outside)
+    found = recover_study(path, bench.outside)
     found.text.encode()
     if found.missing:
         return None

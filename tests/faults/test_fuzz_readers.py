@@ -22,7 +22,7 @@ from workbench.store.manifest import merge_manifests
 from workbench.store.schema import decode_record
 from workbench.study.jsontext import parse_json
 from workbench.sweep import run_study
-from workbench.verify.taking import TakeError, take_study
+from workbench.verify.recover import RecoveryError, recover_study
 
 COUNT = 1050
 SEED = 1
@@ -89,8 +89,8 @@ def test_a_link_inside_of_the_run_is_followed_one_that_leads_out_is_not(run: Run
         else:
             with pytest.raises(StoreError, match=r"manifest\.json leads out of the run"):
                 run.read_json("manifest.json")
-            with pytest.raises(TakeError, match="leads out of the run"):
-                take_study(run.path)
+            with pytest.raises(RecoveryError, match="leads out of the run"):
+                recover_study(run.path)
         manifest.unlink()
         os.replace(target, manifest)
 

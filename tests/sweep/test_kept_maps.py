@@ -101,7 +101,7 @@ def test_a_run_of_an_earlier_version_gets_its_maps_as_before(
 def test_another_map_is_another_run_to_the_verification(
     manager: TinyManager, tmp_path: Path
 ) -> None:
-    from workbench.verify.digest import run_digest
+    from workbench.verify.stored import run_digest
 
     run = run_study(make_study(), tmp_path / "run", manager=manager)
     before = run_digest(run)

@@ -17,7 +17,7 @@ from workbench.store import RunFolder
 from workbench.study import Study
 from workbench.sweep import run_study
 from workbench.verify import Verification
-from workbench.verify.taking import take_study
+from workbench.verify.recover import recover_study
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_the_study_of_the_run_or_of_a_picture_makes_it_again(
 ) -> None:
     steered = [n for n in drawn.trial_ids() if drawn.read_record(n).trial.control]
     for number, path in enumerate((drawn.path, drawn.sample_path(steered[0]))):
-        taken = take_study(path, tmp_path)
+        taken = recover_study(path, tmp_path)
         assert not taken.missing and all(name.startswith("map:") for name in taken.kept.values())
         (tmp_path / "again.yaml").write_text(taken.text, encoding="utf-8")
         folder = tmp_path / f"run{number}"

@@ -13,7 +13,7 @@ from workbench.store import Manifest, Record, RunFolder
 from workbench.store import manifest as manifests
 from workbench.sweep import run_study
 from workbench.verify import Verification
-from workbench.verify.history import History
+from workbench.verify.conditions import History
 
 Verify = Callable[..., Verification]
 NOW = {"versions": {"torch": "3", "numpy": "1"}, "device": "cpu"}

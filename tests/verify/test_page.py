@@ -13,8 +13,7 @@ from command_line import run_command
 from workbench.report import render_report, write_report
 from workbench.store import RunFolder, StoreError
 from workbench.verify import Verification, write_state
-from workbench.verify.digest import run_digest
-from workbench.verify.page import check_report
+from workbench.verify.stored import check_report, run_digest
 
 Verify = Callable[..., Verification]
 AGAIN = "write it again with: workbench report"

@@ -14,8 +14,8 @@ from workbench.report import render_report
 from workbench.store import RunFolder
 from workbench.verify import Group, Item, Verification, read_state, state_sentence, write_state
 from workbench.verify.conditions import changes, explanation
-from workbench.verify.digest import run_digest
-from workbench.verify.wording import as_text
+from workbench.verify.result import as_text
+from workbench.verify.stored import run_digest
 
 THEN = {
     "device": "cuda",
@@ -68,8 +68,8 @@ def test_json_gives_every_item_and_the_status_tells(run: RunFolder) -> None:
     assert values["result"] == "different" and values["exit_code"] == 1
     pictures = next(group for group in values["groups"] if group["name"] == "pictures")
     assert len(pictures["items"]) == 12 and pictures["different"] == 1
-    assert "1 differences" not in state_sentence(run)
-    assert "found 1 difference:" in state_sentence(run)
+    assert "1 differences" not in state_sentence(run, run_digest(run))
+    assert "found 1 difference:" in state_sentence(run, run_digest(run))
 
 
 def test_a_folder_that_is_no_run_cannot_be_verified(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_verified_all_the_same(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workbench.verify.state.write_atomic", full)
+    monkeypatch.setattr("workbench.verify.result.write_atomic", full)
     done = run_command("verify", run.path, "--trials", 0)
     assert done.code == 0 and "was not kept" in done.err and "No space left" in done.err
 
@@ -103,14 +103,14 @@ def test_the_sentence_of_a_report(
 ) -> None:
     found = result(run, Group("readings", "pictures measured again", items(*outcomes)))
     write_state(run, found)
-    assert words in state_sentence(run)
+    assert words in state_sentence(run, run_digest(run))
     assert found.exit_code == code
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 9}', '{"schema": 1}', "{"])
 def test_a_damaged_state_counts_as_none(run: RunFolder, text: str) -> None:
     (run.path / "verification.json").write_text(text)
-    assert state_sentence(run).startswith("Not verified")
+    assert state_sentence(run, run_digest(run)).startswith("Not verified")
 
 
 def test_the_text_lists_few_items_and_counts_the_rest(run: RunFolder) -> None:

@@ -44,6 +44,7 @@ def _root(
 app.command("run")(with_models(running.run))
 app.command("report")(with_models(running.report))
 app.command("verify")(with_models(checking.verify))
+app.command("diff")(checking.diff)
 app.command("study")(checking.study)
 app.command("extract")(with_models(pictures.extract))
 app.command("compare")(with_models(pictures.compare))

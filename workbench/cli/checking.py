@@ -1,4 +1,4 @@
-"""Commands about trust: verify a run, and take a study out of what a run left."""
+"""Commands about trust: verify a run, compare two, and get a study back out of what a run left."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ def verify(
     from workbench.store import RunFolder
 
     run = RunFolder.open(run_dir)
+    from workbench.verify.result import as_text, write_state
     from workbench.verify.run import verify_run
-    from workbench.verify.state import write_state
-    from workbench.verify.wording import as_text
 
     with progress_bar(f"verify {run_dir.name}") as show, cancelling() as cancel:
         result = verify_run(
@@ -53,6 +52,27 @@ def verify(
     raise typer.Exit(result.exit_code)
 
 
+def diff(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the difference as JSON.")] = False,
+) -> None:
+    """Compare two runs: settings, sources, trials, pictures, readings and mean adherence.
+
+    Their studies may differ: cells are then matched by what they are (source, control, prompt,
+    scale, seed, base model). Exit status: 0 the same or within tolerance, 1 something differs,
+    2 they cannot be compared. Nothing is written.
+    """
+    import json
+
+    from workbench.verify import diff_runs
+    from workbench.verify.diff import diff_text
+
+    found = diff_runs(run_a, run_b)
+    typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else diff_text(found))
+    raise typer.Exit(found.exit_code)
+
+
 def study(
     file: Annotated[
         Path,
@@ -66,26 +86,26 @@ def study(
 
     A picture gives a study of one trial, which makes that picture again.
     """
-    from workbench.verify.taking import take_study
+    from workbench.verify import recover_study
 
-    taken = take_study(file, output.parent if output else Path())
+    found = recover_study(file, output.parent if output else Path())
     if output is None:
-        typer.echo(taken.text, nl=False)
+        typer.echo(found.text, nl=False)
     else:
         from workbench.atomic import write_atomic
 
-        write_atomic(output, taken.text.encode("utf-8"))
+        write_atomic(output, found.text.encode("utf-8"))
         typer.echo(f"Study: {output.resolve()}. Run it: workbench run {output}")
-    for label, name in taken.kept.items():
+    for label, name in found.kept.items():
         typer.echo(f"The source {label} is taken from the run folder: {name}", err=True)
-    if taken.missing:
-        count = len(taken.missing)
+    if found.missing:
+        count = len(found.missing)
         what = "a picture" if count == 1 else f"{count} pictures"
         typer.echo(
-            f"The study needs {what} that a {taken.origin} does not carry. Put them beside it, "
+            f"The study needs {what} that a {found.origin} does not carry. Put them beside it, "
             "under these names; other pictures are refused:",
             err=True,
         )
-        for label, digest in taken.missing.items():
+        for label, digest in found.missing.items():
             known = f"SHA-256 of its fitted pixels {digest}" if digest else "pixels not recorded"
             typer.echo(f"  {label}  ({known})", err=True)

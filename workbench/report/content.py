@@ -25,7 +25,7 @@ from workbench.store import RunFolder, StoreError
 from workbench.study import StudyError, pin_sources
 from workbench.study.yamlfile import parse_yaml
 from workbench.verify import state_sentence
-from workbench.verify.digest import run_digest
+from workbench.verify.stored import run_digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.atomic import write_atomic
 from workbench.report.content import Content, collect
 from workbench.store import RunFolder
-from workbench.verify.page import seal
+from workbench.verify.stored import seal
 
 if TYPE_CHECKING:
     from jinja2 import Environment

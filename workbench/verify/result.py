@@ -1,22 +1,54 @@
-"""What a verification found, item by item, and what it comes to."""
+"""What a verification found, item by item: as figures, as text, and as a run keeps it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from workbench.atomic import write_atomic
+from workbench.store import RunFolder, StoreError
 
 Outcome = Literal["identical", "within tolerance", "different", "not checked"]
 IDENTICAL: Outcome = "identical"
 WITHIN: Outcome = "within tolerance"
 DIFFERENT: Outcome = "different"
 UNCHECKED: Outcome = "not checked"
-_WORST: tuple[Outcome, ...] = (DIFFERENT, UNCHECKED, WITHIN, IDENTICAL)
+_BY_WEIGHT: tuple[Outcome, ...] = (DIFFERENT, UNCHECKED, WITHIN, IDENTICAL)
+EXIT_CODES: dict[Outcome, int] = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, UNCHECKED: 2}
 
 PIXEL_TOLERANCE = 2
 """Largest difference of a pixel, of 255, that rounding in another batch size explains."""
 METRIC_TOLERANCE = 1e-3
 """Largest difference of a reading, as a share of its metric's range."""
+TOLERANCES = {
+    "pixels": f"{PIXEL_TOLERANCE}/255",
+    "readings": f"{METRIC_TOLERANCE:g} of the metric's range",
+}
+
+FILE = "verification.json"
+SCHEMA = 1
+_KEPT_ITEMS = 20
+_SHOWN, _NAMES = 8, 3
+_VERDICTS: dict[Outcome, str] = {
+    IDENTICAL: "verified: everything is identical",
+    WITHIN: "verified: everything is identical or within tolerance",
+    DIFFERENT: "NOT verified: something differs",
+    UNCHECKED: "not verified in full: something could not be checked",
+}
+_MARKS: dict[Outcome, str] = {IDENTICAL: "=", WITHIN: "~", DIFFERENT: "!", UNCHECKED: "?"}
+_TITLES: dict[Outcome, str] = {
+    DIFFERENT: "What differs",
+    UNCHECKED: "What could not be checked",
+    WITHIN: "What is within tolerance",
+}
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The one that weighs most; "identical" where there is none."""
+    found = set(outcomes)
+    return next((outcome for outcome in _BY_WEIGHT if outcome in found), IDENTICAL)
 
 
 @dataclass(frozen=True)
@@ -50,6 +82,11 @@ class Group:
     unit: str = ""
     note: str = ""
 
+    @classmethod
+    def unchecked(cls, name: str, what: str, reason: str) -> Group:
+        """A group of which nothing could be checked."""
+        return cls(name, what, (Item(what, UNCHECKED, detail=reason),))
+
     def count(self, outcome: Outcome) -> int:
         """How many items came out so."""
         return sum(item.outcome == outcome for item in self.items)
@@ -57,8 +94,7 @@ class Group:
     @property
     def outcome(self) -> Outcome:
         """The worst outcome among the items; "identical" for a group without any."""
-        found = {item.outcome for item in self.items}
-        return next((outcome for outcome in _WORST if outcome in found), IDENTICAL)
+        return worst(item.outcome for item in self.items)
 
     @property
     def largest(self) -> float | None:
@@ -66,14 +102,27 @@ class Group:
         known = [item.difference for item in self.items if item.difference is not None]
         return max(known, default=None)
 
+    def figures(self) -> dict[str, Any]:
+        """The group in figures, without its items."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "outcome": self.outcome,
+            "total": len(self.items),
+            **{outcome.replace(" ", "_"): self.count(outcome) for outcome in _MARKS},
+            "largest_difference": self.largest,
+            "unit": self.unit,
+            "note": self.note,
+        }
+
 
 @dataclass(frozen=True)
 class Verification:
     """The result of verifying a run.
 
-    digest: hash of what was verified (`workbench.verify.digest`). conditions: name -> (when the run
-    was made, now), for whatever is not the same. now: versions and device of the verification.
-    seed: what chose the trials that were made again.
+    digest: hash of what was verified (`workbench.verify.stored.run_digest`). conditions: name ->
+    (when the run was made, now), for whatever is not the same. now: versions and device of the
+    verification. seed: what chose the trials that were made again.
     """
 
     run: str
@@ -87,13 +136,12 @@ class Verification:
     @property
     def outcome(self) -> Outcome:
         """The worst outcome of all groups."""
-        found = {group.outcome for group in self.groups}
-        return next((outcome for outcome in _WORST if outcome in found), IDENTICAL)
+        return worst(group.outcome for group in self.groups)
 
     @property
     def exit_code(self) -> int:
         """0: identical or within tolerance. 1: something differs. 2: something not checked."""
-        return {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, UNCHECKED: 2}[self.outcome]
+        return EXIT_CODES[self.outcome]
 
     def group(self, name: str) -> Group | None:
         """One group by name."""
@@ -108,36 +156,127 @@ class Verification:
             "exit_code": self.exit_code,
             "digest": self.digest,
             "seed": self.seed,
-            "tolerances": tolerances(),
-            "conditions": {k: list(v) for k, v in self.conditions.items()},
+            "tolerances": TOLERANCES,
+            "conditions": {name: list(pair) for name, pair in self.conditions.items()},
             "now": dict(self.now),
             "groups": [
-                {**counts(group), "items": [asdict(item) for item in group.items]}
+                {**group.figures(), "items": [asdict(item) for item in group.items]}
                 for group in self.groups
             ],
         }
 
 
-def counts(group: Group) -> dict[str, Any]:
-    """A group in figures, without its items."""
-    return {
-        "name": group.name,
-        "what": group.what,
-        "outcome": group.outcome,
-        "total": len(group.items),
-        "identical": group.count(IDENTICAL),
-        "within_tolerance": group.count(WITHIN),
-        "different": group.count(DIFFERENT),
-        "not_checked": group.count(UNCHECKED),
-        "largest_difference": group.largest,
-        "unit": group.unit,
-        "note": group.note,
-    }
+def as_text(result: Verification) -> str:
+    """The result for a terminal: the summary first, then what differs."""
+    lines = [f"{result.run}: {_VERDICTS[result.outcome]}", ""]
+    width = max(len(group.what) for group in result.groups)
+    lines += [f"  {_summary(group, width, result.seed)}" for group in result.groups]
+    for outcome, title in _TITLES.items():
+        details = [line for group in result.groups for line in _details(group, outcome)]
+        lines += ["", title, *details] if details else []
+    if result.conditions:
+        lines += ["", "Conditions that are not those of the run"]
+        lines += [f"  {name}: {old} -> {new}" for name, (old, new) in result.conditions.items()]
+    return "\n".join(map(printable, lines))
 
 
-def tolerances() -> dict[str, str]:
-    """The tolerances in words."""
-    return {
-        "pixels": f"{PIXEL_TOLERANCE}/255",
-        "readings": f"{METRIC_TOLERANCE:g} of the metric's range",
-    }
+def printable(line: str) -> str:
+    """A line without what would steer the terminal: names and reasons come from the run's files."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def _summary(group: Group, width: int, seed: int) -> str:
+    counts = _counts(group.figures()) if group.items else "none"
+    line = f"{_MARKS[group.outcome]} {group.what:<{width}}  {counts}"
+    if group.largest:
+        line += f"; largest difference {group.largest:.3g} {group.unit}"
+    if group.name == "trials" and group.items:
+        line += f" (chosen by seed {seed})"
+    return f"{line}; {group.note}" if group.note else line
+
+
+def _details(group: Group, outcome: Outcome) -> list[str]:
+    """What is said of the group's items of one outcome; those of which the same is said at once."""
+    alike: dict[str, list[str]] = {}
+    for item in group.items:
+        if item.outcome == outcome:
+            alike.setdefault(item.detail, []).append(item.name)
+    if not alike:
+        return []
+    lines, told = [f"  {group.what}"], 0
+    for detail, names in list(alike.items())[:_SHOWN]:
+        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+        lines.append(f"    {', '.join(names[:_NAMES])}{more}: {detail}")
+        told += len(names)
+    left = group.count(outcome) - told
+    return [*lines, f"    … and {left:,} more; --json lists them all"] if left else lines
+
+
+def _counts(figures: Mapping[str, Any], what: str = "") -> str:
+    """ "198 of 198 identical", or the parts: "190 identical, 8 within tolerance"."""
+    total = int(figures["total"])
+    found = [(count, word) for word in _MARKS if (count := int(figures[word.replace(" ", "_")]))]
+    if len(found) == 1:
+        return f"{found[0][0]:,} of {total:,} {what and f'{what} '}{found[0][1]}"
+    parts = ", ".join(f"{count:,} {word}" for count, word in found)
+    return f"{total:,} {what}: {parts}" if what else parts
+
+
+def write_state(run: RunFolder, result: Verification) -> None:
+    """Keep the result in the run folder, small: figures, and the first items that differ.
+
+    OSError where the folder cannot be written.
+    """
+    values = {"schema": SCHEMA, **result.to_dict()}
+    for name in ("run", "exit_code"):
+        del values[name]
+    for group in values["groups"]:
+        odd = [item for item in group["items"] if item["outcome"] != IDENTICAL]
+        group["items"] = odd[:_KEPT_ITEMS]
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(run.path / FILE, text.encode("utf-8"))
+
+
+def read_state(run: RunFolder) -> dict[str, Any] | None:
+    """The kept result, or None if there is none that can be read."""
+    try:
+        state = run.read_json(FILE)
+    except StoreError:
+        return None
+    return state if isinstance(state, dict) and state.get("schema") == SCHEMA else None
+
+
+def state_sentence(run: RunFolder, digest: str) -> str:
+    """The verification state of a run in one or two sentences, for its report.
+
+    Args:
+        digest: of the run as it is (`workbench.verify.stored.run_digest`).
+    """
+    how = f"run “workbench verify {run.path.name}” to check it"
+    state = read_state(run)
+    if state is None:
+        return f"Not verified: {how}."
+    try:
+        day = str(state["when"]).replace("T", " ")[:16] + " UTC"
+        groups = {str(group["name"]): group for group in state["groups"]}
+        found = "; ".join(
+            _counts(groups[name], what) if groups.get(name, {}).get("total") else f"no {what}"
+            for name, what in (
+                ("pictures", "pictures and records checked"),
+                ("readings", "pictures re-measured"),
+                ("trials", "trials regenerated"),
+            )
+        )
+        if state["digest"] != digest:
+            return f"Verified on {day}, but the run has changed since: {how} again."
+        if state["result"] == DIFFERENT:
+            count = sum(int(group["different"]) for group in groups.values())
+            noun = "difference" if count == 1 else "differences"
+            return f"Verification on {day} found {count} {noun}: {found}."
+        if state["result"] == UNCHECKED:
+            count = sum(int(group["not_checked"]) for group in groups.values())
+            noun = "item" if count == 1 else "items"
+            return f"Verified in part on {day}, {count} {noun} could not be checked: {found}."
+        return f"Verified on {day}: {found}."
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return f"Not verified: {how}."

@@ -22,7 +22,7 @@ from workbench.report import write_report
 from workbench.store import RunFolder
 from workbench.study import Study, StudyError, make_plan, single_study
 from workbench.sweep import run_study
-from workbench.verify.taking import TakeError, take_study
+from workbench.verify.recover import RecoveryError, recover_study
 
 
 def same_pictures(one: RunFolder, other: RunFolder) -> None:
@@ -155,7 +155,7 @@ def test_pictures_from_files_are_named_and_pinned_not_carried(
         (away / name).write_bytes((tmp_path / "mine" / name).read_bytes())
     study = Study.from_yaml(away / "study.yaml")
     assert {t.id for t in make_plan(study, resolution=64).trials} == set(photos.trial_ids())
-    assert take_study(report, away).missing == {}
+    assert recover_study(report, away).missing == {}
 
     (away / "b.png").write_bytes((tmp_path / "mine/deep/a.png").read_bytes())
     with pytest.raises(StudyError, match=r'sources\[1\]: "b.png" is not the picture this study'):
@@ -170,7 +170,7 @@ def test_a_picture_gives_no_folder_of_its_maker_away(photos: RunFolder, tmp_path
         assert "deep/" not in text and str(tmp_path) not in text
     copy = away / "sample.png"
     copy.write_bytes(photos.sample_path(controlled(photos)).read_bytes())
-    (label,) = take_study(copy, away).missing
+    (label,) = recover_study(copy, away).missing
     assert label in ("a.png", "b.png")
 
 
@@ -232,7 +232,7 @@ def test_what_carries_no_study_is_refused(
 ) -> None:
     path = tmp_path / "thing"
     write(path)
-    with pytest.raises(TakeError, match=words):
-        take_study(path)
+    with pytest.raises(RecoveryError, match=words):
+        recover_study(path)
     done = run_command("study", path)
     assert done.code == 2 and "Traceback" not in done.err

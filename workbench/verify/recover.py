@@ -1,4 +1,4 @@
-"""Taking the study out of a report, a sample's PNG or a run folder, ready to be run again."""
+"""The study recovered from a report, a sample's PNG or a run folder, ready to be run again."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LINK = re.compile(
 """The study among the files which a report offers for download."""
 
 
-class TakeError(ValueError):
-    """There is no study to take. The message is one sentence for the user."""
+class RecoveryError(ValueError):
+    """There is no study to recover. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class RecoveredStudy:
     """A study and what it still needs.
 
     text: YAML. origin: "report", "picture" or "run". missing: pictures that the study names and
@@ -47,7 +47,7 @@ class Taken:
     kept: Mapping[str, str]
 
 
-def take_study(path: str | Path, folder: str | Path = ".") -> Taken:
+def recover_study(path: str | Path, folder: str | Path = ".") -> RecoveredStudy:
     """The study of a report (HTML), a sample (PNG) or a run folder.
 
     A picture's study has one trial: that picture. Rendered scenes come along as they are; pictures
@@ -59,7 +59,7 @@ def take_study(path: str | Path, folder: str | Path = ".") -> Taken:
         folder: where the study file will be; its source paths are relative to it.
 
     Raises:
-        TakeError: there is no study in it, or none that can be read.
+        RecoveryError: there is no study in it, or none that can be read.
     """
     path, folder = Path(path), Path(folder)
     if path.is_dir():
@@ -79,16 +79,16 @@ def _of_run(path: Path) -> str:
         hashes = manifest.sources if manifest else None
         return pin_sources(run.study_text(), hashes or {})
     except (StoreError, StudyError) as error:
-        raise TakeError(str(error)) from error
+        raise RecoveryError(str(error)) from error
 
 
 def _of_picture(path: Path) -> str:
     try:
         chunks = read_png(path)[1]
     except ImageError as error:
-        raise TakeError(str(error)) from error
+        raise RecoveryError(str(error)) from error
     if STUDY not in chunks:
-        raise TakeError(
+        raise RecoveryError(
             f"{path} carries no study: it was not made by the workbench, or another program, or "
             "the setting of its run, left the text in it out"
         )
@@ -100,38 +100,38 @@ def _of_report(path: Path) -> str:
         with path.open("rb") as file:
             page = file.read(MAX_REPORT_BYTES + 1)
     except OSError as error:
-        raise TakeError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise RecoveryError(f"{path} cannot be read: {error.strerror or error}") from error
     if len(page) > MAX_REPORT_BYTES:
-        raise TakeError(f"{path} is too large for a report")
+        raise RecoveryError(f"{path} is too large for a report")
     link = LINK.search(page)
     if link is None:
-        raise TakeError(
+        raise RecoveryError(
             f"{path} is neither a report nor a picture of the workbench, nor a run folder"
         )
     try:
         code = html.unescape(link[1][: 2 * MAX_BYTES].decode("ascii"))
         return base64.b64decode(code, validate=True).decode("utf-8")
     except (UnicodeDecodeError, binascii.Error) as error:
-        raise TakeError(f"{path} is a report whose study is damaged") from error
+        raise RecoveryError(f"{path} is a report whose study is damaged") from error
 
 
 def _looks_like_png(path: Path) -> bool:
     try:
         if path.exists() and not path.is_file():
-            raise TakeError(f"{path} is not a file")
+            raise RecoveryError(f"{path} is not a file")
         with path.open("rb") as file:
             return file.read(8) == b"\x89PNG\r\n\x1a\n"
     except OSError as error:
-        raise TakeError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise RecoveryError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _values(text: str, path: Path) -> dict[str, Any]:
-    """The study as plain values; TakeError if this version does not understand it."""
+    """The study as plain values; RecoveryError if this version does not understand it."""
     try:
         values = parse_yaml(text, name=str(path))
         Study.from_dict(values)
     except StudyError as error:
-        raise TakeError(f"the study in {path} cannot be used here: {error}") from error
+        raise RecoveryError(f"the study in {path} cannot be used here: {error}") from error
     return values
 
 
@@ -149,7 +149,7 @@ def _kept(run_path: Path) -> dict[str, Path]:
 
 def _with_sources(
     values: dict[str, Any], origin: str, folder: Path, kept: Mapping[str, Path]
-) -> Taken:
+) -> RecoveredStudy:
     pins = dict(values.get("source_sha256") or {})
     labels, missing, replaced = [], {}, {}
     for label in values["sources"]:
@@ -168,4 +168,4 @@ def _with_sources(
     values = {**values, "sources": labels}
     if pins:
         values["source_sha256"] = pins
-    return Taken(dump_yaml(values), origin, missing, replaced)
+    return RecoveredStudy(dump_yaml(values), origin, missing, replaced)
