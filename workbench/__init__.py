@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench import analysis, controls, families, images, metrics, plots
     from workbench.app import Workbench
+    from workbench.paths import data_dir
     from workbench.pictures import compare, extract
     from workbench.runs import Run, open_run, run
     from workbench.study import Study
+    from workbench.training.curves import learning_table
 
 __all__ = [
     "Run",
@@ -25,9 +27,11 @@ __all__ = [
     "analysis",
     "compare",
     "controls",
+    "data_dir",
     "extract",
     "families",
     "images",
+    "learning_table",
     "metrics",
     "open_run",
     "plots",
@@ -39,7 +43,9 @@ _HOMES = {
     "Study": "study",
     "Workbench": "app",
     "compare": "pictures",
+    "data_dir": "paths",
     "extract": "pictures",
+    "learning_table": "training.curves",
     "open_run": "runs",
     "run": "runs",
 }
