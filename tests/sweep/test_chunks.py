@@ -305,6 +305,7 @@ def test_a_real_process_killed_midway_through_a_chunk_loses_nothing_that_was_sto
 
     if kind == "dask":
         pytest.importorskip("distributed")
+        monkeypatch.setattr("workbench.sweep.dask.DaskPool.joining", 1)
     with deterministic(threads=1), chosen(kind, 1) as choice:
         run = run_study(study(steps=4), tmp_path / "run", executor=choice, progress=kill)
     made_by = {record.trial.id: record.made_by for record in run.records()}
