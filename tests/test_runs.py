@@ -179,6 +179,12 @@ def test_an_imagefolder_holds_each_cell_with_its_picture(run: wb.Run, tmp_path: 
         run.to_imagefolder(folder)
 
 
+def test_a_run_does_not_differ_from_itself(run: wb.Run) -> None:
+    found = run.diff(run.path)
+    assert not found.settings and not found.only_a and not found.pictures
+    assert len(found.cells) == run.table["cell"].nunique()
+
+
 def test_the_report_lands_where_it_is_told(run: wb.Run, tmp_path: Path) -> None:
     path = run.report(tmp_path / "r.html")
     assert "<html" in path.read_text("utf-8")[:300]

@@ -489,14 +489,12 @@ def _diversity(run: Run, control: str, theme: Theme) -> Drawing:
 
 def _adherence(run: Run, control: str, theme: Theme) -> Drawing:
     from workbench import analysis
-    from workbench.plots import length_heatmap
+    from workbench.plots import Panel, length_heatmap
 
     rows = _only(run._frame, control)
-    return length_heatmap(
-        analysis.curve(rows, _primary(rows, control)), label="Control adherence",
-        higher_is_better=True, limits=(0.0, 1.0), chance=0.0, ceiling=1.0,
-        title=run.labels.get(control, control), theme=theme,
-    )  # fmt: skip
+    table, title = analysis.curve(rows, _primary(rows, control)), run.labels.get(control, control)
+    panel = Panel(table, "Control adherence", "", True, 0.0, 1.0, title)
+    return length_heatmap(panel, limits=(0.0, 1.0), theme=theme)
 
 
 def _tags(run: Run, control: str, theme: Theme) -> Drawing:

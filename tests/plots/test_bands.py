@@ -44,7 +44,7 @@ def cells_beyond(axes: Axes) -> dict[str, list[tuple[int, int]]]:
 
 def test_cells_beyond_chance_and_ceiling_are_dotted_and_the_colours_name_both() -> None:
     figure = plots.length_heatmap(
-        TABLE, label="x", limits=(0, 1), chance=0.0, ceiling=1.0, higher_is_better=True
+        Panel(TABLE, "x", higher_is_better=True, chance=0.0, ceiling=1.0), limits=(0, 1)
     )
     axes, bar = figure.axes
     assert cells_beyond(axes) == {
@@ -53,12 +53,12 @@ def test_cells_beyond_chance_and_ceiling_are_dotted_and_the_colours_name_both() 
     }
     ticks = [label.get_text() for label in bar.get_yticklabels()]
     assert ticks[0] == "0 chance" and ticks[-1] == "1 ceiling"
-    assert not cells_beyond(plots.length_heatmap(TABLE, label="x").axes[0])
+    assert not cells_beyond(plots.length_heatmap(Panel(TABLE, "x")).axes[0])
 
 
 def test_where_lower_is_better_chance_is_above() -> None:
     figure = plots.length_heatmap(
-        TABLE, label="x", limits=(0, 1), chance=0.5, ceiling=0.0, higher_is_better=False
+        Panel(TABLE, "x", higher_is_better=False, chance=0.5, ceiling=0.0), limits=(0, 1)
     )
     beyond = cells_beyond(figure.axes[0])
     assert sorted(beyond["beyond chance"]) == [(1, 0), (1, 1)]

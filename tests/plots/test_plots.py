@@ -61,9 +61,7 @@ def all_figures(frame: pd.DataFrame, theme: Theme = LIGHT) -> dict[str, Figure]:
         "curves": plots.curves_figure(
             [Panel(value, "Pearson r of depth", "", True, 0.12, 0.97, "Depth")], theme=theme
         ),
-        "lengths": plots.length_heatmap(
-            value, label="Pearson r", higher_is_better=True, chance=0.3, ceiling=0.9, theme=theme
-        ),
+        "lengths": plots.length_heatmap(Panel(value, "Pearson r", "", True, 0.3, 0.9), theme=theme),
         "tags": plots.tag_heatmap(
             tags[tags["control"] == "depth"],
             slopes[slopes["control"] == "depth"],
@@ -227,7 +225,7 @@ def test_length_heatmap_cells_are_the_means(demo_frame: pd.DataFrame) -> None:
     table = curve_of(demo_frame, "depth_pearson", "depth", "value")
     gap = table.copy()
     gap.loc[(gap["length"] == 3) & (gap["scale"] == 0.8), "mean"] = math.nan
-    (axes,) = data_axes(plots.length_heatmap(gap, label="Pearson r"))
+    (axes,) = data_axes(plots.length_heatmap(Panel(gap, "Pearson r")))
     shown = np.ma.asarray(axes.images[0].get_array())
     assert shown.shape == (3, 5)
     expected = table[table["length"] == 7].sort_values("scale")["mean"]
@@ -314,7 +312,7 @@ def test_empty_tables_give_a_figure_that_says_so(demo_frame: pd.DataFrame) -> No
     figures = [
         plots.tradeoff_figure(points.iloc[:0]),
         plots.curves_figure([Panel(table.iloc[:0], "x")]),
-        plots.length_heatmap(table.iloc[:0], label="x"),
+        plots.length_heatmap(Panel(table.iloc[:0], "x")),
         plots.tag_heatmap(analysis.per_tag(demo_frame).iloc[:0]),
         plots.contact_sheet_figure([], [1.0]),
     ]

@@ -80,11 +80,11 @@ class ModelEngine:
         from workbench.measuring.measurer import Measurer
 
         offer = self.offer()
-        prompt = offer.prompt
-        base = offer.bases[0]
-        study = self._study(
-            "notebook", offer.sources, tuple(offer.controls), prompt, prompt, 1.0, 1, base
+        controls = tuple(offer.controls)
+        first = Choice(
+            offer.sources[0], controls[0], offer.prompt, offer.prompt, base=offer.bases[0]
         )
+        study = self._study("notebook", first, offer.sources, controls)
         return Measurer(self._plan(study), self.manager)
 
     def missing(self) -> str:
@@ -117,34 +117,24 @@ class ModelEngine:
 
     def study(self, choice: Choice) -> Study:
         """The study whose pictures include that of the choice."""
-        c = choice
-        return self._study(
-            c.name, (c.source,), (c.control,), c.prompt, c.kept, c.scale, c.seed, c.base
-        )
+        return self._study(choice.name, choice, (choice.source,), (choice.control,))
 
     def _study(
-        self,
-        name: str,
-        sources: tuple[str, ...],
-        controls: tuple[str, ...],
-        prompt: tuple[str, ...],
-        kept: tuple[str, ...],
-        scale: float,
-        seed: int,
-        base: str,
+        self, name: str, choice: Choice, sources: tuple[str, ...], controls: tuple[str, ...]
     ) -> Study:
+        prompt, kept = choice.prompt, choice.kept
         prefix = kept == prompt[: len(kept)]
         values = self.demo.model_dump(mode="json") | {
             "name": name,
-            "base": [base],
+            "base": [choice.base],
             "sources": list(sources),
             "controls": [{"type": name} for name in controls],
             "prompt": list(prompt),
             "lengths": [len(kept)] if prefix else [],
             "shortening": {"method": "prefix"},
             "extra_prompts": {} if prefix else {"insufficient": list(kept)},
-            "scales": [scale],
-            "seeds": [seed],
+            "scales": [choice.scale],
+            "seeds": [choice.seed],
         }
         return Study.from_dict(values, folder=self.demo.folder, choices=self._choices)
 

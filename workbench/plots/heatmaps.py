@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, TwoSlopeNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from workbench.formats import number
-from workbench.plots.curves import SCALE_LABEL
+from workbench.plots.curves import SCALE_LABEL, Panel
 from workbench.plots.style import (
     BODY,
     LIGHT,
@@ -39,45 +39,58 @@ if TYPE_CHECKING:
 FELL, ROSE = "▼", "▲"
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What a heat map shows.
+
+    values: one for each cell, NaN where nothing was measured. heads name the columns, names the
+    rows, bar_label the colours. texts: what stands in the cells, if not the values. references:
+    chance and ceiling, if known.
+    """
+
+    values: np.ndarray
+    heads: Sequence[str]
+    names: Sequence[str]
+    bar_label: str
+    norm: Normalize
+    colours: Colormap | None = None
+    texts: Sequence[Sequence[str]] = ()
+    references: tuple[float | None, float | None] = (None, None)
+
+
 def length_heatmap(
-    table: pd.DataFrame,
-    *,
-    label: str,
-    unit: str = "",
-    higher_is_better: bool | None = None,
-    limits: tuple[float, float] | None = None,
-    chance: float | None = None,
-    ceiling: float | None = None,
-    title: str = "",
-    theme: Theme = LIGHT,
+    panel: Panel, *, limits: tuple[float, float] | None = None, theme: Theme = LIGHT
 ) -> Drawing:
     """Draw the mean of a metric for every prompt length (rows) and scale (columns).
 
     Args:
-        table: columns length, scale, mean (as `analysis.curve` returns for one control type).
+        panel: its table has columns length, scale, mean (as `analysis.curve` returns for one
+            control type). Chance and ceiling are named beside the colours; cells beyond them are
+            dotted.
         limits: ends of the colour scale, for figures to be compared; None takes the data's.
-        chance, ceiling: named beside the colours; cells beyond them are dotted.
     """
+    table = panel.table
     data = table.dropna(subset=["mean"])
     lengths = sorted({int(n) for n in table["length"]}, reverse=True)
     scales = sorted({float(s) for s in table["scale"]})
     figure = new_figure(
         1.9 + 0.8 * max(len(scales), 4), 1.5 + 0.5 * max(len(lengths), 3), theme,
-        alt=f"Heat map of {label}: rows are prompt lengths, columns scales. {title}",
+        alt=f"Heat map of {panel.label}: rows are prompt lengths, columns scales. {panel.title}",
     )  # fmt: skip
     axes = figure.add_subplot()
-    _prepare(axes, theme, title=title, y="Prompt length")
+    _prepare(axes, theme, title=panel.title, y="Prompt length")
     if data.empty:
         say_empty(axes, "Nothing was measured.", theme)
         return figure
     values = _pivot(data, "length", lengths, scales, "mean")
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     norm = Normalize(low, high if high > low else low + 1e-9)
-    draw_cells(
-        figure, axes, values, cell_texts(values), [number(s) for s in scales],
-        [tags_label(n) for n in lengths], colormaps["cividis"], norm,
-        with_direction(label, higher_is_better, unit), theme, (chance, ceiling),
+    cells = Cells(
+        values, [number(s) for s in scales], [tags_label(n) for n in lengths],
+        with_direction(panel.label, panel.higher_is_better, panel.unit), norm,
+        references=(panel.chance, panel.ceiling),
     )  # fmt: skip
+    draw_cells(axes, cells, theme)
     return figure
 
 
@@ -131,10 +144,9 @@ def tag_heatmap(
     names = [f"{clean_text(tag, 28)} {marks.get(tag, '') or '   '}" for tag in tags]
     words = f"Change since scale {number(scales[0])}\n({direction(True)})"
     heads = [*(number(scale) for scale in scales), *extra]
-    draw_cells(
-        figure, axes, change, cell_texts(values), heads, names, _diverging(theme),
-        TwoSlopeNorm(0.0, -reach, reach), words, theme,
-    )  # fmt: skip
+    norm = TwoSlopeNorm(0.0, -reach, reach)
+    cells = Cells(change, heads, names, words, norm, _diverging(theme), texts=cell_texts(values))
+    draw_cells(axes, cells, theme)
     if extra:
         axes.axvline(len(scales) - 0.5, color=theme.paper, lw=8, gid="references")
     axes.set_xlabel(
@@ -190,23 +202,11 @@ def cell_texts(values: np.ndarray) -> list[list[str]]:
     ]
 
 
-def draw_cells(
-    figure: Figure,
-    axes: Axes,
-    values: np.ndarray,
-    texts: Sequence[Sequence[str]],
-    heads: Sequence[str],
-    names: Sequence[str],
-    colours: Colormap,
-    norm: Normalize,
-    bar_label: str,
-    theme: Theme,
-    references: tuple[float | None, float | None] = (None, None),
-) -> None:
-    """Cells with their figures in ink that contrasts, hatched where nothing was measured.
-
-    `heads` name the columns, `names` the rows; `references` are chance and ceiling, if known.
-    """
+def draw_cells(axes: Axes, cells: Cells, theme: Theme) -> None:
+    """Cells with their figures in ink that contrasts, hatched where nothing was measured."""
+    values, norm, colours = cells.values, cells.norm, cells.colours or colormaps["cividis"]
+    heads, names, references = cells.heads, cells.names, cells.references
+    texts = cells.texts or cell_texts(values)
     axes.patch.set_hatch("////")
     axes.patch.set_edgecolor(theme.grid)
     image = axes.imshow(
@@ -234,10 +234,10 @@ def draw_cells(
         axes.axhline(edge, color=theme.paper, lw=1.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=SMALL, length=2)
-    bar.set_label(bar_label, fontsize=SMALL, color=theme.ink, parse_math=False)
+    bar.set_label(cells.bar_label, fontsize=SMALL, color=theme.ink, parse_math=False)
     _name_references(bar, references, norm)
 
 

@@ -85,12 +85,13 @@ def place_labels(
         for label in labels
     ]  # fmt: skip
     sizes = [_size(note, renderer) for note in notes]
+    page = _Page(pixel, anchors, reaches, ink, frame)
     boxes: list[np.ndarray | None] = [None] * len(labels)
     order = sorted(range(len(labels)), key=lambda i: labels[i].rank)
     for _ in range(passes):
         for i in order:
             others = [box for j, box in enumerate(boxes) if j != i and box is not None]
-            boxes[i] = _best_box(i, sizes[i], pixel, anchors, reaches, ink, others, frame)
+            boxes[i] = _best_box(i, sizes[i], page, others)
     kept: list[Annotation] = []
     taken: list[np.ndarray] = []
     for i in order:
@@ -126,28 +127,33 @@ def _sample(line: np.ndarray, step: float) -> np.ndarray:
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """The drawn page in pixels: the points with the reach of their marks, all ink, the axes."""
+
+    pixel: float
+    anchors: np.ndarray
+    reaches: np.ndarray
+    ink: np.ndarray
+    frame: np.ndarray
+
+
 def _best_box(
-    index: int,
-    size: np.ndarray,
-    pixel: float,
-    anchors: np.ndarray,
-    reaches: np.ndarray,
-    ink: np.ndarray,
-    others: Sequence[np.ndarray],
-    frame: np.ndarray,
+    index: int, size: np.ndarray, page: _Page, others: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The cheapest place for one label: near its point, on empty paper, inside the axes."""
-    anchor, own = anchors[index], float(reaches[index])
+    anchor, own, frame = page.anchors[index], float(page.reaches[index]), page.frame
     best, best_cost = None, math.inf
     for radius in _RADII:
         for angle in _ANGLES:
             way = np.array([math.cos(angle), math.sin(angle)])
-            centre = anchor + way * (own + radius * pixel + np.abs(way) @ size / 2)
+            centre = anchor + way * (own + radius * page.pixel + np.abs(way) @ size / 2)
             box = np.concatenate([centre - size / 2, centre + size / 2])
             outside = np.maximum(frame[:2] - box[:2], 0).sum()
             outside += np.maximum(box[2:] - frame[2:], 0).sum()
             cost = radius * 0.5 + 20.0 * outside
-            cost += 6.0 * _inside(box, ink) + 60.0 * _touching(box, anchors, reaches)
+            cost += 6.0 * _inside(box, page.ink)
+            cost += 60.0 * _touching(box, page.anchors, page.reaches)
             cost += 50.0 * sum(_overlap(box, other) > 0 for other in others)
             if cost < best_cost:
                 best, best_cost = box, cost

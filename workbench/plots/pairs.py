@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from matplotlib import colormaps
 from matplotlib.colors import Normalize
 
 from workbench.formats import number
 from workbench.plots.curves import SCALE_LABEL
-from workbench.plots.heatmaps import cell_texts, draw_cells
+from workbench.plots.heatmaps import Cells, draw_cells
 from workbench.plots.style import (
     BODY,
     LIGHT,
@@ -60,7 +59,7 @@ def pair_heatmap(
         return figure
     labels = labels or {}
     first, second = (str(points[side].iloc[0]) for side in ("first", "second"))
-    names = {"first": labels.get(first, first), "second": labels.get(second, second)}
+    called = {"first": labels.get(first, first), "second": labels.get(second, second)}
     down = sorted({float(scale) for scale in points["first_scale"]}, reverse=True)
     across = sorted({float(scale) for scale in points["second_scale"]})
     figure.set_size_inches(3 * (1.9 + 0.62 * max(len(across), 3)), 1.6 + 0.5 * max(len(down), 3))
@@ -69,22 +68,21 @@ def pair_heatmap(
             clean_text(title), x=0.01, ha="left", fontsize=BODY, color=theme.muted, parse_math=False
         )
     grid = figure.subplots(1, 3)
-    panels = {**names, "prompt": "the prompt"}
+    panels = {**called, "prompt": "the prompt"}
     for axes, (side, name) in zip(grid, panels.items(), strict=True):
         style_axes(axes, theme, grid=False)
         label_axes(
             axes,
-            f"{SCALE_LABEL} of {names['second']}",
-            f"{SCALE_LABEL} of\n{names['first']}" if side == "first" else "",
+            f"{SCALE_LABEL} of {called['second']}",
+            f"{SCALE_LABEL} of\n{called['first']}" if side == "first" else "",
             theme,
         )
         title_axes(axes, f"Adherence to {name}", theme)
         cells = points.set_index(["first_scale", "second_scale"])[f"{side}_adherence"]
         table = cells.unstack()
         values = table.reindex(index=down, columns=across).to_numpy(dtype=float)
-        draw_cells(
-            figure, axes, values, cell_texts(values), [number(scale) for scale in across],
-            [number(scale) for scale in down], colormaps["cividis"], Normalize(*LIMITS),
-            with_direction("adherence", True), theme, LIMITS,
-        )  # fmt: skip
+        heads, names = ([number(scale) for scale in scales] for scales in (across, down))
+        label = with_direction("adherence", True)
+        norm = Normalize(*LIMITS)
+        draw_cells(axes, Cells(values, heads, names, label, norm, references=LIMITS), theme)
     return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from workbench import analysis
 from workbench.controls.base import LegendEntry
 from workbench.plots import (
+    Panel,
     Theme,
     contact_sheet_figure,
     curves_figure,
@@ -159,10 +160,8 @@ def _heatmaps(rows: pd.DataFrame, primary: str, label: str, both: bool) -> tuple
 
 
 def _heatmap(table: pd.DataFrame, what: str, title: str, theme: Theme) -> Figure:
-    return length_heatmap(
-        table, label=what, higher_is_better=True, limits=ADHERENCE_LIMITS, chance=0.0, ceiling=1.0,
-        title=title, theme=theme,
-    )  # fmt: skip
+    panel = Panel(table, what, "", True, 0.0, 1.0, title)
+    return length_heatmap(panel, limits=ADHERENCE_LIMITS, theme=theme)
 
 
 def _tags(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
