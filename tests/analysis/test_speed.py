@@ -28,10 +28,22 @@ def seconds(work: Callable[[], object]) -> float:
     return min(found)
 
 
-def test_each_statistic_of_five_thousand_measurements_takes_under_a_second(
+def yardstick(frame: pd.DataFrame) -> float:
+    """Seconds of sorting and grouping, which on two quiet cores are about 0.1."""
+    numbers = np.random.default_rng(0).normal(size=1_000_000)
+    keys = ["source", "control", "scale", "seed", "metric"]
+
+    def work() -> None:
+        np.sort(numbers)
+        for _ in range(5):
+            frame.groupby(keys)["value"].mean()
+
+    return seconds(work)
+
+
+def test_no_statistic_of_five_thousand_pictures_takes_ten_yardsticks(
     synthetic_frame: Frames,
 ) -> None:
-    """Seven times as long as on two busy cores would still pass."""
     frame = synthetic_frame(sources=28, seeds=6)
     work: dict[str, Callable[[], object]] = {
         "trend": lambda: analysis.trend(frame, "clip_used"),
@@ -41,8 +53,10 @@ def test_each_statistic_of_five_thousand_measurements_takes_under_a_second(
         "sweet spot": lambda: analysis.sweet_spot(frame),
         "tags": lambda: analysis.tag_slopes(frame),
     }
-    taken = {name: seconds(do) for name, do in work.items()}
-    assert max(taken.values()) < 1, taken
+    unit = yardstick(frame)
+    taken = {name: seconds(do) / unit for name, do in work.items()}
+    print(taken)
+    assert max(taken.values()) < 10, taken
 
 
 def test_five_thousand_pictures_are_analysed_in_about_two_seconds(synthetic_frame: Frames) -> None:
@@ -52,14 +66,6 @@ def test_five_thousand_pictures_are_analysed_in_about_two_seconds(synthetic_fram
     """
     frame = synthetic_frame(sources=28, seeds=6)
     assert frame["cell"].nunique() == 5040
-    numbers = np.random.default_rng(0).normal(size=1_000_000)
-    keys = ["source", "control", "scale", "seed", "metric"]
-
-    def yardstick() -> None:
-        np.sort(numbers)
-        for _ in range(5):
-            frame.groupby(keys)["value"].mean()
-
-    taken, unit = seconds(lambda: analysis.findings(frame)), seconds(yardstick)
+    taken, unit = seconds(lambda: analysis.findings(frame)), yardstick(frame)
     print(f"findings {taken:.2f} s, yardstick {unit:.2f} s")
     assert taken < 40 * unit

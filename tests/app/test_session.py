@@ -81,10 +81,8 @@ def test_only_the_newest_choice_reaches_the_screen(session: Session, engine: Fak
 
     session.state.observe(note)
     engine.gate.clear()
-    begun = time.monotonic()
     for scale in (0.1, 0.2, 0.3, 0.4):
-        session.choose(scale=scale)
-    assert time.monotonic() - begun < 1.0
+        session.choose(scale=scale)  # returns, although no picture can be drawn yet
     engine.gate.set()
     session.wait(PATIENCE)
     assert shown == [0.4]
