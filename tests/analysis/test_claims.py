@@ -13,7 +13,9 @@ from workbench.analysis import findings, ranking, sweet_spot, trend
 from workbench.analysis.effects import span_of
 from workbench.analysis.model_findings import ranking_findings
 from workbench.analysis.tipping import tipping
+from workbench.analysis.trends import BY_RHO
 from workbench.analysis.wording import p_value
+from workbench.formats import signed
 
 Simulate = Callable[..., pd.DataFrame]
 NAMES = ("canny", "depth", "hed")
@@ -143,3 +145,30 @@ def test_a_span_is_named_only_where_all_share_it() -> None:
 
 def test_no_p_is_zero() -> None:
     assert p_value(0.0312) == "p = 0.031" and p_value(0.0002) == "p < 0.001"
+
+
+def test_what_makes_an_effect_unclear_is_said_with_its_figure(simulate: Simulate) -> None:
+    """The ends differ clearly; between them the sources go up and down, each in its own way."""
+    frame = simulate(lambda s, n: 0.0, lambda s, n: 0.5, seeds=1, lengths=(7,))
+    dip, climb = (0.5, 0.4, 0.3, 0.2, 0.8), (0.4, 0.5, 0.6, 0.7, 0.8)
+    paths = {"s0": dip, "s1": climb, "s2": dip, "s3": dip}
+    mine = frame["metric"] == "canny_f1"
+    for source, path in paths.items():
+        frame.loc[mine & (frame["source"] == source), "adherence"] = path
+    row = trend(frame, "canny_f1").iloc[0]
+    assert row["change_low"] > 0 > row["rho_low"] and row["why"] == BY_RHO
+    found = next(f for f in findings(frame) if f.kind == "control")
+    assert found.direction == "no clear effect"
+    rho = f"what decides is the mean Spearman rho {signed(row['rho'])}, 95 % interval "
+    assert f"{rho}{signed(row['rho_low'])} to " in found.text
+
+
+def test_a_comparison_that_only_the_correction_makes_unclear_says_so() -> None:
+    base = np.linspace(0.4, 0.6, 5)
+    apart = 0.05 + 0.036 * np.array([1, -1, 0.6, -0.6, 0])
+    frame = typed({"depth": base + apart, "canny": base, "hed": base - 0.001 * apart})
+    _, pairs = ranking(frame, control_metrics=METRICS)
+    alone = pairs[(pairs["low"] > 0) & (pairs["better"] == "")]
+    assert len(alone) and (alone["p"] < 0.05).all() and (alone["p_holm"] > 0.05).all()
+    (found,) = ranking_findings(frame, METRICS)
+    assert "by itself; what decides is p = " in found.text and "no clear first" in found.text

@@ -18,7 +18,7 @@ from workbench.analysis.tags import per_tag, tag_references, tag_slopes
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import sweet_spot, tradeoff
 from workbench.analysis.trends import curve, trend
-from workbench.analysis.wording import ALL_CONTROLS, Finding
+from workbench.analysis.wording import ALL_CONTROLS, Finding, decided
 
 __all__ = [
     "ALL_CONTROLS",
@@ -29,6 +29,7 @@ __all__ = [
     "control_type",
     "controls_in",
     "curve",
+    "decided",
     "distinct_controls",
     "effects",
     "findings",

@@ -26,7 +26,8 @@ TINY = 1e-6
 REFERENCES = ("chance", "ceiling")
 COLUMNS = (
     *("question", "control", "base", "metric", "first", "last", "change", "low", "high"),
-    *("to_chance", "to_ceiling", "x_first", "x_last", "direction", "n_sources"),
+    *("to_chance", "to_ceiling", "x_first", "x_last", "direction", "why"),
+    *("rho", "rho_low", "rho_high", "n_sources"),
 )
 
 
@@ -71,7 +72,8 @@ def effects(frame: pd.DataFrame, control_metrics: Mapping[str, str] | None = Non
         differ), base ("" between bases), metric, first, last, change, low, high (95 % interval
         over sources), to_chance, to_ceiling (the changes that would lead to what is measured on
         unrelated pictures and on equal ones; NaN where unknown), x_first, x_last (the scales or
-        lengths), direction ("rises", "falls", …, of the change), n_sources.
+        lengths), direction ("rises", "falls", …, of the change), why, rho, rho_low, rho_high (see
+        `trends.trend`), n_sources.
     """
     import pandas as pd
 
@@ -123,8 +125,9 @@ def _answer(
     if question.axis == "length":
         turned = {"first": "last", "last": "first", "low": "high", "high": "low"}
         turned |= {"x_first": "x_last", "x_last": "x_first"}
+        turned |= {"rho_low": "rho_high", "rho_high": "rho_low"}
         table = table.rename(columns=turned)
-        table[["change", "low", "high"]] *= -1
+        table[["change", "low", "high", "rho", "rho_low", "rho_high"]] *= -1
         table["direction"] = table["direction"].replace({RISES: FALLS, FALLS: RISES})
     table = _with_references(table, rows, adherence=not question.metric)
     if question.relative:

@@ -137,8 +137,12 @@ def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
         text += "one source cannot be generalised, so this is not a finding."
         direction = UNKNOWN
     else:
+        # By itself the difference may be clear where, among so many, it is not.
+        alone = not pair["better"] and ends[0] * ends[1] > 0
         figures = (
-            f"{interval(estimate, ends[0], ends[1])}, {p_value(pair['p_holm'])} after Holm for "
+            f"{interval(estimate, ends[0], ends[1])}"
+            f"{' by itself; what decides is' if alone else ','} {p_value(pair['p_holm'])} "
+            "after Holm for "
             f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}; "
             f"{count_sources(n)}{least(pair['mde'])}"
         )

@@ -13,6 +13,7 @@ from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend_of
 from workbench.analysis.wording import (
     Finding,
     count_sources,
+    interval,
     least,
     signed,
     title,
@@ -83,8 +84,7 @@ def _overridden(control: str, slopes: pd.DataFrame) -> Finding:
         text = f"{title(control)}: {text}"
         return Finding("tags", text, control, "tag", UNCLEAR, nan, nan, nan, n)
     parts = [
-        f'"{row["tag"]}" (slope {signed(row["slope"])} per unit of scale, 95 % interval '
-        f"{signed(row['slope_low'])} to {signed(row['slope_high'])})"
+        f'"{row["tag"]}" ({interval(row["change"], row["change_low"], row["change_high"])})'
         for row in fallen
     ]
     text = f"tags that give way to the control, steepest first: {', '.join(parts)}"
@@ -95,9 +95,9 @@ def _overridden(control: str, slopes: pd.DataFrame) -> Finding:
         control=control,
         metric=f"tag:{first['tag']}",
         direction=FALLS,
-        estimate=float(first["slope"]),
-        low=float(first["slope_low"]),
-        high=float(first["slope_high"]),
+        estimate=float(first["change"]),
+        low=float(first["change_low"]),
+        high=float(first["change_high"]),
         n_sources=n,
         mde=float(first["mde"]),
     )

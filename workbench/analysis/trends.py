@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RISES, FALLS, UNCLEAR, UNKNOWN = "rises", "falls", "no clear effect", "cannot tell"
+BY_RHO, BY_AGREEMENT = "rank correlation", "equal to the last digit"
+"""Why there is no clear effect though the interval of the change leaves out 0."""
 MIN_WILCOXON = 5
 
 
@@ -159,8 +161,10 @@ def describe(per_source: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return table.assign(**found, p=[wilcoxon_p(part) for part in parts], n_sources=n)
 
 
-def _verdict(table: pd.DataFrame) -> np.ndarray:
-    """A direction where the intervals of rho and change lie on the same side of 0.
+def _verdict(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """A direction and, where it is unclear against the interval of the change, why.
+
+    There is a direction where the intervals of rho and change lie on the same side of 0.
 
     Between two points rho is no more than the sign of the change, which then decides alone. A few
     sources that agree to the last digit, as counts do, are no evidence: an interval without width
@@ -171,7 +175,7 @@ def _verdict(table: pd.DataFrame) -> np.ndarray:
     two = table["points"] == 2
     up = (two | (table["rho_low"] > 0)) & (table["change_low"] > 0)
     down = (two | (table["rho_high"] < 0)) & (table["change_high"] < 0)
-    return np.select(
+    direction = np.select(
         [
             (table["rho_low"].isna() | table["change_low"].isna()).to_numpy(),
             agreed,
@@ -181,6 +185,9 @@ def _verdict(table: pd.DataFrame) -> np.ndarray:
         [UNKNOWN, UNCLEAR, RISES, FALLS],
         UNCLEAR,
     )
+    moved = (table["change_low"] > 0) | (table["change_high"] < 0)
+    against = moved.to_numpy() & (direction == UNCLEAR)
+    return direction, np.select([against & agreed, against], [BY_AGREEMENT, BY_RHO], "")
 
 
 def _note(n: int, whole: int, one_seed: bool) -> str:
@@ -216,7 +223,7 @@ def trend_of(
         *by,
         *("rho", "rho_low", "rho_high", "p", "slope", "slope_low", "slope_high"),
         *("first", "last", "change", "change_low", "change_high", "spread", "mde"),
-        *("x_first", "x_last", "direction", "n_sources", "n_ends", "note"),
+        *("x_first", "x_last", "direction", "why", "n_sources", "n_ends", "note"),
     ]
     if axis == "length":
         rows = rows[rows["scale"] > 0]
@@ -227,7 +234,7 @@ def trend_of(
     found["n_sources"] = found["n_sources"].fillna(0).astype(int)
     found["n_ends"] = found["n_ends"].fillna(0).astype(int)
     alone = _join_shared(found, rows, column, axis, by)
-    found["direction"] = _verdict(found)
+    found["direction"], found["why"] = _verdict(found)
     found["note"] = [
         _note(n, k, one)
         for n, k, one in zip(found["n_sources"], found["n_ends"], alone, strict=True)
@@ -282,7 +289,8 @@ def trend(
         (standard deviation of the change over seeds); mde (the least change that so many sources,
         spread as these are, show clearly four times in five); direction ("rises" or "falls" where
         the intervals of rho and change both exclude 0 on the same side, with two points that of
-        the change; else "no clear effect", or "cannot tell" without an interval); n_sources;
+        the change; else "no clear effect", or "cannot tell" without an interval); why (what makes
+        an effect unclear whose change leaves out 0: `BY_RHO`, `BY_AGREEMENT`, else ""); n_sources;
         n_ends; note (why a test or an interval is missing, or rests on fewer sources).
     """
     return trend_of(pick(frame, metric, settings=settings), column=column, axis=axis, by=by)

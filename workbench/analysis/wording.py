@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.analysis.shared import ONE_PICTURE
-from workbench.analysis.trends import FALLS, RISES, UNCLEAR
+from workbench.analysis.trends import BY_AGREEMENT, BY_RHO, FALLS, RISES, UNCLEAR
 from workbench.formats import plain, signed
 
 ALL_CONTROLS = "all control types"
@@ -71,9 +71,21 @@ def title(control: str) -> str:
     return control[:1].upper() + control[1:]
 
 
+def decided(row: Mapping[str, Any]) -> str:
+    """What makes an effect unclear though the interval of its change leaves out 0; else ""."""
+    if row["why"] == BY_RHO:
+        low, high = max(row["rho_low"], -1.0), min(row["rho_high"], 1.0)
+        return f"what decides is the {interval(row['rho'], low, high, 'mean Spearman rho')}"
+    if row["why"] == BY_AGREEMENT:
+        return "so few sources that agree to the last digit are no evidence"
+    return ""
+
+
 def evidence(row: Mapping[str, Any]) -> str:
-    """The figures behind a trend: change, interval, rho, p where there is one, least detectable."""
+    """The figures behind a trend: change, interval, rho, p where there is one, what decides."""
     rho = f"mean Spearman rho {signed(row['rho'])}"
+    if row["why"]:
+        rho = f"but {decided(row)}"
     if math.isfinite(row["p"]):
         rho += f", Wilcoxon {p_value(row['p'])}"
     n, ends = int(row["n_sources"]), int(row["n_ends"])

@@ -74,6 +74,6 @@ def _line(
         names[str(row["control"])],
         str(row["base"]) or ("between them" if several else "–"),
         *ends,
-        change + (" %" if unit == 100 else ""),
+        "; ".join(t for t in (change + (" %" if unit == 100 else ""), analysis.decided(row)) if t),
         str(row["n_sources"]),
     )

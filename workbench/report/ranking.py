@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.formats import fixed, number
@@ -85,7 +85,7 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
             fixed(row["p"], 3),
             fixed(row["p_holm"], 3),
             fixed(row["mde"]),
-            labels.get(str(row["better"]), "no clear difference"),
+            labels.get(str(row["better"]), _unclear(row)),
         )
         for row in analysis.records(pairs.loc[sorted(kept)])
     ]
@@ -94,3 +94,9 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
         *("Least detectable", "Better"),
     )
     return Table(heads, tuple(rows), (False, True, False, True, True, True, True, False))
+
+
+def _unclear(row: Mapping[str, Any]) -> str:
+    """Why neither of a pair is better: its interval, or the correction of it."""
+    alone = row["low"] * row["high"] > 0
+    return "no clear difference" + (" after the correction" if alone else "")

@@ -140,7 +140,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                             spread=row["spread"],
                         ),
                         fixed(row["mde"]),
-                        str(row["direction"]),
+                        ": ".join(t for t in (str(row["direction"]), analysis.decided(row)) if t),
                     )
                 )
     heads = (
