@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.analysis import sweet_spot, tradeoff
+from workbench.analysis import findings, sweet_spot, tradeoff
 from workbench.analysis.tradeoff import best_scale, harmonic_mean, pareto
 
 Simulate = Callable[..., pd.DataFrame]
@@ -90,9 +90,21 @@ def test_sources_that_disagree_widen_the_interval(simulate: Simulate) -> None:
 
 
 def test_an_optimum_at_the_edge_is_said(simulate: Simulate) -> None:
-    found = sweet_spot(simulate(lambda s, n: 0.3 * s, lambda s, n: 1.0))
+    frame = simulate(lambda s, n: 0.3 * s, lambda s, n: 0.8)
+    found = sweet_spot(frame)
     assert (found["scale"] == 1.6).all()
     assert (found["at_edge"] == "high").all()
+    texts = [f.text for f in findings(frame) if f.kind == "sweet spot"]
+    assert len(texts) == 2 and all("the optimum may lie beyond it" in text for text in texts)
+
+
+def test_an_edge_that_the_ceiling_of_the_prompt_makes_is_said_as_that(simulate: Simulate) -> None:
+    frame = simulate(lambda s, n: 0.3 * s, lambda s, n: 1.2, noise=0.01)
+    assert (sweet_spot(frame)["prompt"] > 1).all()
+    texts = [f.text for f in findings(frame) if f.kind == "sweet spot"]
+    assert len(texts) == 2
+    for text in texts:
+        assert "the prompt is at its ceiling there (1." in text and "may lie beyond" not in text
 
 
 def test_one_source_has_a_sweet_spot_without_interval(simulate: Simulate) -> None:

@@ -45,9 +45,10 @@ CAVEAT = (
     "the same for every source: intervals that rest on them hold their spread over seeds too, but "
     "for diversity, which is one figure of all seeds; tipping scales, silhouette tags against "
     "others, and prompt length × scale leave them out. Each interval holds by itself; only the "
-    "comparisons of control types are corrected for their number (Holm). “Least detectable” is "
-    "the true effect whose interval would leave out 0 in four of five studies of so many sources, "
-    "as different as these: a smaller one may well be there."
+    "comparisons of control types are corrected for their number (Holm). Where no effect "
+    "is clear, “found in four of five such studies” names the true effect whose interval would "
+    "leave out 0 that often with so many sources, as different as these: a smaller one may well be "
+    "there."
 )
 """What a reader must know of all findings at once."""
 NEEDED = (
@@ -142,7 +143,14 @@ def _sweet_spots(
             text += ", without an interval because there is one source"
         if row["at_edge"]:
             side = "smallest" if row["at_edge"] == "low" else "largest"
-            text += f". This is the {side} scale tried, so the optimum may lie beyond it"
+            text += f". This is the {side} scale tried"
+            if row["at_edge"] == "high" and row["prompt"] >= 1:
+                text += (
+                    f", and the prompt is at its ceiling there ({plain(row['prompt'])}): control "
+                    "alone decides, so this is no balance found, but a price not yet seen"
+                )
+            else:
+                text += ", so the optimum may lie beyond it"
         result.append(
             Finding(
                 kind="sweet spot",

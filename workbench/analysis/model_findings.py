@@ -14,8 +14,8 @@ from workbench.analysis.wording import (
     ALL_CONTROLS,
     Finding,
     count_sources,
+    findable,
     interval,
-    least,
     p_value,
     plain,
     signed,
@@ -50,7 +50,7 @@ def _interaction(row: dict[str, Any]) -> Finding:
     else:
         figures = (
             f"{interval(row['interaction'], low, high, slope)}, {p_value(row['p'])}; {how}; "
-            f"{count_sources(n)}{least(row['mde'])}"
+            f"{count_sources(n)}{findable(row['mde'], row['direction'])}"
         )
         if row["direction"] == UNCLEAR:
             text = f"no clear sign that prompt length changes what the scale does to {what} "
@@ -144,7 +144,7 @@ def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
             f"{' by itself; what decides is' if alone else ','} {p_value(pair['p_holm'])} "
             "after Holm for "
             f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}; "
-            f"{count_sources(n)}{least(pair['mde'])}"
+            f"{count_sources(n)}{'' if pair['better'] else findable(pair['mde'], UNCLEAR)}"
         )
         clear = first["rank_high"] == 1
         before, after = _order(first["control"], second["control"], names, pair, pairs)

@@ -13,8 +13,8 @@ from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend_of
 from workbench.analysis.wording import (
     Finding,
     count_sources,
+    findable,
     interval,
-    least,
     signed,
     title,
     trend_finding,
@@ -49,10 +49,11 @@ def tag_findings(frame: pd.DataFrame, silhouette: Collection[str] | None) -> lis
 def _contrast(row: dict[str, Any]) -> Finding:
     """Silhouette tags against all other tags."""
     low, high = float(row["difference_low"]), float(row["difference_high"])
+    direction = FALLS if high < 0 else RISES if low > 0 else UNCLEAR
     figures = (
         f"slopes {signed(row['outline'])} and {signed(row['others'])} per unit of scale, "
         f"difference {signed(row['difference'])}, 95 % interval {signed(low)} to "
-        f"{signed(high)}; {count_sources(row['n_sources'])}{least(row['mde'])}"
+        f"{signed(high)}; {count_sources(row['n_sources'])}{findable(row['mde'], direction)}"
     )
     if high < 0:
         text = f"the scale costs the silhouette tags more than the other tags ({figures})."
@@ -65,7 +66,7 @@ def _contrast(row: dict[str, Any]) -> Finding:
         text=f"{title(row['control'])}: {text}",
         control=row["control"],
         metric="silhouette against others",
-        direction=FALLS if high < 0 else RISES if low > 0 else UNCLEAR,
+        direction=direction,
         estimate=float(row["difference"]),
         low=low,
         high=high,

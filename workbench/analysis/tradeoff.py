@@ -127,13 +127,15 @@ def sweet_spot(
         One row per control type and length with both adherences known: control, length, scale,
         scale_low, scale_high, harmonic, harmonic_low, harmonic_high, at_edge ("low" or "high" when
         the best scale is the smallest or largest tried, so the true optimum may lie beyond; else
-        ""), n_sources, note.
+        ""), prompt (its mean adherence there: from 1 on it is at its ceiling, where the harmonic
+        mean sees no loss of it), n_sources, note.
     """
     import pandas as pd
 
     columns = [
         *("control", "length", "scale", "scale_low", "scale_high"),
-        *("harmonic", "harmonic_low", "harmonic_high", "at_edge", "n_sources", "note"),
+        *("harmonic", "harmonic_low", "harmonic_high", "at_edge", "prompt"),
+        *("n_sources", "note"),
     ]
     control_rows = pick_primary(frame, control_metrics)
     prompt_rows = pick(frame, prompt_metric)
@@ -158,6 +160,9 @@ def best_scale(
 ) -> dict[str, object] | None:
     """Best scale of two tables of adherence, (sources, scales) each, with its intervals.
 
+    Args:
+        a: control adherence. b: prompt adherence.
+
     Returns:
         The columns of `sweet_spot` from scale on; None if no scale is the best.
     """
@@ -170,6 +175,7 @@ def best_scale(
         "scale": float(scales[k]),
         "harmonic": float(centre[k]),
         "at_edge": "",
+        "prompt": float(b[:, k].mean()),
         "n_sources": n,
         "scale_low": math.nan,
         "scale_high": math.nan,

@@ -51,9 +51,14 @@ def count_sources(n: int) -> str:
     return "1 source" if n == 1 else f"{n} sources"
 
 
-def least(mde: float) -> str:
-    """What the study could not have found, as the end of the figures in brackets; "" if unknown."""
-    return f"; least detectable {plain(mde)}" if math.isfinite(mde) else ""
+def findable(mde: float, direction: str) -> str:
+    """The effect that the study could have missed, as the end of the figures in brackets.
+
+    "" where an effect was found, as it says nothing about one that was, or where it is unknown.
+    """
+    if direction != UNCLEAR or not math.isfinite(mde):
+        return ""
+    return f"; an effect of {plain(mde)} is found in four of five such studies"
 
 
 def p_value(p: float) -> str:
@@ -93,7 +98,7 @@ def evidence(row: Mapping[str, Any]) -> str:
     luck = f"; {ONE_PICTURE}" if ONE_PICTURE in row["note"] else ""
     return (
         f"{interval(row['change'], row['change_low'], row['change_high'])}; {rho}; "
-        f"{of}{luck}{least(row['mde'])}"
+        f"{of}{luck}{'' if row['why'] else findable(row['mde'], row['direction'])}"
     )
 
 

@@ -139,12 +139,14 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                             row["change_high"],
                             spread=row["spread"],
                         ),
-                        fixed(row["mde"]),
+                        fixed(row["mde"])
+                        if row["direction"] == "no clear effect" and not row["why"]
+                        else "–",
                         ": ".join(t for t in (str(row["direction"]), analysis.decided(row)) if t),
                     )
                 )
     heads = (
-        *("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Least detectable"),
+        *("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Found in 4 of 5"),
         "Verdict",
     )
     return Table(heads, tuple(rows), (False, False, True, True, True, True, False))
@@ -156,6 +158,8 @@ def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     for row in analysis.records(spots):
         edge = {"low": "smallest scale tried", "high": "largest scale tried"}
         notes = [edge.get(str(row["at_edge"]), ""), str(row["note"])]
+        if row["at_edge"] == "high" and row["prompt"] >= 1:
+            notes[0] += ", prompt at its ceiling: control alone decides"
         rows.append(
             (
                 labels.get(str(row["control"]), str(row["control"])),
