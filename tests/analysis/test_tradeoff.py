@@ -8,24 +8,60 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.analysis import findings, sweet_spot, tradeoff
-from workbench.analysis.tradeoff import best_scale, harmonic_mean, pareto
+from workbench.analysis.tradeoff import best_scale, front, harmonic_mean
 
 Simulate = Callable[..., pd.DataFrame]
-numbers = st.one_of(st.floats(-1, 2), st.sampled_from([0.0, 0.5, 1.0, math.nan]))
+numbers = st.one_of(
+    st.floats(-1, 2).map(lambda x: round(x, 6)), st.sampled_from([0.0, 0.5, 1.0, math.nan])
+)
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(st.lists(st.tuples(numbers, numbers), max_size=12))
-def test_pareto_agrees_with_brute_force(points: list[tuple[float, float]]) -> None:
+def test_the_front_of_one_source_is_that_of_its_clipped_values(
+    points: list[tuple[float, float]],
+) -> None:
     def beaten(p: tuple[float, float], q: tuple[float, float]) -> bool:
         return q[0] >= p[0] and q[1] >= p[1] and q != p
 
-    known = [p for p in points if not any(map(math.isnan, p))]
-    expected = [p in known and not any(beaten(p, q) for q in known) for p in points]
-    assert list(pareto(np.array(points).reshape(-1, 2))) == expected
+    kept = [(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) for x, y in points]
+    known = [not math.isnan(x + y) for x, y in points]
+    whole = [p for p, there in zip(kept, known, strict=True) if there]
+    expected = [
+        there and not any(beaten(p, q) for q in whole) for p, there in zip(kept, known, strict=True)
+    ]
+    pairs = np.array(points).reshape(-1, 2).T
+    pairs[:, ~np.array(known, dtype=bool)] = math.nan
+    assert list(front(pairs[:1], pairs[1:])) == expected
+
+
+def test_a_point_leaves_the_front_only_where_another_clearly_beats_it() -> None:
+    base, own = np.array([0.3, 0.4, 0.5, 0.6]), 0.1 * np.array([1, -1, 1, -1])
+    a = np.stack([base, base + 0.2, base + 0.2 + own], 1)
+    b = np.stack([base, base + 0.2, base + own], 1)
+    assert front(a, b).tolist() == [False, True, True]  # paired: sources differ more than points
+    b[:, 1] = base + 0.02 + own  # better in prompt too, but not clearly
+    assert front(a, b)[0]
+
+
+def test_points_above_the_ceiling_are_alike() -> None:
+    control = np.array([[0.2, 0.5], [0.3, 0.62], [0.25, 0.55], [0.22, 0.5]])
+    above = np.array([[1.4, 1.1], [1.5, 1.15], [1.3, 1.1], [1.4, 1.12]])
+    assert front(control, above).tolist() == [False, True]
+    assert front(control, above - 0.4).tolist() == [True, True]
+
+
+def test_equal_points_leave_the_front_at_most_rarely() -> None:
+    rng, lost = np.random.default_rng(0), 0
+    for _ in range(400):
+        level = rng.normal(0.5, 0.1, (2, 5, 1))
+        a, b = level + rng.normal(0, 0.05, (2, 5, 2))
+        lost += int((~front(a, b)).any())
+    assert lost / 400 < 0.06
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
 from workbench.analysis.intervals import ONE_SOURCE, summarise, t_halves
+from workbench.analysis.shared import SharedError, joined_halves, shared_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,33 +20,65 @@ TIE = 1e-9
 """Harmonic means no farther apart are equal."""
 
 
-def pareto(points: np.ndarray) -> np.ndarray:
-    """Which points no other point beats, both coordinates being better when larger.
+def front(
+    a: np.ndarray, b: np.ndarray, luck: tuple[SharedError | None, SharedError | None] = (None, None)
+) -> np.ndarray:
+    """Which points no other point clearly beats: the Pareto front, as far as it can be told.
+
+    One point beats another where it is clearly better in both adherences, or clearly better in one
+    and alike in the other. Clearly better: the 95 % interval of the difference, paired over the
+    sources that have both points, leaves out 0. Means are clipped to [0, 1] as for the sweet spot,
+    with the error from leaving out one source at a time, so points above the ceiling are alike
+    whichever source is left out. With one source the means alone decide.
 
     Args:
-        points: float array (n, 2); a row with NaN is never on the front.
+        a, b: control and prompt adherence, float (sources, points), NaN where unknown.
+        luck: of each, the error by pictures that sources share, point by point (see `shared`).
 
     Returns:
-        bool array (n,). Equal points are on the front together.
-
-    >>> pareto(np.array([[0.2, 0.9], [0.8, 0.6], [0.7, 0.5]])).tolist()
-    [True, True, False]
+        bool (points,); a point that no source knows in both is never on the front.
     """
-    points = np.asarray(points, dtype=float).reshape(-1, 2)
-    known = np.isfinite(points).all(axis=1)
-    front = known.copy()
-    order = np.lexsort((-points[:, 1], -points[:, 0]))
-    best = -math.inf
-    first_at_best = math.inf
-    for i in order:
-        if not known[i]:
-            continue
-        x, y = points[i]
-        if y > best:
-            best, first_at_best = y, x
-        elif not (y == best and x == first_at_best):
-            front[i] = False
-    return front
+    (more_a, same_a), (more_b, same_b) = (_apart(v, e) for v, e in zip((a, b), luck, strict=True))
+    beaten = ((more_a & (more_b | same_b)) | (same_a & more_b)).any(0)
+    known = np.isfinite(a).any(0) & np.isfinite(b).any(0)
+    return np.asarray(known & ~beaten)
+
+
+def _apart(values: np.ndarray, luck: SharedError | None) -> tuple[np.ndarray, np.ndarray]:
+    """Whether point i is clearly better than j, and whether they are alike, bool (points, points).
+
+    Args:
+        values: float (sources, points). luck: the error by shared pictures of every point.
+    """
+    known = np.isfinite(values)
+    both = known[:, :, None] & known[:, None, :]
+    n = both.sum(0)
+    filled = np.where(known, values, 0.0)
+
+    def clipped(mine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The means over sources, and those without each source, of shared sources."""
+        mine = np.where(both, mine, 0.0)
+        total = mine.sum(0)
+        return (
+            np.clip(total / np.maximum(n, 1), 0, 1),
+            np.clip((total - mine) / np.maximum(n - 1, 1), 0, 1),
+        )
+
+    mean, without = (
+        x - y for x, y in zip(clipped(filled[:, :, None]), clipped(filled[:, None, :]), strict=True)
+    )
+    away = np.where(both, without - without.sum(0, where=both) / np.maximum(n, 1), 0.0)
+    spread = np.sqrt((away**2).sum(0) / np.maximum(n - 1, 1))
+    half = np.where(n > 1, (n - 1) * t_halves(spread, n), 0.0)
+    if luck is not None:
+        joint = SharedError(
+            np.add.outer(luck.variance, luck.variance).ravel(),
+            np.maximum.outer(luck.freedom, luck.freedom).ravel(),
+            np.logical_or.outer(luck.shares, luck.shares).ravel(),
+        )
+        half = joined_halves(half.ravel(), n.ravel(), joint).reshape(half.shape)
+    same = (n > 0) & (np.abs(mean) <= TIE) & (half <= TIE)
+    return (n > 0) & (mean > half + TIE), same
 
 
 def harmonic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -78,7 +111,8 @@ def tradeoff(
     Returns:
         Columns control, length, scale; control_adherence, control_low, control_high,
         control_spread; prompt_adherence, prompt_low, prompt_high, prompt_spread; harmonic;
-        pareto (bool, among all points of the control type); n_sources, n_samples; note.
+        pareto (bool, among all points of the control type, see `front`); n_sources, n_samples;
+        note.
         Intervals are 95 %, over sources. The prompt columns are NaN at length 0.
     """
     names = {"mean": "adherence", "low": "low", "high": "high", "spread": "spread"}
@@ -95,10 +129,32 @@ def tradeoff(
         points["control_adherence"].to_numpy(), points["prompt_adherence"].to_numpy()
     )
     points["pareto"] = False
-    for _, group in points.groupby("control"):
-        pair = group[["control_adherence", "prompt_adherence"]].to_numpy()
-        points.loc[group.index, "pareto"] = pareto(pair)
+    parts = pick_primary(frame, control_metrics, settings=("length",)), pick(frame, prompt_metric)
+    for name, group in points.groupby("control"):
+        mine = [part[part["control"] == name].dropna(subset=["adherence"]) for part in parts]
+        sources = sorted({str(source) for part in mine for source in part["source"]})
+        a, b = (_point_table(part, group, sources) for part in mine)
+        luck = _point_luck(mine[0], group), _point_luck(mine[1], group)
+        points.loc[points["control"] == name, "pareto"] = front(a, b, luck)
     return points
+
+
+def _point_table(rows: pd.DataFrame, points: pd.DataFrame, sources: list[str]) -> np.ndarray:
+    """Adherence of every source at every point, float (sources, points)."""
+    means = rows.groupby(["source", "length", "scale"])["adherence"].mean()
+    table = means.unstack(["length", "scale"])
+    return table.reindex(sources, columns=points.set_index(POINT[1:]).index).to_numpy(dtype=float)
+
+
+def _point_luck(rows: pd.DataFrame, points: pd.DataFrame) -> SharedError:
+    """The error of every point by pictures that sources share."""
+    codes = rows.groupby(POINT[1:]).size().index
+    found = shared_error(rows, "adherence", POINT[1:], len(codes))
+    place = codes.get_indexer(points.set_index(POINT[1:]).index)
+    return SharedError(
+        *(np.where(place >= 0, part[place], 0) if len(codes) else np.zeros(len(place), part.dtype)
+          for part in (found.variance, found.freedom, found.shares))
+    )  # fmt: skip
 
 
 def _per_source(rows: pd.DataFrame) -> pd.DataFrame:
