@@ -73,13 +73,16 @@ def run(
     place = Path(folder) if folder is not None else Path("runs") / study.name
     bar = progress_bar(study.name) if progress is None else nullcontext(progress)
     with bar as show, cancelling() if cancel is None else nullcontext(cancel) as token:
-        run_study(
+        made = run_study(
             study, place, manager=manager, progress=show, cancel=token, batch_size=batch_size,
             executor=executor,
         )  # fmt: skip
     if cancel is None and token.cancelled:
         raise Stopped(f"Stopped. What is done is kept in {place}; the same command goes on there.")
-    return Run(place)
+    done = Run(place)
+    if made.final_scan is not None:
+        done._known["_scan"] = made.final_scan
+    return done
 
 
 def open_run(folder: str | Path) -> Run:

@@ -6,6 +6,7 @@ from workbench.measuring.measurer import (
     NOT_MEASURED,
     Measured,
     Measurer,
+    PlannedReadings,
     embedding_of,
     measure_safely,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Judges",
     "Measured",
     "Measurer",
+    "PlannedReadings",
     "Reference",
     "adherence",
     "embedding_of",

@@ -15,6 +15,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from workbench.controls import ControlMap, MapKey, get_control, resolve
+from workbench.families import Family
 from workbench.measuring.across import MapOf, seed_groups
 from workbench.measuring.adherence import Reference, adherence, unknown
 from workbench.measuring.bases import pose_map, pose_needs
@@ -55,41 +56,13 @@ class Measured:
     extra: dict[str, str]
 
 
-class Measurer:
-    """Judges applied to the samples of one plan. For one thread, as the models are.
+class PlannedReadings:
+    """The readings that a plan asks for, which can be told before any model is loaded."""
 
-    Source maps, embeddings, chance and ceiling are made once; chance and ceiling are cached in
-    `cache_path` by content.
-    """
-
-    def __init__(self, plan: Plan, judges: Judges, cache_path: Path | None = None) -> None:
+    def __init__(self, plan: Plan, family: Family) -> None:
         self.plan = plan
-        self.judges = judges
-        self._groups = judges.family.tag_groups()
-        self._sources = {source.sha256: source for source in plan.sources.values()}
+        self._groups = family.tag_groups()
         self._questions: dict[tuple[str, tuple[str, ...]], tuple[TagQuestion, ...]] = {}
-        self._specs: dict[str, MetricSpec] = {}
-        self._sample_map_cache: LRUCache[MapKey, ControlMap] = LRUCache(
-            MAP_BYTES, getsizeof=lambda made: made.picture.nbytes + made.data.nbytes
-        )
-        self.references = References(
-            plan.sources, self.source_maps, judges, ReferenceCache(cache_path)
-        )
-
-    @cached_property
-    def source_maps(self) -> dict[MapKey, ControlMap]:
-        """Control maps of the sources, under the key of every cell and of every trial.
-
-        This is also what generation takes its control pictures from.
-        """
-        return make_source_maps(self.plan, self.extract)
-
-    def extract(
-        self, name: str, settings_json: str, images: Sequence[np.ndarray]
-    ) -> list[ControlMap]:
-        """Control maps of pictures (uint8 H×W×3), with the networks of the family."""
-        control, settings = resolve(name, settings_json)
-        return control.extract(images, settings, self.judges.networks())
 
     def expected(self, cell: Cell) -> tuple[str, ...]:
         """Names of the metrics that `measure` gives for a cell (diversity comes with `finish`)."""
@@ -113,6 +86,51 @@ class Measurer:
             for cell in self.plan.cells_by_trial.get(trial_id, ())
             if any((cell.id, metric) not in have for metric in self.expected(cell))
         )
+
+    def _questions_of(self, cell: Cell) -> tuple[TagQuestion, ...]:
+        if cell.variant.is_caption:  # a sentence is not a list of tags
+            return ()
+        key = (cell.full_prompt, cell.variant.tags)
+        if key not in self._questions:
+            self._questions[key] = questions(
+                parse_tags(cell.full_prompt), cell.variant.tags, self._groups
+            )
+        return self._questions[key]
+
+
+class Measurer(PlannedReadings):
+    """Judges applied to the samples of one plan. For one thread, as the models are.
+
+    Source maps, embeddings, chance and ceiling are made once; chance and ceiling are cached in
+    `cache_path` by content.
+    """
+
+    def __init__(self, plan: Plan, judges: Judges, cache_path: Path | None = None) -> None:
+        super().__init__(plan, judges.family)
+        self.judges = judges
+        self._sources = {source.sha256: source for source in plan.sources.values()}
+        self._specs: dict[str, MetricSpec] = {}
+        self._sample_map_cache: LRUCache[MapKey, ControlMap] = LRUCache(
+            MAP_BYTES, getsizeof=lambda made: made.picture.nbytes + made.data.nbytes
+        )
+        self.references = References(
+            plan.sources, self.source_maps, judges, ReferenceCache(cache_path)
+        )
+
+    @cached_property
+    def source_maps(self) -> dict[MapKey, ControlMap]:
+        """Control maps of the sources, under the key of every cell and of every trial.
+
+        This is also what generation takes its control pictures from.
+        """
+        return make_source_maps(self.plan, self.extract)
+
+    def extract(
+        self, name: str, settings_json: str, images: Sequence[np.ndarray]
+    ) -> list[ControlMap]:
+        """Control maps of pictures (uint8 H×W×3), with the networks of the family."""
+        control, settings = resolve(name, settings_json)
+        return control.extract(images, settings, self.judges.networks())
 
     def measure(
         self,
@@ -262,16 +280,6 @@ class Measurer:
         shas = [sha for sha, source in self._sources.items() if not source.is_map]
         embeds = self.judges.clip().embed_images([self._sources[sha].image for sha in shas])
         return dict(zip(shas, embeds, strict=True))
-
-    def _questions_of(self, cell: Cell) -> tuple[TagQuestion, ...]:
-        if cell.variant.is_caption:  # a sentence is not a list of tags
-            return ()
-        key = (cell.full_prompt, cell.variant.tags)
-        if key not in self._questions:
-            self._questions[key] = questions(
-                parse_tags(cell.full_prompt), cell.variant.tags, self._groups
-            )
-        return self._questions[key]
 
     def _reference(self, cell: Cell, metric: str) -> Reference:
         kind, _, tag = metric.partition(":")

@@ -116,7 +116,8 @@ class RunFolder:
     `claim` puts one on the disk.
 
     `chunks` are the text chunks written into each PNG ("workbench", "workbench_study",
-    "parameters"; may be empty).
+    "parameters"; may be empty). `final_scan` is what a start that did all left on the disk, so that
+    nobody need look again; None for a folder that was merely opened.
     """
 
     def __init__(self, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> None:
@@ -125,6 +126,7 @@ class RunFolder:
         self._lock = FileLock(self.path / ".write.lock", timeout=LOCK_SECONDS)
         self._claimed = False
         self._start: str | None = None
+        self.final_scan: Scan | None = None
 
     @classmethod
     def prepare(cls, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> RunFolder:
@@ -383,7 +385,7 @@ class RunFolder:
         record is of another version, or `cells.json` is damaged.
         """
         try:
-            frame = self._stored_table()
+            frame = self.stored_table()
         except StoreError as error:
             log.warning("%s: %s: building it anew from the records", self.path, error)
             frame = None
@@ -425,7 +427,7 @@ class RunFolder:
         }
         trials = None if planned is None else planned.trials
         try:
-            table = self._stored_table()
+            table = self.stored_table()
         except StoreError:
             table = None
         tabled = None if table is None else len(rows.keys() & set(table["trial"]))
@@ -437,9 +439,23 @@ class RunFolder:
             outdated=table is not None and (tabled != len(rows) or len(table) < sum(rows.values())),
         )
 
-    def _stored_table(self) -> pd.DataFrame | None:
+    def stored_table(self) -> pd.DataFrame | None:
+        """The table on the disk; None if there is none. StoreError if it is damaged."""
         data = self.contents(self.table_path)
         return None if data is None else decode_table(data)
+
+    def table_is_newest(self) -> bool:
+        """Whether the table was written after the study, its cells, the manifest and all records.
+
+        A start writes the study first and the table last, and only once all is done.
+        """
+        names = (self.study_path, self.path / CELLS, self.path / MANIFEST)
+        try:
+            written = self.table_path.stat().st_mtime_ns
+            others = [*names, *map(self.record_path, self.trial_ids())]
+            return all(path.stat().st_mtime_ns < written for path in others)
+        except OSError:
+            return False
 
     # The study, its cells and the manifest
 

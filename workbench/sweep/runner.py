@@ -13,7 +13,7 @@ from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
 from workbench.generation.recovery import memory_errors
-from workbench.store import Executor, Manifest, Record, RunFolder, build_table
+from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
 from workbench.study import Study, StudyError, Trial, make_plan
 from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import ExecutorChoice
@@ -21,7 +21,15 @@ from workbench.sweep.devices import own_device
 from workbench.sweep.estimate import check_fit, require_plan
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
 from workbench.sweep.scheduler import scheduled
-from workbench.sweep.steps import IN_PROCESS, RunSteps, Start, Work, load_manager, portions
+from workbench.sweep.steps import (
+    IN_PROCESS,
+    RunSteps,
+    Start,
+    Work,
+    complete_scan,
+    load_manager,
+    portions,
+)
 
 
 def run_study(
@@ -41,6 +49,10 @@ def run_study(
     before the next begins, so a killed run loses at most one. What fails is a failed trial with a
     reason and hinders no other; where an error was the reason, the next start tries again.
 
+    Without a `manager`, a run in which nothing is left to do is returned as it is: no model is
+    loaded and nothing is written. Today's weights are then not compared with those that it was made
+    with; `workbench verify` does that.
+
     Args:
         study: what to run.
         folder: the run folder, made if it does not exist.
@@ -52,7 +64,8 @@ def run_study(
             other than this process load their own models: `manager` then gives the family alone.
 
     Returns:
-        The run folder. After a cancel its table holds what was measured so far.
+        The run folder. After a cancel it has no table on the disk; `RunFolder.measurements` gives
+        what was measured so far.
 
     Raises:
         StoreError: the folder is no run, was made with other weights or by another version,
@@ -73,11 +86,17 @@ def run_study(
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
     plan = make_plan(study, resolution=family.resolution)
+    meter = ProgressMeter(len(plan.trials), progress)
     if manager is None:
+        run = RunFolder(folder)
+        run.final_scan = complete_scan(run, study, plan, family)
+        if run.final_scan is not None:
+            meter.count_done(len(plan.trials))
+            meter.phase("done")
+            return run
         require_plan(study, plan, family)
     run = RunFolder.prepare(folder)
     start = Start(run, study, plan, cancel)
-    meter = ProgressMeter(len(plan.trials), progress)
     with run.claim():
         run.write_study(study)
         run.write_sources(plan.sources)
@@ -89,9 +108,13 @@ def run_study(
             ready = scheduled(start, family, executor, meter)
         with ready as backend:
             _run(start, backend, meter)
-        run.write_table(build_table(backend.records(), frozenset(cell.id for cell in plan.cells)))
-        if not cancel.cancelled:
-            meter.phase("done")
+        if cancel.cancelled:  # a table on the disk says that the run is complete
+            run.remove_table()
+            return run
+        records = sorted(backend.records(), key=lambda record: record.trial.id)
+        run.write_table(build_table(records, frozenset(cell.id for cell in plan.cells)))
+        run.final_scan = Scan({record.trial.id: record for record in records}, {})
+        meter.phase("done")
     return run
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from workbench.families import Family, get_family
+from workbench.controls import network_needs
+from workbench.families import Family, ModelRef, get_family
 from workbench.families.manager import ModelManager
 from workbench.families.runtime import runtime_record
 from workbench.generation import BatchSizer, CancelToken, SampleResult, generate
@@ -22,7 +23,8 @@ from workbench.generation.batching import BatchSize
 from workbench.generation.events import StepCallback
 from workbench.generation.schedulers import make_scheduler
 from workbench.generation.steering import plan_controlnets
-from workbench.measuring import Measurer, embedding_of, measure_safely
+from workbench.images import ImageError
+from workbench.measuring import Measurer, PlannedReadings, embedding_of, measure_safely
 from workbench.measuring.across import (
     LOOKS,
     STRUCTURE,
@@ -44,17 +46,22 @@ from workbench.store import (
     ModelsInUse,
     Record,
     RunFolder,
+    Scan,
+    StoreError,
     build_manifest,
     cell_facts,
+    conditions_here,
     disk_errors,
     plain,
 )
-from workbench.study import Cell, Plan, Study, Trial
+from workbench.study import Cell, Plan, Study, StudyError, Trial
 
 IN_PROCESS = "in-process"
 """The worker's name where the process that was started does the work itself."""
 REFERENCES = "references.json"
 """The file of chance and ceiling in a run folder."""
+SAME_EVERYWHERE = ("dtype", "versions", "python", "git")
+"""What a manifest says of a start and does not depend on the device or the worker."""
 ACROSS = (LOOKS, STRUCTURE, BASES_STRUCTURE, BASES_POSE)
 """Metrics that are read off several pictures at once."""
 Row = Mapping[str, Any]
@@ -105,6 +112,59 @@ def work_left(
     return Work(
         tuple(trial.id for trial in plan.trials if trial.id not in done),
         {trial: tuple(cell.id for cell in lacking) for trial, lacking in cells.items() if lacking},
+    )
+
+
+def model_names(
+    study: Study, plan: Plan, family: Family, networks: Iterable[str]
+) -> dict[str, str]:
+    """Part ("base/render", "controlnet/depth") -> id and revision, of the models of a plan."""
+    refs: dict[str, ModelRef | None] = {"clip": family.clip, "vae": family.vae}
+    refs |= {f"base/{name}": family.base_ref(name) for name in study.base}
+    for name in plan_controlnets(plan, family):
+        refs[f"controlnet/{name}"] = family.controlnet_ref(name)
+    refs |= {f"network/{name}": family.networks.get(name) for name in networks}
+    return {part: ref.title for part, ref in refs.items() if ref is not None}
+
+
+def complete_scan(run: RunFolder, study: Study, plan: Plan, family: Family) -> Scan | None:
+    """What a run holds if there is nothing left to do in it; None if there is, or in any doubt.
+
+    Loads no model and writes nothing. All that decides readings and can be told without models must
+    be as it was when the table was written, the last thing that a start does: study, sources, names
+    of the models, this program and its packages. Every picture and reading must be there, and the
+    table must be the one that the records give.
+    """
+    try:
+        if not run.table_is_newest() or not _is_as_it_was(run, study, plan, family):
+            return None
+        scan = run.scan(strict=False)
+        left = work_left(scan.records, plan, PlannedReadings(plan, family).unmeasured)
+        if scan.damaged or left != Work():
+            return None
+        table = run.stored_table()
+        same = table is not None and table.equals(run.build_table(scan))
+    except (StoreError, StudyError, ImageError):  # the usual road says what is wrong
+        return None
+    return scan if same else None
+
+
+def _is_as_it_was(run: RunFolder, study: Study, plan: Plan, family: Family) -> bool:
+    """Whether the last start was of this study under the same conditions, and its inputs remain."""
+    manifest, planned = run.read_manifest(), run.read_cells()
+    if manifest is None or planned is None or run.study_text() != study.to_yaml():
+        return False
+    here = conditions_here("", study.dtype)
+    needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
+    kept = {label: source.sha256 for label, source in run.read_sources().items()}
+    return (
+        manifest.study_hash == study.hash
+        and planned.cells == {cell.id: cell.trial_id for cell in plan.cells}
+        and manifest.sources == {name: source.sha256 for name, source in plan.sources.items()}
+        and manifest.sources.items() <= kept.items()
+        and all(manifest.as_json().get(name) == here[name] for name in SAME_EVERYWHERE)
+        and model_names(study, plan, family, needs).items() <= (manifest.models or {}).items()
+        and all(run.read_map(key) is not None for key in {cell.map_key for cell in plan.cells})
     )
 
 
@@ -160,15 +220,6 @@ class RunSteps:
         study, manager, family = self.study, self.manager, self.manager.family
         controlnets = plan_controlnets(self.plan, family)
         networks = networks_read(self.plan, manager)
-        names = {f"base/{name}": family.base_ref(name).title for name in study.base}
-        names |= {f"controlnet/{name}": family.controlnet_ref(name).title for name in controlnets}
-        parts = {"clip": family.clip, "vae": family.vae}
-        names |= {name: ref.title for name, ref in parts.items() if ref is not None}
-        names |= {
-            f"network/{name}": family.networks[name].title
-            for name in networks
-            if name in family.networks
-        }
         judge_hashes(manager, networks)
         hashes: dict[str, str] = {}
         for name in study.base:
@@ -182,7 +233,7 @@ class RunSteps:
         used = ModelsInUse(
             device=manager.device,
             dtype=manager.dtype,
-            names=names,
+            names=model_names(study, self.plan, family, networks),
             weight_hashes=hashes,
             scheduler_config=dict(scheduler.config),
             runtime=runtime_record(manager.runtime, manager.in_force),
