@@ -447,7 +447,7 @@ class RunFolder:
     def table_is_newest(self) -> bool:
         """Whether the table was written after the study, its cells, the manifest and all records.
 
-        A start writes the study first and the table last, and only once all is done.
+        A start writes the study first and the table last; after a cancel the study once more.
         """
         names = (self.study_path, self.path / CELLS, self.path / MANIFEST)
         try:

@@ -64,8 +64,7 @@ def run_study(
             other than this process load their own models: `manager` then gives the family alone.
 
     Returns:
-        The run folder. After a cancel it has no table on the disk; `RunFolder.measurements` gives
-        what was measured so far.
+        The run folder. After a cancel its table holds what was measured so far.
 
     Raises:
         StoreError: the folder is no run, was made with other weights or by another version,
@@ -108,11 +107,11 @@ def run_study(
             ready = scheduled(start, family, executor, meter)
         with ready as backend:
             _run(start, backend, meter)
-        if cancel.cancelled:  # a table on the disk says that the run is complete
-            run.remove_table()
-            return run
         records = sorted(backend.records(), key=lambda record: record.trial.id)
         run.write_table(build_table(records, frozenset(cell.id for cell in plan.cells)))
+        if cancel.cancelled:  # a table that is newer than the study is that of a complete run
+            run.write_study(study)
+            return run
         run.final_scan = Scan({record.trial.id: record for record in records}, {})
         meter.phase("done")
     return run
