@@ -16,6 +16,7 @@ from workbench.analysis.tipping import tipping
 from workbench.analysis.trends import BY_RHO
 from workbench.analysis.wording import p_value
 from workbench.formats import signed
+from workbench.report.tables import adherence_text
 
 Simulate = Callable[..., pd.DataFrame]
 NAMES = ("canny", "depth", "hed")
@@ -172,3 +173,20 @@ def test_a_comparison_that_only_the_correction_makes_unclear_says_so() -> None:
     assert len(alone) and (alone["p"] < 0.05).all() and (alone["p_holm"] > 0.05).all()
     (found,) = ranking_findings(frame, METRICS)
     assert "by itself; what decides is p = " in found.text and "no clear first" in found.text
+
+
+def test_an_interval_as_wide_as_the_scale_is_no_finding(simulate: Simulate) -> None:
+    for slope_sd, told in ((3.0, False), (0.05, True)):
+        frame = simulate(lambda s, n: 0.3, lambda s, n: 0.5, slope_sd=slope_sd, lengths=(7,))
+        row = trend(frame, "canny_f1").iloc[0]
+        assert (row["change_high"] - row["change_low"] > 2) != told
+        found = next(f for f in findings(frame) if f.kind == "control")
+        assert ("too few sources to say what the scale does" in found.text) != told
+        assert (found.direction == "cannot tell") != told
+        assert ("95 % interval" in found.text) == told
+
+
+def test_tables_show_no_interval_of_adherence_that_says_nothing() -> None:
+    assert adherence_text(1.17, -2.03, 4.37) == "1.17 (too few sources to say)"
+    assert adherence_text(-0.4, -0.7, -0.02) == "−0.40 [−0.70, −0.02]"
+    assert adherence_text(3.0, 1.5, 4.5) == "3.00 [1.50, 4.50]"  # wide, but clearly above chance

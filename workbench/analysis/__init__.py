@@ -11,6 +11,7 @@ from workbench.analysis.frames import (
     primary_metrics,
     records,
 )
+from workbench.analysis.intervals import TOO_FEW, says_nothing
 from workbench.analysis.pairs import pair_points, pair_rows
 from workbench.analysis.ranking import ranking
 from workbench.analysis.tag_findings import tipping_words
@@ -25,6 +26,7 @@ __all__ = [
     "CAVEAT",
     "PROMPT_METRIC",
     "QUESTIONS",
+    "TOO_FEW",
     "Finding",
     "control_type",
     "controls_in",
@@ -40,6 +42,7 @@ __all__ = [
     "primary_metrics",
     "ranking",
     "records",
+    "says_nothing",
     "sweet_spot",
     "tag_references",
     "tag_slopes",

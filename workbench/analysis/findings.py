@@ -147,7 +147,7 @@ def _sweet_spots(
             if row["at_edge"] == "high" and row["prompt"] >= 1:
                 text += (
                     f", and the prompt is at its ceiling there ({plain(row['prompt'])}): control "
-                    "alone decides, so this is no balance found, but a price not yet seen"
+                    "alone decides, as no price in prompt adherence has been seen"
                 )
             else:
                 text += ", so the optimum may lie beyond it"

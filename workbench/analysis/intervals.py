@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 ONE_SOURCE = "one source only: no interval over sources; the spread is over seeds"
 NO_DATA = "nothing was measured"
+TOO_FEW = "too few sources to say"
+
+
+def says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of adherence, or of its change, is too wide to be shown as a figure.
+
+    It holds 0 and reaches from its middle farther than from chance to ceiling, each way.
+    """
+    return low <= 0 <= high and high - low > 2
 
 
 def t_halves(spread: np.ndarray, n: np.ndarray, level: float = 0.95) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.frames import records
 from workbench.analysis.interaction import MODEL, interactions
+from workbench.analysis.intervals import TOO_FEW, says_nothing
 from workbench.analysis.ranking import ranking
 from workbench.analysis.trends import UNCLEAR, UNKNOWN
 from workbench.analysis.wording import (
@@ -132,7 +133,11 @@ def _rank(where: str, ranks: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
     names = (
         f"{first['control']} {plain(first['mean'])}, {second['control']} {plain(second['mean'])}"
     )
-    if n < 2:
+    if not pair["better"] and says_nothing(*ends):
+        text = f"{where} {TOO_FEW} which is obeyed most: the highest means are {names} "
+        text += f"({count_sources(n)})."
+        direction = UNKNOWN
+    elif n < 2:
         text = f"{where} the highest means are {names}; "
         text += "one source cannot be generalised, so this is not a finding."
         direction = UNKNOWN

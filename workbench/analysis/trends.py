@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means, group_spreads
 from workbench.analysis.frames import LENGTH_SETTINGS, pick
-from workbench.analysis.intervals import NO_DATA, ONE_SOURCE, summarise, t_halves
+from workbench.analysis.intervals import NO_DATA, ONE_SOURCE, says_nothing, summarise, t_halves
 from workbench.analysis.power import minimum_detectable
 from workbench.analysis.shared import ONE_PICTURE, joined_halves, shared_error, shared_rows
 
@@ -235,6 +235,10 @@ def trend_of(
     found["n_ends"] = found["n_ends"].fillna(0).astype(int)
     alone = _join_shared(found, rows, column, axis, by)
     found["direction"], found["why"] = _verdict(found)
+    if column == "adherence":
+        limits = zip(found["change_low"], found["change_high"], strict=True)
+        vague = np.array([says_nothing(low, high) for low, high in limits], dtype=np.bool_)
+        found["direction"] = found["direction"].mask(vague, UNKNOWN)
     found["note"] = [
         _note(n, k, one)
         for n, k, one in zip(found["n_sources"], found["n_ends"], alone, strict=True)
@@ -289,7 +293,8 @@ def trend(
         (standard deviation of the change over seeds); mde (the least change that so many sources,
         spread as these are, show clearly four times in five); direction ("rises" or "falls" where
         the intervals of rho and change both exclude 0 on the same side, with two points that of
-        the change; else "no clear effect", or "cannot tell" without an interval); why (what makes
+        the change; else "no clear effect", or "cannot tell" without an interval, or
+        with one of adherence that says nothing, see `intervals`); why (what makes
         an effect unclear whose change leaves out 0: `BY_RHO`, `BY_AGREEMENT`, else ""); n_sources;
         n_ends; note (why a test or an interval is missing, or rests on fewer sources).
     """

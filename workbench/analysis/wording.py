@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.analysis.intervals import TOO_FEW
 from workbench.analysis.shared import ONE_PICTURE
 from workbench.analysis.trends import BY_AGREEMENT, BY_RHO, FALLS, RISES, UNCLEAR
 from workbench.formats import plain, signed
@@ -110,6 +111,12 @@ def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
         return f"{what} {row['direction']} with the {axis}, {span} ({evidence(row)})."
     if row["direction"] == UNCLEAR:
         return f"no clear effect of the {axis} on {what} ({evidence(row)})."
+    if row["n_ends"] > 1:
+        return (
+            f"{TOO_FEW} what the {axis} does to {what} ({signed(row['change'])} from {axis} "
+            f"{row['x_first']:g} to {row['x_last']:g}, known no better than to the whole way from "
+            f"chance to ceiling; {count_sources(row['n_ends'])})."
+        )
     if row["n_sources"] > 1:
         return (
             f"{what} cannot be compared between {axis} {row['x_first']:g} and {row['x_last']:g}: "

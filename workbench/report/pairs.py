@@ -16,7 +16,7 @@ from workbench.plots import SheetRow, Theme, contact_sheet_figure, pair_heatmap
 from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
-from workbench.report.tables import Table, interval_text
+from workbench.report.tables import Table, adherence_text
 from workbench.store import RunFolder
 from workbench.study import SourceImage
 
@@ -122,7 +122,7 @@ def _table(points: pd.DataFrame, labels: Mapping[str, str]) -> Table:
             number(row["first_scale"]),
             number(row["second_scale"]),
             *(
-                interval_text(row[f"{side}_adherence"], row[f"{side}_low"], row[f"{side}_high"])
+                adherence_text(row[f"{side}_adherence"], row[f"{side}_low"], row[f"{side}_high"])
                 for side in ("first", "second", "prompt")
             ),
         )

@@ -10,7 +10,7 @@ from workbench import analysis
 from workbench.formats import fixed, number
 from workbench.plots import ranking_figure
 from workbench.report.embed import Picture, drawing
-from workbench.report.tables import Table, interval_text
+from workbench.report.tables import Table, adherence_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
                 str(row["rank"]),
                 "–" if low == "–" else low if low == high else f"{low} to {high}",
                 labels[str(row["control"])],
-                interval_text(row["mean"], row["low"], row["high"], spread=row["spread"]),
+                adherence_text(row["mean"], row["low"], row["high"], spread=row["spread"]),
                 ", ".join(beaten) or "–",
             )
         )
@@ -81,7 +81,7 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
             str(row["base"]),
             number(row["scale"]),
             f"{labels[str(row['first'])]} − {labels[str(row['second'])]}",
-            interval_text(row["difference"], row["low"], row["high"]),
+            adherence_text(row["difference"], row["low"], row["high"]),
             fixed(row["p"], 3),
             fixed(row["p_holm"], 3),
             "–" if row["better"] else fixed(row["mde"]),

@@ -42,6 +42,13 @@ def interval_text(
     return text
 
 
+def adherence_text(mean: float, low: float, high: float, *, spread: float = math.nan) -> str:
+    """`interval_text` of an adherence or its change; an interval that says nothing is not shown."""
+    if analysis.says_nothing(low, high):
+        return f"{fixed(mean)} ({analysis.TOO_FEW})"
+    return interval_text(mean, low, high, spread=spread)
+
+
 def summary_frame(
     frame: pd.DataFrame, points: pd.DataFrame, spots: pd.DataFrame, extra: Sequence[str]
 ) -> pd.DataFrame:
@@ -99,7 +106,7 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
                 tags_label(int(row["length"])),
                 number(row["scale"]),
                 *(
-                    interval_text(
+                    adherence_text(
                         row[f"{side}_adherence"],
                         row[f"{side}_low"],
                         row[f"{side}_high"],
@@ -133,7 +140,7 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                         f"{what} adherence",
                         f"{number(row['x_first'])} → {number(row['x_last'])}",
                         f"{fixed(row['first'])} → {fixed(row['last'])}",
-                        interval_text(
+                        adherence_text(
                             row["change"],
                             row["change_low"],
                             row["change_high"],
@@ -183,7 +190,7 @@ def setting_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric:
         mine = frame[frame["control"] == control]
         tables = [
             {
-                tuple(row[key] for key in by): interval_text(row["mean"], row["low"], row["high"])
+                tuple(row[key] for key in by): adherence_text(row["mean"], row["low"], row["high"])
                 for row in analysis.records(analysis.curve(mine, metric, by=by, settings=settings))
             }
             for metric in (primary[control], prompt_metric)
