@@ -154,8 +154,8 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame, lengths: list[int], theme: Them
     front = rows[rows["pareto"]].sort_values([X, Y])
     if len(front):
         axes.plot(
-            front[X], front[Y], color=theme.grid, lw=9, solid_capstyle="round", zorder=1.5,
-            solid_joinstyle="round", gid="pareto",
+            front[X], front[Y], color=theme.grid, ls="none", marker="o", ms=17, mew=0, zorder=1.5,
+            gid="pareto",
         )  # fmt: skip
     for length, group in by_length(rows):
         style = series_style(lengths.index(length), theme)
@@ -212,7 +212,9 @@ def _draw_legend(
                    label="sweet spot")
         )  # fmt: skip
     if front:
-        handles.append(Line2D([], [], color=theme.grid, lw=8, label="Pareto front"))
+        handles.append(
+            Line2D([], [], color=theme.grid, marker="o", ms=13, ls="none", label="Pareto front")
+        )
     handles.append(
         Line2D([], [], color=theme.muted, marker="$0.4$", ms=14, mew=0, ls="none",
                label="conditioning scale")
