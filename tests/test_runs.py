@@ -6,10 +6,12 @@ run from its readers.
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -76,6 +78,7 @@ def test_the_face_is_listed_and_complete() -> None:
     assert {"Run", "Study", "Workbench", "compare", "extract", "open_run", "run"} <= set(dir(wb))
     for name in wb.__all__:
         assert getattr(wb, name) is not None
+    assert not {"Any", "import_module", "_HOMES"} & set(dir(wb))
     assert callable(wb.run), "not the module in which it lives"
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = wb.runn  # type: ignore[attr-defined]
@@ -179,9 +182,24 @@ def test_an_imagefolder_holds_each_cell_with_its_picture(run: wb.Run, tmp_path: 
         run.to_imagefolder(folder)
 
 
+def test_a_copy_of_a_run_is_the_same_folder(run: wb.Run) -> None:
+    """As `multiprocessing` and joblib send it to another process; what was read stays behind."""
+    assert len(run.table)
+    for again in (copy.deepcopy(run), pickle.loads(pickle.dumps(run))):
+        assert repr(again) == repr(run) and again is not run
+
+
+def test_what_is_no_study_and_no_theme_is_told_so(run: wb.Run) -> None:
+    with pytest.raises(TypeError, match="path of its file, not dict"):
+        wb.run({"name": "tiny"})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"LIGHT or plots\.DARK, not 'dark'"):
+        run.plot(theme="dark")  # type: ignore[arg-type]
+
+
 def test_a_run_does_not_differ_from_itself(run: wb.Run) -> None:
     found = run.diff(run.path)
     assert not found.settings and not found.only_a and not found.pictures
+    assert "Result: identical" in repr(found) and "readings=" not in repr(found)
     assert len(found.cells) == run.table["cell"].nunique()
 
 

@@ -61,4 +61,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """What tab completion offers."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

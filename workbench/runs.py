@@ -68,6 +68,8 @@ def run(
 
     from workbench.sweep import run_study
 
+    if not isinstance(study, Study | str | Path):
+        raise TypeError(f"a study is a Study or the path of its file, not {type(study).__name__}")
     if not isinstance(study, Study):
         study = Study.from_yaml(study)
     place = Path(folder) if folder is not None else Path("runs") / study.name
@@ -121,6 +123,10 @@ class Run:
     def path(self) -> Path:
         """The run folder."""
         return self.folder.path
+
+    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+        """A copy, in another process too, is the same folder opened anew."""
+        return type(self), (self.path,)
 
     def refresh(self) -> Run:
         """Forget what was read, so that a run that grows is read anew; returns itself."""
@@ -291,8 +297,13 @@ class Run:
 
         Raises:
             ValueError: no such kind of figure or no such control, with a list of those there are.
+            TypeError: a theme that is none.
         """
-        from workbench.plots import LIGHT
+        from workbench.plots import LIGHT, Theme
+
+        theme = LIGHT if theme is None else theme
+        if not isinstance(theme, Theme):
+            raise TypeError(f"theme is plots.LIGHT or plots.DARK, not {theme!r}")
 
         if kind not in _FIGURES:
             raise ValueError(f"there is no figure {kind!r}; there are: {', '.join(_FIGURES)}")
@@ -302,7 +313,7 @@ class Run:
             raise ValueError(f"the run has no control {control!r} to draw; there are: {there}")
         if control is None and _FIGURES[kind] not in (_tradeoff, _ranking, _effects):
             control = next(iter(known), "")
-        return _FIGURES[kind](self, control or "", theme or LIGHT)
+        return _FIGURES[kind](self, control or "", theme)
 
     @property
     @_once

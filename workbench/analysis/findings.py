@@ -31,6 +31,7 @@ from workbench.analysis.trends import trend_of
 from workbench.analysis.wording import (
     Finding,
     count_sources,
+    count_tags,
     plain,
     title,
     trend_finding,
@@ -132,7 +133,7 @@ def _sweet_spots(
     for row in records(table):
         control = row["control"]
         text = (
-            f"with {row['length']} tags the best balance of prompt and control is at scale "
+            f"with {count_tags(row['length'])} the best balance of prompt and control is at scale "
             f"{row['scale']:g} (harmonic mean {plain(row['harmonic'])}"
         )
         if math.isfinite(row["scale_low"]):

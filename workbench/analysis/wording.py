@@ -52,6 +52,11 @@ def count_sources(n: int) -> str:
     return "1 source" if n == 1 else f"{n} sources"
 
 
+def count_tags(n: int) -> str:
+    """How many tags, in words: "1 tag", "4 tags"."""
+    return "1 tag" if n == 1 else f"{n} tags"
+
+
 def findable(mde: float, direction: str) -> str:
     """The effect that the study could have missed, as the end of the figures in brackets.
 

@@ -54,8 +54,8 @@ def pair_heatmap(
         f"{title}",
     )  # fmt: skip
     if points.empty:
-        axes = style_axes(figure.add_subplot(), theme, grid=False)
-        say_empty(axes, "Nothing was measured.", theme)
+        axes = figure.add_subplot(frameon=False, xticks=[], yticks=[])
+        say_empty(axes, "There is no pair of controls.", theme)
         return figure
     labels = labels or {}
     first, second = (str(points[side].iloc[0]) for side in ("first", "second"))

@@ -64,7 +64,7 @@ def contact_sheet_figure(
                 f"row {row.group} {row.label}: {len(row.samples)} samples for {len(scales)} scales"
             )
     fronts = _fronts(rows)
-    columns = len(fronts) + len(scales)
+    columns = len(fronts) + max(len(scales), 2)  # two hold the words above the scales
     tall = max(len(rows), 1)
     breaks = sum(a.group != b.group for a, b in pairwise(rows))
     width = _LEFT + columns * (CELL + _GAP) + 0.15 + 0.08

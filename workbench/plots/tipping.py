@@ -68,6 +68,7 @@ def tipping_figure(
     label_axes(axes, SCALE_LABEL, "Tag (first to give way on top)", theme)
     title_axes(axes, title, theme)
     if table.empty:
+        axes.set(xticks=[], yticks=[])
         say_empty(axes, "No tag was read at two scales.", theme)
         return figure
     low, high = float(table["x_first"].min()), float(table["x_last"].max())

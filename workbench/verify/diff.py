@@ -181,6 +181,10 @@ class RunDifference:
     maps: Mapping[MapKey, PixelDifference] = field(default_factory=dict)
     pictures: Mapping[Pair, PixelDifference] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """As `workbench diff` prints it; the fields hold every cell and reading."""
+        return diff_text(self)
+
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """(trial of A, trial of B) of all that were compared."""
@@ -457,7 +461,7 @@ def diff_text(found: RunDifference) -> str:
         lines += ["", "No cell of one run is in the other: there is nothing to compare."]
     for title, values in (
         ("Settings that differ", found.settings),
-        ("Sources with other pixels", found.sources),
+        ("Sources that differ", found.sources),
         ("Conditions that differ", found.conditions),
     ):
         lines += ["", title] if values else []
