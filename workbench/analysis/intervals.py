@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ONE_SOURCE = "one source only: no interval over sources; the spread is over seeds"
 NO_DATA = "nothing was measured"
 TOO_FEW = "too few sources to say"
+"""What is said of an interval of adherence so wide that it tells nothing."""
 
 
 def says_nothing(low: float, high: float) -> bool:
