@@ -45,9 +45,9 @@ def test_luck_of_shared_pictures_is_called_a_trend_at_most_in_6_of_100(
 ) -> None:
     table = studies(600, sources, seeds, scales, lengths=lengths)
     found = trend(table, "clip_used")
-    assert (found["direction"] != "no clear effect").mean() <= 0.06
+    assert found["direction"].isin(["rises", "falls"]).mean() <= 0.06
     alone = trend(table.assign(trial=np.arange(len(table)).astype(str)), "clip_used")
-    assert (alone["direction"] != "no clear effect").mean() > 0.12  # what it would be otherwise
+    assert alone["direction"].isin(["rises", "falls"]).mean() > 0.12  # what it would be otherwise
 
 
 def test_sentences_know_of_shared_pictures() -> None:
@@ -65,7 +65,7 @@ def test_nor_an_interaction(sources: int) -> None:
     metrics = dict.fromkeys(table["control"].unique(), "none")
     found = interactions(table, control_metrics=metrics)
     assert len(found) == 500
-    assert (found["direction"] != "no clear effect").mean() <= 0.06
+    assert found["direction"].isin(["rises", "falls"]).mean() <= 0.06
 
 
 def test_nor_a_tipping_scale() -> None:
