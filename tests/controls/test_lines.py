@@ -8,6 +8,8 @@ import math
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from workbench.controls import ControlError, ControlMap, network_needs
@@ -170,6 +172,56 @@ def test_a_drawn_map_is_read_back(size: tuple[int, int]) -> None:
         readings = CONTROL.compare(back, wanted, SETTINGS)
         assert readings["lines_f1"].value > 0.97
         assert readings["lines_segment_f1"].value > 0.9
+
+
+def crossing(kind: str, side: int) -> np.ndarray:
+    """Two lines, a grid of six by six, or a star of five, in a square picture."""
+    if kind == "two":
+        return np.array([[0.1, 0.1, 0.9, 0.85], [0.1, 0.9, 0.95, 0.12]]) * side
+    if kind == "grid":
+        rungs = np.linspace(0.15, 0.85, 6)
+        across = [[0.05, y, 0.95, y] for y in rungs]
+        return np.array([*across, *([y, x, y, z] for x, y, z, _ in across)]) * side
+    angles = np.arange(5) * math.pi / 5 + 0.1
+    arms = 0.45 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return (np.concatenate([-arms, arms], axis=1) + 0.5) * side
+
+
+@pytest.mark.parametrize("kind", ["two", "grid", "star"])
+@pytest.mark.parametrize("side", [128, 256, 512, 768])
+@pytest.mark.parametrize("smooth", [True, None])
+def test_lines_that_cross_are_read_back_whole(kind: str, side: int, smooth: bool | None) -> None:
+    lines = crossing(kind, side)
+    grey = seg.draw(lines, side, side, smooth=smooth)
+    back = CONTROL.from_picture(np.repeat(grey[:, :, None], 3, axis=2))
+    readings = CONTROL.compare(back, drawn(lines, side, side), SETTINGS)
+    assert readings["lines_f1"].value > 0.99
+    assert readings["lines_segment_f1"].value == 1
+
+
+def test_lines_are_not_joined_across_a_gap_without_ink() -> None:
+    dashes = np.array([[10.0, 64.5, 40, 64.5], [50, 64.5, 80, 64.5], [90, 64.5, 120, 64.5]])
+    bar = np.array([[64.5, 10.0, 64.5, 120]])
+    lines = np.concatenate([dashes, bar])
+    assert segment_scores(pixels(CONTROL.from_picture(drawn(lines).picture)), lines, 3).f1 == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([128, 200, 512]))
+def test_random_lines_agree_with_themselves(seed: int, count: int, side: int) -> None:
+    draws = np.random.default_rng(seed)
+    middles = draws.uniform(0.3, 0.7, (count, 2))
+    angles = draws.uniform(0, math.pi, (count, 1))
+    arms = np.concatenate([np.cos(angles), np.sin(angles)], 1) * draws.uniform(
+        0.1, 0.28, (count, 1)
+    )
+    wanted = drawn(np.concatenate([middles - arms, middles + arms], axis=1) * side, side, side)
+    back, again = (CONTROL.from_picture(wanted.picture) for _ in range(2))
+    itself = CONTROL.compare(back, again, SETTINGS)
+    assert {name: reading.value for name, reading in itself.items()} == pytest.approx(
+        dict.fromkeys(itself, 1.0)
+    )
+    assert CONTROL.agreement(back, wanted, SETTINGS).value > 0.95
 
 
 def test_parallel_lines_which_nearly_touch_are_read_apart() -> None:

@@ -21,6 +21,7 @@ _SHIFT = 4
 _LARGEST_FACTOR = 4
 _STROKE_DEGREES = 5.0
 _LEAST_STROKE = 5.0
+_LEAST_SHARE = 0.35
 _BLUR = 1.0  # how far outside a step the detector puts it, for it looks at a smoothed picture
 
 
@@ -69,12 +70,20 @@ def lengths(segments: Segments) -> NDArray[np.float64]:
     return np.hypot(segments[:, 2] - segments[:, 0], segments[:, 3] - segments[:, 1])
 
 
-def merge(segments: Segments, degrees: float, apart: float, gap: float) -> Segments:
+def merge(
+    segments: Segments,
+    degrees: float,
+    apart: float,
+    gap: float,
+    ink: NDArray[np.bool_] | None = None,
+) -> Segments:
     """Join segments which lie on one line into the one that spans them, the longest first.
 
     Two segments are joined if their directions differ by at most `degrees`, both ends of the
     shorter lie within `apart` pixels of the longer's line, and along it they overlap or leave at
     most `gap` pixels between them. A joint segment lies along the principal axis of its parts.
+    ink: where a drawing is inked (H×W); segments with a wider gap are joined too if the longer's
+    line runs through ink all the way across it.
     """
     rest = segments[np.argsort(-lengths(segments), kind="stable")]
     out = []
@@ -82,7 +91,7 @@ def merge(segments: Segments, degrees: float, apart: float, gap: float) -> Segme
         parts, rest = rest[:1], rest[1:]
         whole = parts[0]
         while True:
-            joins = _on_the_line(whole, rest, degrees, apart, gap)
+            joins = _on_the_line(whole, rest, degrees, apart, gap, ink)
             if not joins.any():
                 break
             parts, rest = np.concatenate([parts, rest[joins]]), rest[~joins]
@@ -92,7 +101,12 @@ def merge(segments: Segments, degrees: float, apart: float, gap: float) -> Segme
 
 
 def _on_the_line(
-    whole: NDArray[np.float64], others: Segments, degrees: float, apart: float, gap: float
+    whole: NDArray[np.float64],
+    others: Segments,
+    degrees: float,
+    apart: float,
+    gap: float,
+    ink: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
     start, way = whole[:2], whole[2:] - whole[:2]
     length = max(float(np.hypot(*way)), 1e-9)
@@ -103,8 +117,22 @@ def _on_the_line(
     cosine = np.abs(steps @ along) / sizes
     aside = np.abs(ends @ np.array([-along[1], along[0]])).max(axis=1, initial=0)
     reach = ends @ along
-    near = (reach.min(axis=1) <= length + gap) & (reach.max(axis=1) >= -gap)
+    first, last = reach.min(axis=1), reach.max(axis=1)
+    near = (first <= length + gap) & (last >= -gap)
+    if ink is not None:
+        before, after = _inked(start, -along, ink), _inked(whole[2:], along, ink)
+        near |= (first <= length + after) & (last >= -before)
     return np.asarray((cosine >= math.cos(math.radians(degrees))) & (aside <= apart) & near)
+
+
+def _inked(start: NDArray[np.float64], along: NDArray[np.float64], ink: NDArray[np.bool_]) -> float:
+    """How many pixels one can go from a point in a direction without leaving the ink."""
+    height, width = ink.shape
+    steps = np.arange(0, math.hypot(height, width), 0.5)
+    x, y = np.floor(start[:, None] + along[:, None] * steps).astype(int)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    on = inside & ink[y.clip(0, height - 1), x.clip(0, width - 1)]
+    return float(steps[len(on) - 1 if on.all() else int(on.argmin())])
 
 
 def _span(parts: Segments) -> NDArray[np.float64]:
@@ -144,7 +172,8 @@ def read(grey: NDArray[np.uint8]) -> Segments:
 
     Light lines on dark or the other way round. The detector finds both sides of a stroke, each
     directed so that the light lies to its left. They are moved onto the middle of the stroke, half
-    its width and the blur of the detector away, and joined there.
+    its width and the blur of the detector away, and joined there. Where strokes cross, the
+    detector sees corners: their pieces are joined across whatever is inked between them.
     """
     height, width = grey.shape
     factor = _factor(height, width, FIELD_SIDE)
@@ -153,8 +182,45 @@ def read(grey: NDArray[np.uint8]) -> Segments:
     ways = (sides[:, 2:] - sides[:, :2]) / np.maximum(lengths(sides), 1e-9)[:, None]
     inwards = np.stack([ways[:, 1], -ways[:, 0]], axis=1)
     moved = sides + np.tile(inwards * (_thickness(height, width) / 2 + _BLUR / factor), 2)
-    strokes = merge(moved, _STROKE_DEGREES, 0.5 + 1.2 / factor, 0.0)
+    ink = _ink(bright)
+    strokes = _needed(merge(moved, _STROKE_DEGREES, 0.5 + 1.2 / factor, 0.0, ink), ink)
     return strokes[lengths(strokes) >= min(_LEAST_STROKE, 0.03 * math.hypot(height, width))]
+
+
+def _ink(bright: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a drawing, light on dark, is inked.
+
+    A smooth stroke is wide enough for a line along it to stay within. One drawn in whole pixels is
+    a stair, so the ink is taken a pixel wider.
+    """
+    import cv2
+
+    peak = int(bright.max())
+    ink = bright > peak / 5
+    if ((bright > peak / 4) & (bright < peak * 3 / 4)).any():
+        return ink
+    return np.asarray(cv2.dilate(ink.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+
+
+def _needed(strokes: Segments, ink: NDArray[np.bool_]) -> Segments:
+    """Strokes which run, for a third of their length, through ink that no longer one accounts for.
+
+    What is left out are the rounded corners of crossings, and one side of a stroke seen twice.
+    """
+    import cv2
+
+    left = ink.astype(np.uint8)
+    height, width = left.shape
+    kept = []
+    for stroke in strokes[np.argsort(-lengths(strokes), kind="stable")]:
+        steps = np.linspace(0, 1, 2 + int(2 * math.dist(stroke[:2], stroke[2:])))[:, None]
+        x, y = np.floor(stroke[:2] + steps * (stroke[2:] - stroke[:2])).astype(int).T
+        if left[y.clip(0, height - 1), x.clip(0, width - 1)].mean() < _LEAST_SHARE:
+            continue
+        kept.append(stroke)
+        x1, y1, x2, y2 = np.rint((stroke - 0.5) * (1 << _SHIFT)).astype(int).tolist()
+        cv2.line(left, (x1, y1), (x2, y2), 0, 1 + _thickness(height, width), cv2.LINE_8, _SHIFT)
+    return np.array(kept).reshape(-1, 4)
 
 
 def _thickness(height: int, width: int) -> int:
