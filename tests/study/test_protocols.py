@@ -125,6 +125,14 @@ def test_each_source_is_drawn_with_its_own_caption() -> None:
         assert again == trials[cell.trial_id]
 
 
+def test_the_protocol_has_a_study_for_each_data_set() -> None:
+    """No two share a folder of pictures: each data set has pictures and captions of its own."""
+    studies = [parse_yaml(read_text(data_dir() / "studies" / f"{n}.yaml"), name=n) for n in PARTS]
+    folders = [{str(Path(label).parent) for label in study["sources"]} for study in studies]
+    assert [len(found) for found in folders] == [1] * len(PARTS)
+    assert len(set.union(*folders)) == len(PARTS)
+
+
 def sd15(**changes: Any) -> Study:
     values = {
         "name": "x",
@@ -160,7 +168,14 @@ def test_a_judge_asks_for_new_readings_and_for_new_pictures_only_where_it_steers
     assert again.id == trial.id
 
 
-@pytest.mark.parametrize("name", [NAME, "failure-analysis"])
+PARTS = {
+    f"{NAME}-edges": ["canny", "hed", "lineart"],
+    f"{NAME}-depth": ["depth"],
+    f"{NAME}-segmentation": ["segmentation"],
+}
+
+
+@pytest.mark.parametrize("name", [*PARTS, "failure-analysis"])
 def test_the_shipped_studies_are_valid_once_their_pictures_are_there(
     name: str, tmp_path: Path
 ) -> None:
@@ -175,12 +190,13 @@ def test_the_shipped_studies_are_valid_once_their_pictures_are_there(
     plan = make_plan(study, resolution=512)
     prompts = {cell.source: cell.full_prompt for cell in plan.cells}
     assert prompts == {label: ", ".join(tags) for label, tags in study.captions.items()}
-    if name == NAME:
+    if name in PARTS:
         assert study.protocol == NAME
-        assert len(plan.trials) == len(study.sources) * 5 * 4
+        assert [control.type for control in study.controls] == PARTS[name]
+        assert len(plan.trials) == len(study.sources) * len(PARTS[name]) * 4
         return
     assert study.judges == {"clip": "vit-b-32"}
-    assert set(study.scales) > {0.2, 0.6, 1.0, 1.6, 2.0, 3.0}
+    assert study.scales == (0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
     from workbench.metrics.edges import default_tolerance
 
     pixels = default_tolerance(512, 512, study.controls[0].settings["tolerance"])
