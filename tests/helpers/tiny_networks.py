@@ -82,3 +82,43 @@ def save(made: tuple[Any, Any], folder: Path) -> Any:
         model.eval().save_pretrained(folder, safe_serialization=True)
         processor.save_pretrained(folder)
     return model
+
+
+def blip(folder: Path, words: tuple[str, ...] = ("yes", "no")) -> None:
+    """Write a tiny BLIP for questions; its tokenizer knows these words and single letters."""
+    from transformers import (
+        BertTokenizerFast,
+        BlipConfig,
+        BlipForQuestionAnswering,
+        BlipImageProcessor,
+    )
+
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "?"]
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = [*marks, *words, *letters, *(f"##{letter}" for letter in letters)]
+    text = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 32,
+        "encoder_hidden_size": 32,
+        "intermediate_size": 37,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": marks.index("[DEC]"),
+        "sep_token_id": marks.index("[SEP]"),
+        "pad_token_id": 0,
+        "initializer_range": 0.3,
+    }
+    vision = {
+        "image_size": 32,
+        "patch_size": 8,
+        "hidden_size": 32,
+        "intermediate_size": 37,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "initializer_range": 0.3,
+    }
+    model = BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision))
+    save((model, BlipImageProcessor(size={"height": 32, "width": 32})), folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), "utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)

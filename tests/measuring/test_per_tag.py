@@ -9,34 +9,48 @@ import pytest
 
 from workbench.measuring.per_tag import questions, tag_question, tag_scores
 
-GROUPS = {"who": ("a girl", "a boy"), "season": ("winter", "spring", "summer")}
+ALTERNATIVES = {
+    "a girl": ("a boy",),
+    "winter": ("spring", "summer"),
+    "a boy": ("a girl",),
+}
 
 
-def test_a_grouped_tag_stands_against_its_alternatives_in_its_own_place() -> None:
-    found = tag_question("winter", ("a girl", "winter", "red coat"), GROUPS)
-    assert found.texts == (
-        "a girl, winter, red coat",
-        "a girl, spring, red coat",
-        "a girl, summer, red coat",
-    )
-    assert found.grouped
+def test_a_tag_with_alternatives_is_asked_alone() -> None:
+    found = tag_question("winter", ("a girl", "winter", "red coat"), ALTERNATIVES)
+    assert found.texts == ("winter", "spring", "summer")
+    assert found.alone
+    assert found.prompt == "a girl, winter, red coat"
 
 
 def test_a_free_word_stands_against_the_prompt_without_it() -> None:
-    found = tag_question("red coat", ("a girl", "red coat"), GROUPS)
-    assert found.texts == ("a girl, red coat", "a girl")
-    assert tag_question("fog", ("fog",), GROUPS).texts == ("fog", "")
+    found = tag_question("red coat", ("a girl", "red coat", "winter"), ALTERNATIVES)
+    assert found.texts == ("a girl, red coat, winter", "a girl, winter")
+    assert not found.alone
+    assert tag_question("fog", ("fog",), ALTERNATIVES).texts == ("fog", "")
 
 
-def test_cut_tags_are_asked_in_the_full_prompt_and_foreign_ones_in_their_own() -> None:
-    found = questions(("a girl", "winter"), ("a boy",), GROUPS)
+def test_the_question_about_a_tag_is_the_same_at_every_prompt_length() -> None:
+    found = questions(("a girl", "winter"), ("a boy",), ALTERNATIVES)
     assert [q.tag for q in found] == ["a girl", "winter", "a boy"]
     assert [q.prompt for q in found] == ["a girl, winter", "a girl, winter", "a boy"]
 
 
+def test_readings_of_other_questions_are_told_apart() -> None:
+    plain = tag_question("fog", ("fog", "snow"), {})
+    others = (
+        tag_question("fog", ("fog", "rain"), {}),
+        tag_question("fog", ("fog", "snow"), {"fog": ["haze"]}),
+        tag_question("fog", ("fog", "snow"), {"fog": ["haze", "mist"]}),
+        tag_question("fog", ("fog", "snow"), {}, "a judge"),
+    )
+    assert len({plain.asked, *(other.asked for other in others)}) == 5
+    assert plain.asked == tag_question("fog", ("fog", "snow"), {}).asked
+
+
 def test_a_tag_outside_the_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="not in the prompt"):
-        tag_question("snow", ("a girl",), GROUPS)
+        tag_question("snow", ("a girl",), {})
 
 
 def test_scores_agree_with_a_softmax_written_out() -> None:

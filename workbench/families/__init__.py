@@ -12,6 +12,7 @@ from workbench.families.catalogue import (
     get_family,
     load_catalogue,
 )
+from workbench.families.loaders import WORDS
 from workbench.families.locate import LocateError
 from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef
 from workbench.families.runtime import Runtime
@@ -19,6 +20,7 @@ from workbench.paths import data_dir, models_dir
 
 __all__ = [
     "CLIP",
+    "WORDS",
     "ControlNetRef",
     "Family",
     "FamilyDefaults",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import Field, StrictStr, ValidationError, model_validator
 
 from workbench.controls import get_control
 from workbench.dtypes import DtypeName
-from workbench.families.loaders import LOADERS
+from workbench.families.loaders import LOADERS, WORDS
 from workbench.families.refs import (
     ARCHITECTURES,
     Architecture,
@@ -60,8 +60,9 @@ class Family(Value):
     by the text encoder that reads the fewest (start and end included). `base` maps names of base
     models to complete pipeline folders; `vae` replaces the VAE of all of them. `controlnets` maps
     control types to ControlNets; "lineart.anime" is that of one method of a control type.
-    `networks` maps what a control needs ("depth") to the network that reads it, `judges` such a
-    name, or "clip", to what a study may choose instead, by name. `control_settings` are what a
+    `networks` maps what a control needs ("depth") to the network that reads it, and "words" to the
+    judge of words, if the family has one; `judges` maps such a name, or "clip", to what a study may
+    choose instead, by name. `control_settings` are what a
     control type gets where a study does not say, other than its own defaults. `memory` is a rough
     need in GB of device memory for batches of one, by dtype. `world` names the procedural world
     that the family draws, if any.
@@ -202,6 +203,17 @@ class Family(Value):
 
             return TAG_GROUPS
         return {}
+
+    @property
+    def word_network(self) -> tuple[str, ...]:
+        """("words",) if the family has a judge of words, else ()."""
+        return (WORDS,) if WORDS in self.networks else ()
+
+    def alternatives(self, own: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """Word -> the words that may be seen in its place: `own`, else the others of its group."""
+        groups = self.tag_groups().values()
+        known = {tag: tuple(t for t in group if t != tag) for group in groups for tag in group}
+        return known | {word: tuple(others) for word, others in own.items()}
 
 
 def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:

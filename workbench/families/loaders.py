@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Network: TypeAlias = "Callable[[np.ndarray], Any]"
 
 DENSE = ("depth", "edges", "normal", "segmentation", "pose")
+WORDS = "words"
+"""What the judge of words is called among the networks of a family."""
 ANNOTATORS = "lllyasviel/Annotators"
 _PIP = {"cv2": "opencv-python-headless", "controlnet_aux": "controlnet-aux"}
 
@@ -26,7 +28,7 @@ class Loader:
 
     code: module and function ("annotators.maps.hed") below `workbench.families`; the function
         takes `Weights` and a device and gives networks by name.
-    gives: the names of the networks it may give.
+    gives: the names of the networks it may give; "words" is a `WordJudge`.
     files: the weight files it reads, in their order; empty where it reads a whole model folder.
     origin: the repository on Hugging Face that publishes them.
     classes: the list of classes of its segmentation, where all its models have the same.
@@ -72,6 +74,7 @@ LOADERS: dict[str, Loader] = {
     "segmentation-transformers": Loader(
         "annotators.transformers_models.segmentation", ("segmentation",), processor=True
     ),
+    "vqa": Loader("annotators.vqa.load", (WORDS,), processor=True),
 }
 """Every loader that a catalogue may name."""
 

@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 from workbench.dtypes import DTYPE_BYTES
 from workbench.families.catalogue import Family, FamilyError, get_family
 from workbench.families.hub import fetch, fetch_checker
-from workbench.families.loaders import Network
+from workbench.families.loaders import WORDS, Network
 from workbench.families.locate import LocateError, Place, fingerprints, locate
 from workbench.families.quiet import quiet_loading
 from workbench.families.refs import ModelRef, NetworkRef
@@ -25,6 +25,7 @@ from workbench.families.runtime import Runtime, apply_runtime, decode, encode, p
 if TYPE_CHECKING:
     from workbench.families.clip_judge import ClipJudge
     from workbench.families.safety import SafetyChecker
+    from workbench.families.words import WordJudge
     from workbench.metrics.clip import TokenCount
 
 PROMPT_BYTES = 256_000_000
@@ -175,6 +176,17 @@ class ModelManager:
             with quiet_loading():
                 self._shared.clip = load_clip(place, self.device)
         return self._shared.clip
+
+    def words(self, alternatives: Mapping[str, Sequence[str]] | None = None) -> WordJudge:
+        """The family's judge of words, else its CLIP with `alternatives` and the family's groups.
+
+        alternatives: word -> words that may be seen in its place.
+        """
+        if WORDS in self.family.networks:
+            return cast("WordJudge", self.network(WORDS))
+        from workbench.families.words import ClipWords
+
+        return ClipWords(self.clip(), self.family.alternatives(alternatives or {}))
 
     def safety_checker(self) -> SafetyChecker:
         """The base model's own safety checker, fetched where the model was fetched without it.

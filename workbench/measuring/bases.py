@@ -47,7 +47,7 @@ def pose_needs(plan: Plan, judges: Judges) -> list[str]:
 def networks_read(plan: Plan, judges: Judges) -> list[str]:
     """Names of all networks that the plan's readings ask for, in alphabetical order."""
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
-    return sorted({*needs, *pose_needs(plan, judges)})
+    return sorted({*needs, *judges.family.word_network, *pose_needs(plan, judges)})
 
 
 def base_rows(

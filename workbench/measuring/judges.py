@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from workbench.families import Family
+from workbench.families import WORDS, Family
+from workbench.families.words import WordJudge
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -49,6 +50,11 @@ class Judges(Protocol):
         ...
 
 
+def word_judge(judges: Judges) -> WordJudge | None:
+    """The family's judge of words; None where CLIP has to tell."""
+    return cast("WordJudge | None", judges.networks().get(WORDS))
+
+
 def clip_score(image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
     """100 × max(cosine, 0) of every picture (N, D) with every text (T, D): float (N, T)."""
     from workbench.metrics.clip import clip_similarity
@@ -65,7 +71,7 @@ def logit_scale(clip: Any) -> float:
 
 
 def judge_hashes(judges: Judges, needs: Sequence[str]) -> dict[str, str]:
-    """Hashes of the weights that decide readings: VAE, CLIP and the needed networks.
+    """Hashes of the weights that decide readings: VAE, CLIP, judge of words, needed networks.
 
     Loads them if they are not yet loaded. ControlNets are left out: they make samples, not
     readings.
@@ -73,7 +79,7 @@ def judge_hashes(judges: Judges, needs: Sequence[str]) -> dict[str, str]:
     judges.vae_roundtrip([])
     judges.clip()
     networks = judges.networks()
-    for name in needs:
+    for name in (*needs, WORDS):
         networks.get(name)
     family = judges.family
     controlnets = {ref.title for ref in family.controlnets.values()}

@@ -15,12 +15,12 @@ import numpy as np
 from cachetools import LRUCache
 
 from workbench.controls import ControlMap, MapKey, get_control, resolve
-from workbench.families import Family
+from workbench.families import WORDS, Family
 from workbench.measuring.across import MapOf, seed_groups
 from workbench.measuring.adherence import Reference, adherence, unknown
 from workbench.measuring.bases import pose_map, pose_needs
 from workbench.measuring.cache import ReferenceCache
-from workbench.measuring.judges import Judges, clip_score, logit_scale
+from workbench.measuring.judges import Judges, clip_score, logit_scale, word_judge
 from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
 from workbench.measuring.references import NO_PICTURE, References
 from workbench.measuring.sourcemaps import make_source_maps
@@ -61,7 +61,9 @@ class PlannedReadings:
 
     def __init__(self, plan: Plan, family: Family) -> None:
         self.plan = plan
-        self._groups = family.tag_groups()
+        self._alternatives = family.alternatives(plan.alternatives)
+        words = family.networks.get(WORDS)
+        self._word_judge = words.title if words else ""
         self._questions: dict[tuple[str, tuple[str, ...]], tuple[TagQuestion, ...]] = {}
 
     def expected(self, cell: Cell) -> tuple[str, ...]:
@@ -76,16 +78,28 @@ class PlannedReadings:
 
     def unmeasured(self, trial_id: str, rows: Collection[Mapping[str, Any]]) -> tuple[Cell, ...]:
         """Cells of a trial for which a reading is missing among stored rows, or failed."""
-        have = {
-            (row["cell"], row["metric"])
-            for row in rows
-            if not str(row.get("reason", "")).startswith(NOT_MEASURED)
-        }
+        have = _readings(rows)
         return tuple(
             cell
             for cell in self.plan.cells_by_trial.get(trial_id, ())
-            if any((cell.id, metric) not in have for metric in self.expected(cell))
+            if any((cell.id, m, self.asked(cell, m)) not in have for m in self.expected(cell))
         )
+
+    def lacking(self, stored: Collection[Mapping[str, Any]], new: Sequence[Row]) -> list[Row]:
+        """Those of new readings that stored rows lack, or that failed there; values stay."""
+        have = _readings(stored)
+        return [row for row in new if _reading(row) not in have]
+
+    def asked(self, cell: Cell, metric: str) -> str | None:
+        """What tells the question that a reading of a tag answers; None for other metrics."""
+        question = self._question(cell, metric)
+        return question.asked if question else None
+
+    def _question(self, cell: Cell, metric: str) -> TagQuestion | None:
+        kind, _, tag = metric.partition(":")
+        if kind not in ("tag", "tag_obeyed"):
+            return None
+        return next(q for q in self._questions_of(cell) if q.tag == tag)
 
     def _questions_of(self, cell: Cell) -> tuple[TagQuestion, ...]:
         if cell.variant.is_caption:  # a sentence is not a list of tags
@@ -93,7 +107,10 @@ class PlannedReadings:
         key = (cell.full_prompt, cell.variant.tags)
         if key not in self._questions:
             self._questions[key] = questions(
-                parse_tags(cell.full_prompt), cell.variant.tags, self._groups
+                parse_tags(cell.full_prompt),
+                cell.variant.tags,
+                self._alternatives,
+                self._word_judge,
             )
         return self._questions[key]
 
@@ -147,14 +164,18 @@ class Measurer(PlannedReadings):
             return []
         of_trial = self.plan.cells_by_trial if cells is None else cells
         work = {trial: tuple(of_trial.get(trial, ())) for trial, _ in samples}
-        embeds = self.judges.clip().embed_images([image for _, image in samples])
+        images = [image for _, image in samples]
+        embeds = self.judges.clip().embed_images(images)
+        told = self._told(images, [cell for cells in work.values() for cell in cells])
         maps = self._sample_maps(samples, work)
         result = []
-        for (trial, _), embed in zip(samples, embeds, strict=True):
+        for (trial, _), embed, words in zip(samples, embeds, told, strict=True):
             rows: list[Row] = []
             for cell in work[trial]:
                 got = maps[MapKey(trial, cell.control, cell.control_settings)]
-                readings = self._control_readings(cell, got) | self._clip_readings(cell, embed)
+                readings = self._control_readings(cell, got) | self._clip_readings(
+                    cell, embed, words
+                )
                 rows += [self.row(cell, name, reading) for name, reading in readings.items()]
             result.append(Measured(trial, rows, work[trial], {EMBEDDING: pack(embed)}))
         return result
@@ -174,7 +195,8 @@ class Measurer(PlannedReadings):
         """One reading as a row of the long table, with chance, ceiling and adherence."""
         reference = self._reference(cell, metric)
         value, reason = adherence(reading.value, reference, self._spec(metric))
-        return {
+        asked = self.asked(cell, metric)
+        return ({} if asked is None else {"asked": asked}) | {
             "cell": cell.id,
             "trial": cell.trial_id,
             "metric": metric,
@@ -253,7 +275,22 @@ class Measurer(PlannedReadings):
         control, settings = resolve(cell.control, cell.control_settings)
         return control.compare(got, self.source_maps[cell.map_key], settings)
 
-    def _clip_readings(self, cell: Cell, embed: np.ndarray) -> dict[str, Reading]:
+    def _told(
+        self, images: Sequence[np.ndarray], cells: Sequence[Cell]
+    ) -> list[dict[str, tuple[float, bool]]]:
+        """What the judge of words, if there is one, says of each picture: word -> (sure, seen)."""
+        judge = word_judge(self.judges)
+        if judge is None:
+            return [{} for _ in images]
+        tags = dict.fromkeys(q.tag for cell in cells for q in self._questions_of(cell))
+        words = [tag for tag in tags if judge.knows(tag)]
+        found = judge.read(images, words)
+        pairs = zip(found.probability, found.seen, strict=True)
+        return [dict(zip(words, zip(*pair, strict=True), strict=True)) for pair in pairs]
+
+    def _clip_readings(
+        self, cell: Cell, embed: np.ndarray, told: Mapping[str, tuple[float, bool]]
+    ) -> dict[str, Reading]:
         clip = self.judges.clip()
         found: dict[str, Reading] = {}
         for name, text in (("clip_used", cell.variant.text), ("clip_full", cell.full_prompt)):
@@ -269,10 +306,13 @@ class Measurer(PlannedReadings):
             else Reading(float(clip_score(embed[None], source[None])[0, 0]))
         )
         for question in self._questions_of(cell):
-            texts = clip.embed_texts(list(question.texts))
-            score, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
-            found[f"tag:{question.tag}"] = Reading(float(score[0]))
-            found[f"tag_obeyed:{question.tag}"] = Reading(float(obeyed[0]))
+            pair = told.get(question.tag)
+            if pair is None:
+                texts = clip.embed_texts(list(question.texts))
+                scores, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
+                pair = float(scores[0]), bool(obeyed[0])
+            found[f"tag:{question.tag}"] = Reading(float(pair[0]))
+            found[f"tag_obeyed:{question.tag}"] = Reading(float(pair[1]))
         return found
 
     @cached_property
@@ -282,10 +322,8 @@ class Measurer(PlannedReadings):
         return dict(zip(shas, embeds, strict=True))
 
     def _reference(self, cell: Cell, metric: str) -> Reference:
-        kind, _, tag = metric.partition(":")
-        if kind in ("tag", "tag_obeyed"):
-            question = next(q for q in self._questions_of(cell) if q.tag == tag)
-            return self.references.tag(question, cell.source_sha256)[kind]
+        if question := self._question(cell, metric):
+            return self.references.tag(question, cell.source_sha256)[metric.partition(":")[0]]
         if metric == "clip_source":
             return self.references.clip_source(cell.source_sha256)
         if metric in ("clip_used", "clip_full"):
@@ -299,6 +337,16 @@ class Measurer(PlannedReadings):
         if metric not in self._specs:
             self._specs[metric] = metric_spec(metric)
         return self._specs[metric]
+
+
+def _readings(rows: Collection[Mapping[str, Any]]) -> set[tuple[str, str, str | None]]:
+    """Cell, metric and question of every reading that did not fail."""
+    good = (row for row in rows if not str(row.get("reason", "")).startswith(NOT_MEASURED))
+    return {_reading(row) for row in good}
+
+
+def _reading(row: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    return row["cell"], row["metric"], row.get("asked")
 
 
 def measure_safely(

@@ -8,61 +8,72 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.prompts import join_tags
+from workbench.study.canonical import short_hash
 
 
 @dataclass(frozen=True)
 class TagQuestion:
     """One tag and the texts it is told apart by; the first text has the tag.
 
-    `context` is the prompt the tag stands in. It is the same at every prompt length, so that a
-    tag's scores can be compared along that axis.
+    A tag with alternatives is asked `alone`: "long hair" against "short hair". Inside the prompt
+    the other words would have their say, and a picture of a cut prompt would be judged by words
+    that it never was to show. A tag without alternatives has nothing to stand against but the
+    prompt without it, which is a weaker question: any likeness to the prompt answers it, too.
+
+    `context` is the prompt the tag stands in. `judge` names what reads it, "" for CLIP.
     """
 
     tag: str
     context: tuple[str, ...]
     texts: tuple[str, ...]
-    grouped: bool
+    alone: bool
+    judge: str = ""
 
     @property
     def prompt(self) -> str:
         """The context as text."""
         return join_tags(self.context)
 
+    @property
+    def asked(self) -> str:
+        """Tells readings of one question from those of another; stored beside the reading."""
+        return short_hash([self.judge, *self.texts])
+
 
 def tag_question(
-    tag: str, context: Sequence[str], groups: Mapping[str, Sequence[str]]
+    tag: str, context: Sequence[str], alternatives: Mapping[str, Sequence[str]], judge: str = ""
 ) -> TagQuestion:
     """The question for one tag of a prompt.
 
     Args:
         tag: one of `context`.
         context: the prompt's tags.
-        groups: tags that exclude each other; a tag in none of them is asked as with or without.
+        alternatives: tag -> what may be seen in its place; one without is asked as with or without.
+        judge: names what reads it.
 
     Raises:
         ValueError: the tag is not in the context.
     """
     if tag not in context:
         raise ValueError(f"{tag!r} is not in the prompt {join_tags(context)!r}")
-    group = next((g for g in groups.values() if tag in g), ())
-    place = list(context).index(tag)
-
-    def put(words: Sequence[str]) -> str:
-        return join_tags([*context[:place], *words, *context[place + 1 :]])
-
-    others = [[word] for word in group if word != tag] if group else [[]]
-    texts = (put([tag]), *(put(words) for words in others))
-    return TagQuestion(tag, tuple(context), texts, bool(group))
+    if others := alternatives.get(tag, ()):
+        return TagQuestion(tag, tuple(context), (tag, *others), True, judge)
+    without = [other for other in context if other != tag]
+    texts = (join_tags(context), join_tags(without))
+    return TagQuestion(tag, tuple(context), texts, False, judge)
 
 
 def questions(
-    full: Sequence[str], used: Sequence[str], groups: Mapping[str, Sequence[str]]
+    full: Sequence[str],
+    used: Sequence[str],
+    alternatives: Mapping[str, Sequence[str]],
+    judge: str = "",
 ) -> tuple[TagQuestion, ...]:
     """One question per tag of the full prompt, then per tag of the used prompt that it lacks."""
     extra = [tag for tag in used if tag not in full]
     return tuple(
-        [tag_question(tag, full, groups) for tag in full]
-        + [tag_question(tag, used, groups) for tag in extra]
+        [tag_question(tag, full, alternatives, judge) for tag in full]
+        + [tag_question(tag, used, alternatives, judge) for tag in extra]
     )
 
 

@@ -13,11 +13,18 @@ from functools import cached_property
 import numpy as np
 
 from workbench.controls import ControlMap, MapKey, network_needs, resolve
+from workbench.families.words import WordJudge
 from workbench.measuring.across import LOOKS, map_distance
 from workbench.measuring.adherence import Reference, unknown
 from workbench.measuring.bases import BASES_POSE, pose_map
 from workbench.measuring.cache import ReferenceCache
-from workbench.measuring.judges import Judges, clip_score, judge_hashes, logit_scale
+from workbench.measuring.judges import (
+    Judges,
+    clip_score,
+    judge_hashes,
+    logit_scale,
+    word_judge,
+)
 from workbench.measuring.per_tag import TagQuestion, tag_scores
 from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
 from workbench.metrics.spec import Reading
@@ -26,7 +33,7 @@ from workbench.study import Cell, SourceImage
 from workbench.versions import READINGS, package_versions
 
 Figures = Callable[[], dict[str, Reference]]
-PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed")}
+PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed"), "word": ("tag", "tag_obeyed")}
 NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_PICTURE = "the source is a drawn map: there is no picture behind it"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
@@ -55,6 +62,7 @@ class References:
         self._maps: dict[MapKey, ControlMap] = {}
         self._embeddings: dict[str, np.ndarray] = {}
         self._text_only: dict[str, np.ndarray] = {}
+        self._text_only_words: dict[tuple[str, str], float] = {}
         self._known: dict[tuple[str, ...], dict[str, Reference]] = {}
 
     @cached_property
@@ -78,6 +86,9 @@ class References:
 
     def tag(self, question: TagQuestion, source: str) -> dict[str, Reference]:
         """Chance and ceiling of `tag` and `tag_obeyed` for one question."""
+        judge = word_judge(self._judges)
+        if judge is not None and judge.knows(question.tag):
+            return self._word(judge, question, source)
         return self._prompt("tag", question.texts, question.prompt, source)
 
     def clip_source(self, source: str) -> Reference:
@@ -109,12 +120,21 @@ class References:
         )
         return found["apart"]
 
-    def learn_text_only(self, embeddings: Mapping[str, np.ndarray]) -> None:
-        """Give the CLIP embeddings (N, D) of the study's own text-only pictures by prompt.
+    def learn_text_only(
+        self,
+        embeddings: Mapping[str, np.ndarray],
+        words: Mapping[tuple[str, str], float] | None = None,
+    ) -> None:
+        """Give what the study's own text-only pictures show, by prompt.
 
-        Only families without a world of their own need them, for the ceiling of prompt metrics.
+        Only families without a world of their own need it, for the ceiling of prompt metrics.
+
+        Args:
+            embeddings: prompt -> CLIP embeddings (N, D).
+            words: (prompt, "tag:long hair") -> mean reading, for families with a judge of words.
         """
         self._text_only = dict(embeddings)
+        self._text_only_words = dict(words or {})
         for key in [key for key in self._known if key[0] in PROMPT_KINDS]:
             del self._known[key]
 
@@ -201,13 +221,32 @@ class References:
             examples = self._examples(prompt)
             chance = self._means(kind, self._embed(pool), texts) if pool else {}
             ceiling = self._means(kind, examples, texts) if len(examples) else {}
-            reason = NO_POOL if not pool else "" if ceiling else NO_TEXT_ONLY
-            return {
-                name: Reference(chance.get(name, math.nan), ceiling.get(name, math.nan), reason)
-                for name in PROMPT_KINDS[kind]
-            }
+            return _prompt_references(kind, chance, ceiling)
 
         return self._remembered(kind, [prompt, *texts], source, compute)
+
+    def _word(self, judge: WordJudge, question: TagQuestion, source: str) -> dict[str, Reference]:
+        """Figures of what the family's judge of words reads."""
+        word, prompt = question.tag, question.prompt
+
+        def means(pictures: Sequence[np.ndarray]) -> dict[str, float]:
+            found = judge.read(pictures, [word])
+            both = (found.probability, found.seen)
+            names = PROMPT_KINDS["word"]
+            return {n: float(part.mean()) for n, part in zip(names, both, strict=True)}
+
+        def compute() -> dict[str, Reference]:
+            pool = self.pictures.pool_ids(source)
+            chance = means([self.pictures.picture(name) for name in pool]) if pool else {}
+            if self.needs_text_only:
+                known = self._text_only_words
+                keys = {name: (prompt, f"{name}:{word}") for name in PROMPT_KINDS["word"]}
+                ceiling = {name: known[key] for name, key in keys.items() if key in known}
+            else:
+                ceiling = means(self.pictures.scenes_with(parse_tags(prompt)))
+            return _prompt_references("word", chance, ceiling)
+
+        return self._remembered("word", [prompt, word], source, compute)
 
     def _means(self, kind: str, images: np.ndarray, texts: Sequence[str]) -> dict[str, float]:
         clip = self._judges.clip()
@@ -245,6 +284,17 @@ class References:
             maps = extractor.extract(pictures, settings, self._judges.networks())
             self._maps.update(zip((keys[name] for name in new), maps, strict=True))
         return [self._maps[keys[name]] for name in names]
+
+
+def _prompt_references(
+    kind: str, chance: Mapping[str, float], ceiling: Mapping[str, float]
+) -> dict[str, Reference]:
+    """Chance and ceiling of each metric of a kind; empty ones are unknown, for one reason."""
+    reason = NO_POOL if not chance else "" if ceiling else NO_TEXT_ONLY
+    return {
+        name: Reference(chance.get(name, math.nan), ceiling.get(name, math.nan), reason)
+        for name in PROMPT_KINDS[kind]
+    }
 
 
 def _batches(names: Iterable[str]) -> list[list[str]]:

@@ -30,15 +30,17 @@ TAG = MetricSpec.of(
     "TagProbability",
     "tag",
     "Tag score",
-    "softmax at CLIP's own temperature over the full prompt with this tag against the same "
-    "prompt with each alternative of its group in its place; for a word without a group, the "
+    "the probability that the family's judge of words gives; without one, softmax at CLIP's own "
+    "temperature over the tag alone and each of its alternatives alone (those of the study, else "
+    "the others of its group); for a word without alternatives, a weaker question, the full "
     "prompt with the word against the prompt without it",
 )
 TAG_OBEYED = MetricSpec.of(
     "TagObeyed",
     "tag_obeyed",
     "Tag obeyed",
-    "1 where the tag has the highest score of its group, else 0",
+    "1 where the judge of words sees the tag, or CLIP scores none of its alternatives higher, "
+    "else 0",
 )
 DIVERSITY_LOOKS = MetricSpec.of(
     "ClipDiversity",

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 DECIMALS = 6
-_LATER = {"captions", "fill_batches", "judges", "protocol", "runtime", "safety_checker"}
+_LATER = {
+    *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
+    "safety_checker",
+}
 
 
 def tidy_float(value: float) -> float:

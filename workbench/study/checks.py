@@ -52,6 +52,7 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
         ({"sources", "controls"}, _map_problems),
         ({"extra_prompts"}, _extra_problems),
         ({"sources", "captions"}, _caption_problems),
+        ({"prompt", "extra_prompts", "captions", "alternatives"}, _alternative_problems),
         ({"sources", "source_sha256"}, lambda study: _not_sources(study, "source_sha256")),
     ):
         if fields.isdisjoint(skip):
@@ -179,6 +180,30 @@ def _caption_problems(study: StudyFields) -> list[str]:
     ]
     if study.shortening.method != "prefix":
         lines.append(problem("shortening", "does not go together with captions", "prefix"))
+    return lines
+
+
+def _alternative_problems(study: StudyFields) -> list[str]:
+    words = list(
+        dict.fromkeys([*study.prompt, *(t for e in study.extra_prompts.values() for t in e)])
+    )
+    lines = []
+    for word, others in study.alternatives.items():
+        field = f"alternatives.{word}"
+        if study.captions:
+            lines.append(
+                problem(field, "has no meaning with captions, which are not taken to words")
+            )
+        elif word not in words:
+            what = f'"{word[:60]}" is in no prompt{did_you_mean(word, words)}'
+            lines.append(problem(field, what, ", ".join(words)))
+        if not others:
+            lines.append(
+                problem(field, "has no alternative", "words that may be seen in its place")
+            )
+        if word.casefold() in (other.casefold() for other in others):
+            lines.append(problem(field, "is its own alternative", "other words"))
+        lines += _repeated(field, others)
     return lines
 
 

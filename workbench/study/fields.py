@@ -141,8 +141,9 @@ def _one_source(text: str) -> str:
     return text
 
 
+Word = Annotated[StrictStr, AfterValidator(_one_tag)]
 Tags = Annotated[
-    tuple[Annotated[StrictStr, AfterValidator(_one_tag)], ...],
+    tuple[Word, ...],
     Field(max_length=FEW),
     BeforeValidator(_split_tags),
 ]
@@ -212,14 +213,16 @@ ALLOWED = {
     "runtime": RUNTIME_ALLOWED,
     "safety_checker": "true or false",
     "captions": "for each source its own prompt, a text or a list of tags",
+    "alternatives": "for each word of a prompt the words that may be seen in its place: "
+    "{long hair: [short hair]}",
     "judges": "what is needed (clip, depth, ...) and the name of a judge that the family offers",
     "protocol": "controlnet-plus-plus",
     "source_sha256": "for each source, the 64 hexadecimal digits of its fitted pixels' SHA-256",
 }
 QUIET = frozenset(
     {
-        *("captions", "fill_batches", "judges", "protocol", "runtime", "safety_checker"),
-        "source_sha256",
+        *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
+        *("safety_checker", "source_sha256"),
     }
 )
 """Fields that a study file does not mention where they are empty or off."""
@@ -251,6 +254,7 @@ class StudyFields(Value):
     runtime: Runtime = Runtime()
     safety_checker: bool = Field(default=False, strict=True)
     captions: dict[Source, Annotated[Tags, Field(min_length=1)]] = Field(default_factory=dict)
+    alternatives: dict[Word, Tags] = Field(default_factory=dict)
     judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)
     protocol: Literal["", "controlnet-plus-plus"] = ""
     source_sha256: dict[Source, Digest] = Field(default_factory=dict)

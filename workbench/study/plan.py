@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workbench.controls import network_needs, resolve
-from workbench.families import CLIP
+from workbench.families import CLIP, WORDS
 from workbench.prompts import (
     PromptVariant,
     caption_variant,
@@ -107,7 +107,12 @@ def make_plan(
         trials.setdefault(trial.id, trial)
         for cell in _cells(study, point, trial.id):
             cells.setdefault(cell.id, cell)
-    return Plan(cells=tuple(cells.values()), trials=tuple(trials.values()), sources=sources)
+    return Plan(
+        cells=tuple(cells.values()),
+        trials=tuple(trials.values()),
+        sources=sources,
+        alternatives=study.alternatives,
+    )
 
 
 def _drawer(study: Study, choices: Choices) -> Drawer | None:
@@ -205,7 +210,7 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
     if variant.is_caption:
         full_prompt = variant.text
     uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]
-    judges = _chosen(study, uses, CLIP)
+    judges = _chosen(study, uses, CLIP, WORDS)
     partner = ControlUse(other.control, other.key.settings, other.scale) if other else None
     identity = {
         "trial": trial_id,

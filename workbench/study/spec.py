@@ -53,10 +53,12 @@ class Study(StudyFields):
     `fill_batches` makes a batch that is too small full with copies, which are thrown away: pixels
     depend on the size of the batch by a rounding, so this is how a single picture of a larger run
     is made again to the byte. `captions` give every source a prompt of its own, which is used
-    whole; `prompt` may then be left out. `judges` chooses among the extractors and judges of the
-    family, `protocol` a published evaluation (see `workbench.study.protocols`). `source_sha256`
-    pins sources to their pixels, after fitting: a study that was taken out of a report or a picture
-    refuses any other source. It says what was, not what to do, so it is no part of the `hash`.
+    whole; `prompt` may then be left out. `alternatives` say what may be seen in place of a word,
+    so that the word is judged alone against them. `judges` chooses among the extractors and judges
+    of the family, `protocol` a published evaluation (see `workbench.study.protocols`).
+    `source_sha256` pins sources to their pixels, after fitting: a study that was taken out of a
+    report or a picture refuses any other source. It says what was, not what to do, so it is no part
+    of the `hash`.
     """
 
     _folder: Path = PrivateAttr(default_factory=Path)

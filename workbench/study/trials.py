@@ -131,7 +131,7 @@ class Cell:
     `control_settings` is canonical JSON of all settings, those of the comparison included. A point
     of a pair's grid is two cells, one for each control, which measures the picture by its own map;
     `partner` is the other control there. `judges` are those of the study's choices that can change
-    its readings: the CLIP and the networks of its controls.
+    its readings: the CLIP, the judge of words and the networks of its controls.
     """
 
     id: str
@@ -218,11 +218,15 @@ class PlanSummary:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A study expanded: all cells, the distinct trials behind them, and the source pictures."""
+    """A study expanded: all cells, the distinct trials behind them, and the source pictures.
+
+    `alternatives` are the study's own: word -> what may be seen in its place.
+    """
 
     cells: tuple[Cell, ...]
     trials: tuple[Trial, ...]
     sources: Mapping[str, SourceImage] = field(default_factory=dict)
+    alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def trials_by_id(self) -> Mapping[str, Trial]:

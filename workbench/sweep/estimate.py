@@ -144,7 +144,8 @@ def require_plan(study: Study, plan: Plan, family: Family) -> tuple[ModelRef, ..
     """
     nets = plan_controlnets(plan, family)
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
-    return require_models(family, study.base, nets, needs, safety_checker=study.safety_checker)
+    networks = (*needs, *family.word_network)
+    return require_models(family, study.base, nets, networks, safety_checker=study.safety_checker)
 
 
 def check_fit(study: Study, plan: Plan, manager: ModelManager) -> None:

@@ -163,7 +163,8 @@ def _is_as_it_was(run: RunFolder, study: Study, plan: Plan, family: Family) -> b
         and manifest.sources == {name: source.sha256 for name, source in plan.sources.items()}
         and manifest.sources.items() <= kept.items()
         and all(manifest.as_json().get(name) == here[name] for name in SAME_EVERYWHERE)
-        and model_names(study, plan, family, needs).items() <= (manifest.models or {}).items()
+        and model_names(study, plan, family, [*needs, *family.word_network]).items()
+        <= (manifest.models or {}).items()
         and all(run.read_map(key) is not None for key in {cell.map_key for cell in plan.cells})
     )
 
@@ -282,8 +283,9 @@ class RunSteps:
                 samples.append((trial, self.run.read_sample(trial)))
         measured += measure_safely(self.measurer, samples, cells)
         for found in measured:
+            rows = self.measurer.lacking(self._record(found.trial_id).rows, found.rows)
             self.records[found.trial_id] = self.run.add_rows(
-                found.trial_id, found.rows, cells=found.cells, extra=found.extra
+                found.trial_id, rows, cells=found.cells, extra=found.extra
             )
 
     def make(
@@ -355,7 +357,8 @@ class RunSteps:
 
         records = {trial.id: self._record(trial.id) for trial in self.plan.trials}
         embeddings = _embeddings({trial: record.extra for trial, record in records.items()})
-        learn_text_only(self.measurer, embeddings)
+        readings = {trial: record.rows for trial, record in records.items()}
+        learn_text_only(self.measurer, embeddings, readings)
         across = rows_across(
             self.measurer,
             embeddings,
@@ -436,16 +439,34 @@ def rows_across(
     return found
 
 
-def learn_text_only(measurer: Measurer, embeddings: Mapping[str, np.ndarray]) -> None:
-    """Give the measurer the text-only pictures, where ceilings are taken from them."""
+def learn_text_only(
+    measurer: Measurer,
+    embeddings: Mapping[str, np.ndarray],
+    readings: Mapping[str, Collection[Row]],
+) -> None:
+    """Give the measurer what text-only pictures show, where ceilings are taken from them.
+
+    Args:
+        embeddings: trial id -> CLIP embedding (D,), of all pictures that came out.
+        readings: trial id -> what was read off its picture.
+    """
     if not measurer.references.needs_text_only:
         return
     groups: dict[str, list[np.ndarray]] = {}
+    words: dict[tuple[str, str], list[float]] = {}
     for trial in measurer.plan.trials:
-        if trial.control is None and trial.id in embeddings:
-            groups.setdefault(trial.prompt, []).append(embeddings[trial.id])
-    found = {prompt: np.stack(vectors) for prompt, vectors in groups.items()}
-    measurer.references.learn_text_only(found)
+        if trial.control is not None or trial.id not in embeddings:
+            continue
+        groups.setdefault(trial.prompt, []).append(embeddings[trial.id])
+        # A picture that serves several cells has the same reading in each of them.
+        read = {row["metric"]: row["value"] for row in readings.get(trial.id, ())}
+        for metric, value in read.items():
+            if metric.startswith(("tag:", "tag_obeyed:")) and value is not None:
+                words.setdefault((trial.prompt, metric), []).append(float(value))
+    measurer.references.learn_text_only(
+        {prompt: np.stack(vectors) for prompt, vectors in groups.items()},
+        {key: float(np.mean(values)) for key, values in words.items()},
+    )
 
 
 def _embeddings(extras: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:

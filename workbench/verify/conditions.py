@@ -230,6 +230,7 @@ def _needed_refs(family: Family, plan: Plan) -> Iterator[ModelRef]:
     yield from (family.base_ref(name) for name in {trial.base for trial in plan.trials})
     yield from (family.controlnet_ref(name) for name in plan_controlnets(plan, family))
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
+    needs = [*needs, *family.word_network]
     yield from (family.networks[name] for name in needs if name in family.networks)
     yield family.clip
     if family.vae is not None:

@@ -113,7 +113,7 @@ class Remaker:
             on_done(len(names))
         cells = {cell.id: cell for cell in self.plan.cells}
         if self.measurer.references.needs_text_only:
-            learn_text_only(self.measurer, embeddings)
+            learn_text_only(self.measurer, embeddings, rows)
             for name in rows:
                 again = [(cells[row["cell"]], plain(row)) for row in rows[name]]
                 rows[name] = [self.measurer.refreshed(cell, row) for cell, row in again]
