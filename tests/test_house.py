@@ -43,6 +43,7 @@ FLOORS = {
     "verify": 7,
     "live": 7,
     "pictures": 7,
+    "judging": 7,
     "report": 8,
     "runs": 9,
     "cli": 10,

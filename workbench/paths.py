@@ -19,6 +19,12 @@ def data_dir() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "data"
 
 
+def config_dir() -> Path:
+    """The folder of this user's own settings; XDG_CONFIG_HOME says where. It need not exist."""
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(config) if config else Path.home() / ".config") / "workbench"
+
+
 def models_dir(chosen: str | Path | None = None) -> Path:
     """The folder that relative paths of the catalogue start from, and where hub models may lie.
 

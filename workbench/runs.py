@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.analysis import Finding
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
+    from workbench.judging import Standing
     from workbench.plots import Drawing, Theme
     from workbench.store import Record, RunStatus, Scan
     from workbench.sweep import ExecutorChoice, ProgressCallback
@@ -269,11 +270,24 @@ class Run:
     def tags(self) -> pd.DataFrame:
         """The score of each tag at each scale, for each control type.
 
-        As `analysis.per_tag`.
+        As `analysis.per_tag`, with a last column `judge`: on what the judge of words was validated.
         """
         from workbench import analysis
 
-        return analysis.per_tag(self._frame)
+        return analysis.per_tag(self._frame).assign(judge=self._standing.short)
+
+    @property
+    def word_judge(self) -> str:
+        """Who judges the words of the run, and on what that was validated, in a sentence or two."""
+        return self._standing.sentence
+
+    @property
+    @_once
+    def _standing(self) -> Standing:
+        from workbench.judging import standing
+        from workbench.report.content import study_family
+
+        return standing(self.folder, study_family(self.folder))
 
     @_once
     def findings(self) -> Sequence[Finding]:
@@ -420,7 +434,7 @@ class Run:
             for name, value in facts(self._readable)
         )
         html = f"<b>{escape(str(self.path))}</b><p>{escape(self.status.sentence)}</p>"
-        html += f"<table>{rows}</table>"
+        html += f"<table>{rows}</table><p>{escape(self.word_judge)}</p>"
         if self.tradeoff().empty:
             return html
         figure = self.plot("tradeoff")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click import Context
 from typer.main import get_command
 
 from workbench.cli import app
@@ -41,11 +42,9 @@ def shell_lines(page: Path, program: str) -> list[list[str]]:
 def parse(arguments: list[str]) -> None:
     """Parse a command line as the program would, without running it; raises for a mistake."""
     command, name = COMMANDS, "workbench"
-    while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
-        name, *arguments = arguments
-        command = command.commands[name]
-    if hasattr(command, "commands") and arguments and not arguments[0].startswith("-"):
-        raise ValueError(f"there is no command {arguments[0]}")
+    while hasattr(command, "commands") and arguments and not arguments[0].startswith("-"):
+        context = Context(command, info_name=name)
+        name, command, arguments = command.resolve_command(context, list(arguments))
     command.make_context(name, list(arguments))
 
 

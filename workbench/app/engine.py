@@ -169,7 +169,7 @@ class ModelEngine:
             source=np.asarray(next(iter(plan.sources.values())).image),
             control_map=maps[cell.map_key].picture,
             image=sample.image,
-            rows=_rows(self.measurer, cell, sample.image),
+            rows=_rows(self.measurer, cell, sample.image, self._word_note),
             seconds=time.perf_counter() - started,
             legend=_legend(cell, maps[cell.map_key]),
         )
@@ -191,6 +191,12 @@ class ModelEngine:
         run = open_run(folder)
         return to_png(run.plot("tradeoff"), dpi=PLOT_DPI) if len(run.table) else b""
 
+    @cached_property
+    def _word_note(self) -> str:
+        from workbench.judging import standing_of
+
+        return standing_of(self.manager.word_facts(), self.manager.family.name).sentence
+
     def _one_cell(self, choice: Choice) -> Plan:
         plan = self._plan(self.study(choice))
         cell = next(cell for cell in plan.cells if cell.variant.tags == choice.kept)
@@ -203,7 +209,7 @@ def _legend(cell: Cell, found: ControlMap) -> tuple[LegendEntry, ...]:
     return tuple(control.legend(found, settings))
 
 
-def _rows(measurer: Measurer, cell: Cell, image: np.ndarray) -> tuple[Row, ...]:
+def _rows(measurer: Measurer, cell: Cell, image: np.ndarray, word_note: str) -> tuple[Row, ...]:
     from workbench.measuring.specs import metric_spec
 
     (measured,) = measurer.measure([(cell.trial_id, image)], {cell.trial_id: [cell]})
@@ -220,6 +226,7 @@ def _rows(measurer: Measurer, cell: Cell, image: np.ndarray) -> tuple[Row, ...]:
                 adherence=reading["adherence"],
                 higher_is_better=spec.higher_is_better,
                 reason=reading["reason"],
+                note=word_note if tag else "",
             )
         )
     return tuple(rows)

@@ -22,11 +22,16 @@ STYLE = """<style>
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The figures of one picture: name, value, adherence, direction or the reason for no value."""
+    """The figures of one picture: name, value, adherence, direction or the reason for no value.
+
+    What is to be known of some of them stands below.
+    """
     if not rows:
         return ""
     head = "<tr><th>Figure</th><th>Value</th><th>Adherence</th><th></th></tr>"
-    return f'<table class="wb-table">{head}{"".join(map(_line, rows))}</table>'
+    notes = dict.fromkeys(row.note for row in rows if row.note)
+    below = "".join(f'<p class="wb-quiet">{escape(note)}</p>' for note in notes)
+    return f'<table class="wb-table">{head}{"".join(map(_line, rows))}</table>{below}'
 
 
 def _line(row: Row) -> str:

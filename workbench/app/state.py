@@ -48,7 +48,8 @@ class Choice:
 class Row:
     """One line of the table of figures. `value` is NaN when there was nothing to compare.
 
-    adherence: 0 = chance, 1 = as good as can be measured; NaN where it is not defined.
+    adherence: 0 = chance, 1 = as good as can be measured; NaN where it is not defined. note: what a
+    reader must know of such lines, said once below the table.
     """
 
     label: str
@@ -56,6 +57,7 @@ class Row:
     adherence: float = float("nan")
     higher_is_better: bool | None = None
     reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

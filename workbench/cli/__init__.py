@@ -54,7 +54,10 @@ families.command("pin")(models.pin)
 app.add_typer(families, name="families")
 app.command("doctor")(with_models(doctor.doctor))
 app.command("train")(models.train)
-app.command("audit")(models.audit)
+audits = typer.Typer(cls=models.FamilyOrJudge, no_args_is_help=True)
+audits.command("family")(models.audit)
+audits.command("judge")(with_models(models.audit_judge))
+app.add_typer(audits, name="audit", help="Audit an embedded family, or a judge of words.")
 
 
 def main() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from workbench.cli.common import Refusal
 from workbench.cli.places import ModelsOption, OfflineOption, use_models
+from workbench.formats import fixed
 
 if TYPE_CHECKING:
     from workbench.dtypes import DtypeName
     from workbench.families.check import ModelState
+    from workbench.judging import JudgeAudit
 
 FamilyArgument = Annotated[str, typer.Argument(help="Name of a model family.")]
 
@@ -138,6 +141,73 @@ def train(
     finished = run_stage(stage, context)
     if not finished:
         typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
+
+
+class FamilyOrJudge(TyperGroup):
+    """`workbench audit judge ...`, and `workbench audit paperdoll` for `audit family paperdoll`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take a first word that is no command for the name of a family."""
+        known = not args or args[0].startswith("-") or args[0] in self.commands
+        return super().resolve_command(ctx, args if known else ["family", *args])
+
+
+def audit_judge(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Pictures, and labels.csv beside them.")
+    ],
+    family: Annotated[
+        str | None, typer.Option(help="Model family whose judge is asked; paperdoll if absent.")
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Study file whose family, judges and alternatives are taken."),
+    ] = None,
+) -> None:
+    """Hold a family's judge of words against your own labelled pictures.
+
+    labels.csv has the columns picture (a file in FOLDER), word, and label (yes or no); fifty rows
+    are enough. The result is kept and shown with every run of that family and judge.
+    """
+    from workbench.families import get_family
+    from workbench.families.manager import ModelManager
+    from workbench.judging import audit_judge as hold
+    from workbench.judging import keep_audit, read_labels
+    from workbench.study import Study
+
+    read_labels(folder)  # before any model is loaded
+    asked = Study.from_yaml(study) if study is not None else None
+    if asked is not None and family not in (None, asked.family):
+        raise Refusal(f"--family {family}: the study {study} is of the family {asked.family}")
+    chosen = get_family(asked.family if asked is not None else family or "paperdoll")
+    manager = ModelManager(chosen.with_judges(asked.judges if asked is not None else {}))
+    judge = manager.words(asked.alternatives if asked is not None else {})
+    found = hold(folder, judge, chosen.name, manager.word_facts()["weights"])
+    typer.echo(f"{chosen.name}: {found.judge}")
+    for line in _audit_lines(found):
+        typer.echo(line)
+    typer.echo(
+        f"With so few labels a judge whose probabilities are true would show a calibration error "
+        f"of about {fixed(found.total.by_chance)}."
+    )
+    typer.echo(found.sentence)
+    try:
+        typer.echo(f"Kept in {keep_audit(found)}; every run of this family and judge shows it.")
+    except OSError as error:
+        raise Refusal(f"The result was not kept ({error.strerror or error}).") from None
+
+
+def _audit_lines(found: JudgeAudit) -> list[str]:
+    """The table of an audit: one line a word, then one of all; intervals are of 95 %."""
+    heads = ("word", "labels", "sensitivity", "specificity", "balanced accuracy")
+    rows: list[tuple[str, ...]] = [(*heads, "calibration error")]
+    for one in (*found.words, found.total):
+        shares = (one.sensitivity, one.specificity, one.balanced, one.calibration_error)
+        texts = (f"{fixed(s.value)} [{fixed(s.low)}, {fixed(s.high)}]" for s in shares)
+        rows.append((one.word or "all", str(one.n), *texts))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([text.ljust(w) for text, w in zip(row, widths, strict=True)] for row in rows)
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def audit(

@@ -75,6 +75,7 @@ def run(
         typer.echo(stopped)
         raise typer.Exit(130) from None
     _tell_failures(done)
+    typer.echo(done.word_judge)
     typer.echo(f"Done: the run is in {folder}. Its report: workbench report {folder}")
 
 

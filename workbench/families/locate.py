@@ -13,7 +13,7 @@ from typing import Any
 from workbench.atomic import write_atomic
 from workbench.families.files import network_folders, pick_variant, variants, weight_hashes
 from workbench.families.refs import ModelRef
-from workbench.paths import MODELS_VARIABLE, data_dir, models_dir
+from workbench.paths import MODELS_VARIABLE, config_dir, data_dir, models_dir
 
 OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
 """Environment variable that, set to 1, forbids the network; HF_HUB_OFFLINE does the same."""
@@ -149,8 +149,7 @@ def pins_path(models: str | Path | None = None) -> Path:
     root = models_dir(models)
     if root != data_dir() / "models":
         return root / PINS_FILE
-    config = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(config) if config else Path.home() / ".config") / "workbench" / PINS_FILE
+    return config_dir() / PINS_FILE
 
 
 def read_pins(path: Path) -> dict[str, str]:

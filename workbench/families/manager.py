@@ -188,6 +188,24 @@ class ModelManager:
 
         return ClipWords(self.clip(), self.family.alternatives(alternatives or {}))
 
+    def word_facts(self, alternatives: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+        """Who judges words (`words`), for manifest and report.
+
+        Returns its name ("judge"), on what it was validated ("validated", "" if nobody has), and 16
+        digits that tell its weights from others ("weights").
+        """
+        import hashlib
+
+        judge = self.words(alternatives)
+        title = self.family.networks.get(WORDS, self.family.clip).title
+        mine = {
+            name: value
+            for name, value in sorted(self.weight_hashes().items())
+            if name == title or name.startswith(f"{title}/")
+        }
+        weights = hashlib.sha256(repr(mine).encode()).hexdigest()[:16]
+        return {"judge": judge.name, "validated": judge.validated, "weights": weights}
+
     def safety_checker(self) -> SafetyChecker:
         """The base model's own safety checker, fetched where the model was fetched without it.
 

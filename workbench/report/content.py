@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import analysis
 from workbench.controls import ControlError, get_control
 from workbench.formats import number
+from workbench.judging import standing
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 from workbench.report import tables
 from workbench.report.answers import Answer, answers
@@ -48,6 +49,7 @@ class Content:
     warnings: tuple[str, ...]
     answers: tuple[Answer, ...]
     caveat: str
+    words: str
     glance: Table
     ranking: RankingFigures | None
     effects: EffectFigures | None
@@ -102,6 +104,7 @@ def collect(run: RunFolder) -> Content:
         warnings=(*_warnings(whole, study, failed), *([told] if told else ())),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
+        words=standing(run, family).sentence,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
         ranking=draw_ranking(whole, control_label, both),
         effects=draw_effects(whole, control_label, both),
@@ -132,6 +135,11 @@ def control_label(name: str) -> str:
         return get_control(kind).label + name[len(kind) :]
     except ControlError:
         return name
+
+
+def study_family(run: RunFolder) -> str:
+    """The model family of a run's study; "" if the study cannot be read."""
+    return str(_study_values(_study_text(run)).get("family", ""))
 
 
 def _study_text(run: RunFolder) -> str:

@@ -25,7 +25,8 @@ class ModelsInUse:
 
     names: part ("base/render", "controlnet/depth") -> id and revision that it came from.
     weight_hashes: weight file -> SHA-256. scheduler_config: the scheduler's own. runtime: what was
-    asked for and what is in force (`workbench.families.runtime.runtime_record`).
+    asked for and what is in force (`workbench.families.runtime.runtime_record`). words: as in the
+    manifest.
     """
 
     device: str
@@ -35,6 +36,7 @@ class ModelsInUse:
     scheduler_config: Mapping[str, Any]
     runtime: Mapping[str, Any] = field(default_factory=dict)
     safety_checker: bool = False
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 def conditions_here(device: str, dtype: str) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def build_manifest(
         "runtime": models.runtime,
         "safety_checker": models.safety_checker,
         "models": models.names,
+        "words": models.words,
         "weight_hashes": models.weight_hashes,
         "scheduler": study.scheduler,
         "scheduler_config": models.scheduler_config,

@@ -281,9 +281,10 @@ class Manifest(_Open):
     """`manifest.json`: everything outside the study that a run's figures may depend on.
 
     models: part ("base/render", "controlnet/depth") -> id and revision. weight_hashes: weight file
-    -> SHA-256. sources: label -> SHA-256 of the fitted pixels. earlier: manifests of earlier starts
-    that differ in more than the time, newest first. What a run of an earlier version did not say is
-    None.
+    -> SHA-256. words: who judges words ("judge"), on what that was validated ("validated", "" if
+    nobody has), and what tells its weights from others ("weights"). sources: label -> SHA-256 of
+    the fitted pixels. earlier: manifests of earlier starts that differ in more than the time,
+    newest first. What a run of an earlier version did not say is None.
     """
 
     schema_version: int = Field(SCHEMA, alias="schema")
@@ -295,6 +296,7 @@ class Manifest(_Open):
     runtime: Runtime | None = None
     safety_checker: bool | None = None
     models: Table = None
+    words: Table = None
     weight_hashes: Hashes = None
     scheduler: str | None = None
     scheduler_config: Table = None

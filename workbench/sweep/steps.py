@@ -239,6 +239,7 @@ class RunSteps:
             scheduler_config=dict(scheduler.config),
             runtime=runtime_record(manager.runtime, manager.in_force),
             safety_checker=manager.checks_safety,
+            words=manager.word_facts(self.plan.alternatives),
         )
         return build_manifest(study, self.plan.sources, used)
 
