@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from workbench import analysis
 from workbench.controls import MapKey
 from workbench.images import sha256_image
+from workbench.report.content import _warnings
+from workbench.report.usable import usable
 from workbench.store import RunFolder, StoreError
 from workbench.store.schema import decode_record, encode_record
 from workbench.sweep import run_study
@@ -64,6 +68,23 @@ def test_an_old_table_is_read_and_built_anew_as_it_was(run: RunFolder) -> None:
     assert run.status().sentence == "" and run.status().planned is None
 
 
+def test_an_old_run_is_analysed_by_its_own_metric(run: RunFolder) -> None:
+    """It knows no edges that are paired one to one, and its report says what to do about that."""
+    frame = usable(run.measurements())
+    assert "canny_f1_matched" not in set(frame["metric"])
+    assert analysis.primary_metrics(frame)["canny"] == "canny_f1"
+    points = analysis.tradeoff(frame)
+    assert points.loc[points["control"] == "canny", "control_adherence"].notna().any()
+    assert any(finding.metric == "canny_f1" for finding in analysis.findings(frame))
+    (said,) = _warnings(frame, {}, Counter())
+    assert said.startswith("Canny edges: adherence is that of canny_f1, for this run was measured")
+    new = frame[frame["metric"] == "canny_f1"].assign(metric="canny_f1_matched")
+    half, whole = (pd.concat([frame, part], ignore_index=True) for part in (new[::2], new))
+    assert analysis.primary_metrics(half)["canny"] == "canny_f1"
+    assert analysis.primary_metrics(whole)["canny"] == "canny_f1_matched"
+    assert _warnings(whole, {}, Counter()) == ()
+
+
 @pytest.mark.slow
 @pytest.mark.models
 def test_an_old_run_is_continued_with_its_pictures(run: RunFolder) -> None:
@@ -88,6 +109,8 @@ def test_an_old_run_is_continued_with_its_pictures(run: RunFolder) -> None:
     np.testing.assert_array_equal(both["value_old"][~tags], both["value_new"][~tags])
     assert (both["value_old"][tags] != both["value_new"][tags]).any()
     manifest = again.read_manifest()
+    assert set(analysis.primary_metrics(after).values()) == {"canny_f1_matched"}
+    assert after.loc[after["metric"] == "canny_f1_matched", "value"].notna().all()
     assert manifest is not None and manifest.earlier is not None
     assert manifest.earlier[-1].study_hash == study.hash
 

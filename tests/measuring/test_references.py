@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from workbench.controls import get_control
+from workbench.controls.canny import CannyControl
 from workbench.images import fit_image
 from workbench.measuring import Measurer, Reference
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.per_tag import tag_question
 from workbench.measuring.pictures import CEILING_SEEDS, POOL_SEEDS
 from workbench.measuring.references import NO_POOL, NO_TEXT_ONLY
+from workbench.metrics.spec import Reading
 from workbench.paperdoll import TAG_GROUPS, render, sample_scene, scene_for_tags
 from workbench.study import Plan, Study, make_plan
 
@@ -41,6 +43,20 @@ def test_control_figures_are_those_of_a_plain_loop(plan: Plan, world: Judges) ->
     for metric, reference in found.items():
         assert reference.ceiling == pytest.approx(read(source, metric))
         assert reference.chance == pytest.approx(np.mean([read(p, metric) for p in pool]))
+    assert control.noise(wanted, settings).value < found["canny_f1_matched"].chance
+
+
+def test_chance_of_lines_is_not_less_than_that_of_noise(
+    plan: Plan, world: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = next(cell.map_key for cell in plan.cells if cell.control == "canny")
+    before = Measurer(plan, world).references.control(key)
+    for noise, reading in ((0.9, Reading(0.9)), (None, Reading(0.0)), (None, Reading.nothing("x"))):
+        monkeypatch.setattr(CannyControl, "noise", lambda *_, reading=reading: reading)
+        now = Measurer(plan, world).references.control(key)
+        wanted = before["canny_f1_matched"].chance if noise is None else noise
+        assert now.pop("canny_f1_matched").chance == wanted
+        assert now == {name: before[name] for name in now}
 
 
 def test_prompt_figures_are_those_of_a_plain_loop(plan: Plan, world: Judges) -> None:

@@ -116,6 +116,9 @@ def controls_in(frame: pd.DataFrame) -> list[str]:
 def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
     """Control type or label -> name of the metric that stands for control adherence.
 
+    In a run of an earlier version, some of whose pictures lack a control's primary metric, the
+    former one stands for it.
+
     Args:
         chosen: metrics that replace a control's own primary one.
     """
@@ -125,7 +128,11 @@ def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
     found = {}
     for name in controls_in(frame):
         kind = control_type(name)
-        found[name] = chosen.get(name) or chosen.get(kind) or get_control(kind).primary
+        found[name] = chosen.get(name) or chosen.get(kind) or ""
+        if not found[name]:
+            control, metrics = get_control(kind), frame["metric"][frame["control"] == name]
+            older = (metrics == control.former).sum() > (metrics == control.primary).sum()
+            found[name] = control.former if older else control.primary
     return found
 
 

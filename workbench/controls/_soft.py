@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from workbench.controls._batches import ask
+from workbench.controls._edges import matched_f1, matched_metric, noise_f1
 from workbench.controls.base import (
     Control,
     ControlMap,
@@ -27,6 +28,13 @@ EMPTY = 0.1
 ON_A_LINE = 0.25
 """What is brighter counts as a line where lines are compared as such; in a faint wanted map, what
 is brighter than half of its brightest."""
+
+NO_LINES = Reading.nothing("the wanted map has no lines")
+
+_LINES = (
+    "middles of lines brighter than a quarter of white (or than half of the wanted map's "
+    "brightest, if less)"
+)
 
 REFERENCE_SIDE = 512
 """The shorter side in pixels for which the annotators of ControlNet state their lengths."""
@@ -59,17 +67,17 @@ def read_maps(
 def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
     """The metrics of a control type whose maps are soft lines; `name` begins theirs.
 
-    F1 comes first, as the one that stands for adherence: most of such a map is empty, and SSIM
+    One F1 comes first, as the one that stands for adherence: most of such a map is empty, and SSIM
     rewards emptiness, so that a picture without any line can be nearer to the source than an
     unrelated one is.
     """
     return (
+        matched_metric(name, label, f"the {_LINES}", "0.0075"),
         MetricSpec.of(
             "EdgeF1",
             f"{name}_f1",
             f"{label} F1 (tolerant)",
-            "F1 of the middles of lines brighter than a quarter of white (or than half of "
-            "the wanted map's brightest, if less), found within 0.0075 × diagonal",
+            f"F1 of the {_LINES}, found within 0.0075 × diagonal",
         ),
         MetricSpec.of(
             "MapSSIM",
@@ -107,27 +115,31 @@ class SoftControl(Control[S]):
     """
 
     def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
-        """F1 of the lines. A wanted map without lines leaves nothing to compare."""
-        from workbench.metrics.edges import default_tolerance, edge_scores
-        from workbench.metrics.thinning import thin
+        """F1 of lines paired one to one. A wanted map without lines leaves nothing to compare."""
+        if _empty(target):
+            return NO_LINES
+        return Reading(matched_f1(*_lines(preds, target), settings.tolerance))
 
-        truth = target.data
-        if float(truth.max()) <= EMPTY:
-            return Reading.nothing("the wanted map has no lines")
-        level = min(ON_A_LINE, float(truth.max()) / 2)
-        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
-        found = _sized(preds, truth) > level
-        return Reading(edge_scores(thin(found), thin(truth > level), pixels).f1)
+    def noise(self, target: ControlMap, settings: S) -> Reading:
+        """F1 of white noise. A wanted map without lines leaves nothing to compare."""
+        if _empty(target):
+            return NO_LINES
+        return Reading(noise_f1(_lines(target, target)[1], settings.tolerance))
 
     def compare(self, preds: ControlMap, target: ControlMap, settings: S) -> dict[str, Reading]:
-        """All three readings. A wanted map without lines leaves nothing to compare."""
+        """All four readings. A wanted map without lines leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_f1
         from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
 
-        f1 = self.agreement(preds, target, settings)
-        if f1.is_nan:
-            return all_nothing(self.metrics, f1.reason)
+        if _empty(target):
+            return all_nothing(self.metrics, NO_LINES.reason)
+        lines, wanted = _lines(preds, target)
+        pixels = default_tolerance(wanted.shape[0], wanted.shape[1], settings.tolerance)
+        readings = [
+            Reading(matched_f1(lines, wanted, settings.tolerance)),
+            Reading(edge_f1(lines, wanted, pixels)),
+        ]
         truth, found = target.data, _sized(preds, target.data)
-        readings = [f1]
         for score, side in ((ssim, SSIM_SIDE), (ms_ssim, MS_SSIM_SIDE)):
             large = min(truth.shape) >= side
             readings.append(Reading(score(found, truth)) if large else too_small(side))
@@ -136,6 +148,19 @@ class SoftControl(Control[S]):
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read white lines on black, as they are; the brightness is the strength."""
         return white_on_black((as_rgb(picture).mean(axis=2) / 255).astype(np.float32))
+
+
+def _empty(target: ControlMap) -> bool:
+    return float(target.data.max()) <= EMPTY
+
+
+def _lines(preds: ControlMap, target: ControlMap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The middles of the lines of both maps, bool H×W of the target's size."""
+    from workbench.metrics.thinning import thin
+
+    truth = target.data
+    level = min(ON_A_LINE, float(truth.max()) / 2)
+    return thin(_sized(preds, truth) > level), thin(truth > level)
 
 
 def _sized(found: ControlMap, truth: np.ndarray) -> np.ndarray:

@@ -108,6 +108,7 @@ class Control(ABC, Generic[S]):
     settings_type: the pydantic class of its settings; called without arguments it gives defaults.
     metrics: what `compare` returns, in the order in which they are shown.
     primary: the name of the metric which stands for adherence to the control.
+    former: the name of the one which did so in earlier versions, whose runs have no other.
     needs: names of the networks which `extract` asks for under its default settings; empty if it
         needs none. A control whose methods need different networks overrides `needs_for`.
     """
@@ -117,6 +118,7 @@ class Control(ABC, Generic[S]):
     settings_type: type[S]
     metrics: ClassVar[tuple[MetricSpec, ...]]
     primary: ClassVar[str]
+    former: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -144,6 +146,13 @@ class Control(ABC, Generic[S]):
     def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
         """The primary reading of `compare` alone; overridden where the others cost more."""
         return self.compare(preds, target, settings)[self.primary]
+
+    def noise(self, target: ControlMap, settings: S) -> Reading | None:
+        """The primary reading of white noise as dense as the target, where noise is a danger.
+
+        Chance is not less than this. None stands for control types whose maps are no lines.
+        """
+        return None
 
     @abstractmethod
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:

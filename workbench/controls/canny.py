@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator
 
+from workbench.controls._edges import matched_f1, matched_metric, noise_f1
 from workbench.controls.base import (
     Control,
     ControlMap,
@@ -64,14 +65,16 @@ class CannyControl(Control[CannySettings]):
     name = "canny"
     label = "Canny edges"
     settings_type = CannySettings
-    primary = "canny_f1"
+    primary = "canny_f1_matched"
+    former = "canny_f1"
     metrics = (
+        matched_metric("canny", "Canny", "edge pixels", "0.0075"),
         MetricSpec.of(
             "EdgeF1",
             "canny_f1",
             "Canny F1 (tolerant)",
             "F1 of edge pixels found within 0.0075 × diagonal (the tolerance of BSDS, "
-            "Martin et al. 2004), without one-to-one matching",
+            "Martin et al. 2004); many may find the same one",
         ),
         MetricSpec.of(
             "EdgePrecision",
@@ -109,19 +112,34 @@ class CannyControl(Control[CannySettings]):
             maps.append(white_on_black(cv2.Canny(picture, settings.low, settings.high) > 0))
         return maps
 
+    def agreement(self, preds: ControlMap, target: ControlMap, settings: CannySettings) -> Reading:
+        """F1 of edges paired one to one. A wanted map without edges leaves nothing to compare."""
+        truth = target.data
+        if not truth.any():
+            return Reading.nothing("the wanted map has no edges")
+        found = resize_map(preds.data, truth.shape[:2])
+        return Reading(matched_f1(found, truth, settings.tolerance))
+
+    def noise(self, target: ControlMap, settings: CannySettings) -> Reading:
+        """F1 of white noise. A wanted map without edges leaves nothing to compare."""
+        if not target.data.any():
+            return Reading.nothing("the wanted map has no edges")
+        return Reading(noise_f1(target.data, settings.tolerance))
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: CannySettings
     ) -> dict[str, Reading]:
-        """All four readings. A wanted map without edges leaves nothing to compare."""
+        """All five readings. A wanted map without edges leaves nothing to compare."""
         from workbench.metrics.edges import default_tolerance, edge_scores
 
-        truth = target.data
-        if not truth.any():
-            return all_nothing(self.metrics, "the wanted map has no edges")
+        truth, matched = target.data, self.agreement(preds, target, settings)
+        if matched.is_nan:
+            return all_nothing(self.metrics, matched.reason)
         found = resize_map(preds.data, truth.shape[:2])
         pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
         tolerant, strict = edge_scores(found, truth, pixels), edge_scores(found, truth)
         return {
+            "canny_f1_matched": matched,
             "canny_f1": Reading(tolerant.f1),
             "canny_precision": (
                 Reading(tolerant.precision)

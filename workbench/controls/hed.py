@@ -25,7 +25,8 @@ class HedControl(SoftControl[HedSettings]):
     name = "hed"
     label = "Soft edges (HED)"
     settings_type = HedSettings
-    primary = "hed_f1"
+    primary = "hed_f1_matched"
+    former = "hed_f1"
     needs = ("edges",)
     metrics = soft_metrics("hed", "Soft-edge")
 

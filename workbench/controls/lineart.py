@@ -48,7 +48,8 @@ class LineartControl(SoftControl[LineartSettings]):
     name = "lineart"
     label = "Line art"
     settings_type = LineartSettings
-    primary = "lineart_f1"
+    primary = "lineart_f1_matched"
+    former = "lineart_f1"
     metrics = soft_metrics("lineart", "Line-art")
 
     def needs_for(self, settings: LineartSettings) -> tuple[str, ...]:

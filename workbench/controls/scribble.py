@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from workbench.controls._edges import matched_f1, matched_metric, noise_f1
 from workbench.controls._soft import read_maps, scaled, too_small
 from workbench.controls.base import (
     Control,
@@ -21,9 +22,6 @@ from workbench.controls.base import (
 )
 from workbench.images import as_rgb, fit_image, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
-
-if TYPE_CHECKING:
-    from workbench.metrics.edges import EdgeScores
 
 _INK = 4
 _DIRECTIONS = (
@@ -63,9 +61,11 @@ class ScribbleControl(Control[ScribbleSettings]):
     name = "scribble"
     label = "Scribble"
     settings_type = ScribbleSettings
-    primary = "scribble_f1"
+    primary = "scribble_f1_matched"
+    former = "scribble_f1"
     needs = ("edges",)
     metrics = (
+        matched_metric("scribble", "Scribble", "the strokes' middle lines", "0.02"),
         MetricSpec.of(
             "EdgeF1",
             "scribble_f1",
@@ -104,24 +104,35 @@ class ScribbleControl(Control[ScribbleSettings]):
     def agreement(
         self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
     ) -> Reading:
-        """F1 of the strokes. A wanted map without strokes leaves nothing to compare."""
+        """F1 of strokes paired one to one. A wanted map without strokes leaves nothing to
+        compare."""
         if not target.data.any():
             return Reading.nothing("the wanted map has no strokes")
-        return Reading(_stroke_scores(preds, target, settings).f1)
+        return Reading(matched_f1(*_middles(preds, target), settings.tolerance))
+
+    def noise(self, target: ControlMap, settings: ScribbleSettings) -> Reading:
+        """F1 of white noise. A wanted map without strokes leaves nothing to compare."""
+        if not target.data.any():
+            return Reading.nothing("the wanted map has no strokes")
+        return Reading(noise_f1(_middles(target, target)[1], settings.tolerance))
 
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
     ) -> dict[str, Reading]:
-        """All four readings. A wanted map without strokes leaves nothing to compare."""
+        """All five readings. A wanted map without strokes leaves nothing to compare."""
+        from workbench.metrics.edges import default_tolerance, edge_scores
         from workbench.metrics.structure import SSIM_SIDE, ssim
 
         truth = target.data
         if not truth.any():
             return all_nothing(self.metrics, "the wanted map has no strokes")
         found = resize_map(preds.data, truth.shape[:2])
-        scores = _stroke_scores(preds, target, settings)
+        lines, wanted = _middles(preds, target)
+        pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
+        scores = edge_scores(lines, wanted, pixels)
         large = min(truth.shape) >= SSIM_SIDE
         return {
+            "scribble_f1_matched": Reading(matched_f1(lines, wanted, settings.tolerance)),
             "scribble_f1": Reading(scores.f1),
             "scribble_precision": (
                 Reading(scores.precision)
@@ -155,15 +166,12 @@ class ScribbleControl(Control[ScribbleSettings]):
         return white_on_black(drawn).picture
 
 
-def _stroke_scores(preds: ControlMap, target: ControlMap, settings: ScribbleSettings) -> EdgeScores:
-    """Scores of middle lines, for thick strokes would forgive another half of their width."""
-    from workbench.metrics.edges import default_tolerance, edge_scores
+def _middles(preds: ControlMap, target: ControlMap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The middle lines of both maps' strokes, bool H×W of the target's size: thick strokes would
+    forgive another half of their width."""
     from workbench.metrics.thinning import thin
 
-    truth = target.data
-    found = resize_map(preds.data, truth.shape[:2])
-    pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)
-    return edge_scores(thin(found), thin(truth), pixels)
+    return thin(resize_map(preds.data, target.data.shape[:2])), thin(target.data)
 
 
 def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:

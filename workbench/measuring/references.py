@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -37,7 +38,7 @@ PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed"), "word": ("tag",
 NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_PICTURE = "the source is a drawn map: there is no picture behind it"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
-VERSION = 1
+VERSION = 2
 
 
 class References:
@@ -179,10 +180,14 @@ class References:
         own, *others = self._maps_of([source, *self._pool(key)], name, settings_json)
         ceiling = control.compare(own, wanted, settings)
         chance = [control.compare(got, wanted, settings) for got in others]
-        return {
+        found = {
             spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
             for spec in control.metrics
         }
+        noise = control.noise(wanted, settings)
+        if noise is not None and noise.value > found[control.primary].chance:  # never with NaN
+            found[control.primary] = replace(found[control.primary], chance=noise.value)
+        return found
 
     def _map_pairwise(self, key: MapKey) -> dict[str, Reference]:
         source, name, settings_json = key

@@ -105,9 +105,10 @@ DEFINITIONS: dict[str, str] = {
         "Not given where ceiling and chance lie too close together to tell."
     ),
     "chance (control)": (
-        "The mean agreement of the source's map with the maps of unrelated pictures. The embedded "
-        "world takes 16 rendered scenes that are used nowhere else; other families take the "
-        "study's other sources. All of them are pushed once through the VAE (with several base "
+        "The mean agreement of the source's map with the maps of unrelated pictures; where lines "
+        "are paired one to one, that with white noise of as many pixels, if it is more. The "
+        "embedded world takes 16 rendered scenes that are used nowhere else; other families take "
+        "the study's other sources. All of them are pushed once through the VAE (with several base "
         "models, through that of the first, so that all share one scale)."
     ),
     "ceiling (control)": (

@@ -4,9 +4,12 @@ An edge pixel of one map counts as found if the other map has an edge pixel with
 (Euclidean). Precision is the share of the predicted edge pixels that are found in the target,
 recall the share of the target's that are found in the prediction, F1 their harmonic mean. With
 tolerance 0 this is the ordinary F1 score over pixels, as in ControlNet++ (Li et al. 2024), equal
-to torchmetrics' BinaryF1Score. The tolerance of 0.0075 × diagonal is that of the Berkeley
-segmentation benchmark (Martin, Fowlkes and Malik 2004), whose one-to-one matching of pixels is
-left out: it punishes lines that are drawn twice, at a hundred times the cost.
+to torchmetrics' BinaryF1Score.
+
+With `one_to_one` each pixel finds one pixel at most and is found by one at most, as in the Berkeley
+segmentation benchmark (Martin, Fowlkes and Malik 2004), whose tolerance is 0.0075 × diagonal; see
+`matching`. Without it many pixels may find the same one: a line that is drawn twice, or a
+neighbourhood that is full of edges, costs nothing.
 
 Maps are bool, H×W for one picture or N×H×W for several. F1 is NaN if neither map has an edge
 pixel, and 0 if only one has. Precision is NaN without predicted, recall without target edge
@@ -28,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.metrics._base import Array, PoolableMetric, Reduction, reduced, stacks
+from workbench.metrics.matching import matched_pixels
 
 DEFAULT_FRACTION = 0.0075
 """The default tolerance as a fraction of a map's diagonal."""
@@ -47,36 +51,57 @@ def default_tolerance(height: int, width: int, fraction: float = DEFAULT_FRACTIO
     return fraction * math.hypot(height, width)
 
 
-def edge_scores(preds: Array, target: Array, tolerance: float = 0.0) -> EdgeScores:
+def edge_scores(
+    preds: Array, target: Array, tolerance: float = 0.0, *, one_to_one: bool = False
+) -> EdgeScores:
     """All scores at once; the pixels of several pictures are pooled. tolerance: in pixels."""
-    return _scores(torch.stack(_counts(preds, target, tolerance)).sum(0))
+    return _scores(torch.stack(_counts(preds, target, tolerance, one_to_one)).sum(0))
 
 
 def edge_f1(
-    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+    preds: Array,
+    target: Array,
+    tolerance: float = 0.0,
+    reduction: Reduction = "mean",
+    *,
+    one_to_one: bool = False,
 ) -> float:
     """F1 of predicted against target edges, 0 … 1 (best); see `EdgeF1`."""
-    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).f1, reduction)
+    counts = _counts(preds, target, tolerance, one_to_one)
+    return reduced(counts, lambda c: _scores(c).f1, reduction)
 
 
 def edge_precision(
-    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+    preds: Array,
+    target: Array,
+    tolerance: float = 0.0,
+    reduction: Reduction = "mean",
+    *,
+    one_to_one: bool = False,
 ) -> float:
     """Share of predicted edge pixels found in the target; see `EdgePrecision`."""
-    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).precision, reduction)
+    counts = _counts(preds, target, tolerance, one_to_one)
+    return reduced(counts, lambda c: _scores(c).precision, reduction)
 
 
 def edge_recall(
-    preds: Array, target: Array, tolerance: float = 0.0, reduction: Reduction = "mean"
+    preds: Array,
+    target: Array,
+    tolerance: float = 0.0,
+    reduction: Reduction = "mean",
+    *,
+    one_to_one: bool = False,
 ) -> float:
     """Share of target edge pixels found in the prediction; see `EdgeRecall`."""
-    return reduced(_counts(preds, target, tolerance), lambda c: _scores(c).recall, reduction)
+    counts = _counts(preds, target, tolerance, one_to_one)
+    return reduced(counts, lambda c: _scores(c).recall, reduction)
 
 
 class EdgeF1(PoolableMetric):
     """F1 of edge maps.
 
     tolerance: in pixels, 0 or more. reduction: "mean" over the pictures, or "pooled" pixels.
+    one_to_one: whether each pixel counts for one pixel of the other map only.
 
     >>> target = torch.eye(8, dtype=torch.bool)
     >>> metric = EdgeF1(tolerance=1.5)
@@ -89,13 +114,14 @@ class EdgeF1(PoolableMetric):
 
     _pick = "f1"
 
-    def __init__(self, tolerance: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, tolerance: float = 0.0, *, one_to_one: bool = False, **kwargs: Any) -> None:
         super().__init__(4, **kwargs)
         _check_tolerance(tolerance)
         self.tolerance = tolerance
+        self.one_to_one = one_to_one
 
     def _counts(self, preds: Array, target: Array) -> Sequence[Tensor]:
-        return _counts(preds, target, self.tolerance)
+        return _counts(preds, target, self.tolerance, self.one_to_one)
 
     def _scores(self, counts: Tensor) -> EdgeScores:
         return _scores(counts)
@@ -130,14 +156,21 @@ def _check_tolerance(tolerance: float) -> None:
         raise ValueError(f"tolerance must be a number of pixels, 0 or more, not {tolerance}")
 
 
-def _counts(preds: Array, target: Array, tolerance: float) -> list[Tensor]:
+def _counts(preds: Array, target: Array, tolerance: float, one_to_one: bool) -> list[Tensor]:
     """Per picture: edge pixels predicted, those found, edge pixels of the target, those found."""
     _check_tolerance(tolerance)
     pair = stacks(preds, target, lambda t: "" if t.dtype == torch.bool else "be bool edges")
-    return [
-        torch.tensor([p.sum(), _found(p, t, tolerance), t.sum(), _found(t, p, tolerance)]).double()
-        for p, t in zip(*(maps.numpy() for maps in pair), strict=True)
-    ]
+
+    def found(p: NDArray[np.bool_], t: NDArray[np.bool_]) -> tuple[int, int]:
+        if one_to_one:
+            return (matched_pixels(p, t, tolerance),) * 2
+        return _found(p, t, tolerance), _found(t, p, tolerance)
+
+    counts = []
+    for p, t in zip(*(maps.numpy() for maps in pair), strict=True):
+        precise, recalled = found(p, t)
+        counts.append(torch.tensor([p.sum(), precise, t.sum(), recalled]).double())
+    return counts
 
 
 def _found(edges: NDArray[np.bool_], others: NDArray[np.bool_], tolerance: float) -> int:

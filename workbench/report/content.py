@@ -217,6 +217,13 @@ def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) 
             if failed.total() > 1
             else "1 picture failed and is in no figure."
         )
+    for name, metric in analysis.primary_metrics(analysis.distinct_controls(frame)).items():
+        if metric == get_control(analysis.control_type(name)).former:
+            found.append(
+                f"{control_label(name)}: adherence is that of {metric}, for this run was measured "
+                "before edges were paired one to one. `workbench run` in its folder adds what is "
+                "missing and makes no picture anew."
+            )
     cut = frame[frame["truncated"].fillna(False).astype(bool)]
     if len(cut):
         count = cut["prompt"].nunique()

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.controls import CONTROL_NAMES, MapKey, get_control
+from workbench.analysis import primary_metrics
+from workbench.controls import MapKey
 from workbench.formats import fixed, signed
 from workbench.images import ImageError
 from workbench.store import Record, RunFolder, StoreError, build_table
@@ -247,7 +248,7 @@ class RunDifference:
         import pandas as pd
 
         frame = self.readings.dropna(subset=["adherence_a", "adherence_b"])
-        primary = {name: get_control(name).primary for name in CONTROL_NAMES}
+        primary = primary_metrics(frame.assign(control=frame["control_a"]))
         to = {"control": frame["control_a"].map(primary), "prompt": "clip_used"}
         found = pd.concat(frame[frame["metric"] == name].assign(to=t) for t, name in to.items())
         groups = found.groupby(["control_a", "to", "length_a", "scale_a"])

@@ -80,7 +80,7 @@ def _ods(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
     As in the Berkeley benchmark (Martin et al. 2004): binary maps are thinned, edge pixels count
     as found within 0.0075 × diagonal, and pixels are pooled over all pictures; its one-to-one
-    matching is left out, as in `workbench.metrics.edges`. True edges are borders of classes.
+    matching is left out. True edges are borders of classes.
     """
     from workbench.metrics.edges import default_tolerance, edge_scores
     from workbench.metrics.thinning import thin
