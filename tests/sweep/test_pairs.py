@@ -59,7 +59,7 @@ def test_a_pair_runs_to_its_report(manager: TinyManager, tmp_path: Path, made: l
     assert len(points) == 2 * 6
 
     # Each control is measured on its own: by its own metrics, against its own map and references.
-    primary = {"canny": "canny_f1", "depth": "depth_pearson"}
+    primary = {"canny": "canny_f1_matched", "depth": "depth_pearson"}
     both = paired[(paired["scale"] > 0) & (paired["partner_scale"] > 0)]
     for name, metric in primary.items():
         rows = both[(both["control"] == name) & (both["metric"] == metric)]
