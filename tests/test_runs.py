@@ -29,6 +29,7 @@ from tiny_run import make_manager, make_study
 
 import workbench as wb
 from workbench.images import read_image
+from workbench.judging import NOT_VALIDATED, WEAKER
 from workbench.runs import Stopped
 
 HOSTILE = '=HYPERLINK("<b>x</b>")'
@@ -72,6 +73,17 @@ def made(models: Path, tmp_path_factory: pytest.TempPathFactory) -> wb.Run:
 @pytest.fixture
 def run(made: wb.Run) -> wb.Run:
     return wb.open_run(made.path)
+
+
+def test_words_say_who_judged_them_and_how(run: wb.Run) -> None:
+    """Of the two words only "snow" has alternatives, and nobody has validated the CLIP."""
+    table = run.tags()
+    told = dict(zip(table["tag"], table["judge"], strict=True))
+    assert told == {HOSTILE: f"{WEAKER}; {NOT_VALIDATED}", "snow": NOT_VALIDATED}
+    assert NOT_VALIDATED in run.word_judge and f"“{HOSTILE}”" in run.word_judge
+    assert "alone against its alternatives" in run.word_judge
+    kept = run.folder.read_json("manifest.json")["words"]
+    assert kept["validated"] == "" and len(kept["weights"]) == 16
 
 
 def test_the_face_is_listed_and_complete() -> None:

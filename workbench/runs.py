@@ -273,8 +273,11 @@ class Run:
         As `analysis.per_tag`, with a last column `judge`: on what the judge of words was validated.
         """
         from workbench import analysis
+        from workbench.judging import WEAKER
 
-        return analysis.per_tag(self._frame).assign(judge=self._standing.short)
+        table, judge = analysis.per_tag(self._frame), self._standing
+        known = dict.fromkeys(judge.unknown, f"{WEAKER}; {judge.short}")
+        return table.assign(judge=[known.get(tag, judge.short) for tag in table["tag"]])
 
     @property
     def word_judge(self) -> str:

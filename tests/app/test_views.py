@@ -154,3 +154,10 @@ def test_the_colours_of_a_map_are_named_below_it(bench: Workbench) -> None:
     shown = bench.pictures.captions[1].value
     assert "rgb(120, 120, 120)" in shown and "wall" in shown
     assert "&lt;b&gt;" in shown and "<b></span>" not in shown
+
+
+def test_what_is_to_be_known_of_words_is_said_once_below_the_table() -> None:
+    rows = [Row(f"Tag: {word}", 0.5, note="nobody <looked>") for word in ("snow", "fog")]
+    text = html.table(rows)
+    assert text.count("nobody &lt;looked&gt;") == 1
+    assert text.index("nobody") > text.index("</table>")

@@ -144,6 +144,10 @@ def test_a_run_says_on_what_its_judge_was_validated(
     assert "workbench audit judge --family photos" in standing(run, "photos").sentence
     run.write_manifest(Manifest.model_validate({"words": told | {"validated": "on sixty walls"}}))
     assert standing(run, "photos").sentence.endswith("Validated: on sixty walls.")
+    run.write_manifest(Manifest.model_validate({"words": told | {"unknown": "fog, a dog"}}))
+    assert "CLIP is asked about “fog”, “a dog” inside" in standing(run, "photos").sentence
+    assert standing(run, "photos").unknown == ("fog", "a dog")
+    run.write_manifest(Manifest.model_validate({"words": told | {"validated": "on sixty walls"}}))
     keep_audit(audit_judge(folder, RedWords(), "photos", "abc"))
     found = standing(run, "photos")
     assert found.sentence.startswith("Words are judged by reddest. On 12 of your labelled pictures")

@@ -26,6 +26,7 @@ from run_folders import begin_run
 
 from workbench import analysis
 from workbench.formats import plain
+from workbench.judging import NOT_VALIDATED, standing
 from workbench.report import render_report, tables, write_report
 from workbench.store import RunFolder
 from workbench.study import Study
@@ -100,6 +101,17 @@ def test_every_finding_is_in_the_report(run: RunFolder, page: Page) -> None:
         words = finding.text.partition(": ")[2]
         assert " ".join(words.split())[1:] in page.text
     assert analysis.CAVEAT in page.text
+
+
+def test_findings_about_words_say_who_judged_them(text: str, run: RunFolder) -> None:
+    sentence = html.escape(standing(run, "paperdoll").sentence, quote=False)
+    assert NOT_VALIDATED in sentence
+    answers = text[text.index('<section id="answer"') : text.index('<section id="tradeoff"')]
+    about_words = [part for part in answers.split("<h3>") if ">Words<" in part]
+    assert about_words
+    assert all(html.unescape(sentence) in html.unescape(part) for part in about_words)
+    words = text[text.index('<section id="words"') : text.index('<section id="diversity"')]
+    assert html.unescape(sentence) in html.unescape(words)
 
 
 def test_the_answer_stands_before_plots_tables_and_settings(text: str) -> None:

@@ -188,11 +188,16 @@ class ModelManager:
 
         return ClipWords(self.clip(), self.family.alternatives(alternatives or {}))
 
-    def word_facts(self, alternatives: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+    def word_facts(
+        self,
+        alternatives: Mapping[str, Sequence[str]] | None = None,
+        asked: Sequence[str] = (),
+    ) -> dict[str, str]:
         """Who judges words (`words`), for manifest and report.
 
-        Returns its name ("judge"), on what it was validated ("validated", "" if nobody has), and 16
-        digits that tell its weights from others ("weights").
+        Returns its name ("judge"), on what it was validated ("validated", "" if nobody has), 16
+        digits that tell its weights from others ("weights"), and those of the words `asked` that it
+        does not know, with commas ("unknown"): CLIP is asked about them inside the prompt.
         """
         import hashlib
 
@@ -204,7 +209,13 @@ class ModelManager:
             if name == title or name.startswith(f"{title}/")
         }
         weights = hashlib.sha256(repr(mine).encode()).hexdigest()[:16]
-        return {"judge": judge.name, "validated": judge.validated, "weights": weights}
+        unknown = ", ".join(word for word in asked if not judge.knows(word))
+        return {
+            "judge": judge.name,
+            "validated": judge.validated,
+            "weights": weights,
+            "unknown": unknown,
+        }
 
     def safety_checker(self) -> SafetyChecker:
         """The base model's own safety checker, fetched where the model was fetched without it.

@@ -15,6 +15,7 @@ from workbench.judging.figures import Figure, WordFigures, word_figures
 from workbench.judging.labels import COLUMNS, LABELS, MIN_ROWS, Label, LabelError, read_labels
 from workbench.judging.stored import (
     NOT_VALIDATED,
+    WEAKER,
     JudgeAudit,
     Standing,
     audits_path,
@@ -33,6 +34,7 @@ __all__ = [
     "LABELS",
     "MIN_ROWS",
     "NOT_VALIDATED",
+    "WEAKER",
     "Figure",
     "JudgeAudit",
     "Label",

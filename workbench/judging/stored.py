@@ -13,6 +13,7 @@ from typing import Any
 from workbench.atomic import write_atomic
 from workbench.judging.figures import Figure, WordFigures
 from workbench.paths import config_dir
+from workbench.prompts import parse_tags
 from workbench.store import RunFolder, StoreError, plain
 from workbench.study.jsontext import parse_json
 
@@ -22,6 +23,9 @@ _MAX_BYTES = 8 * 2**20
 _MAX_VALUES = 200_000
 NOT_VALIDATED = "nobody has validated the judge of words on such pictures"
 """What is said where nobody has held the judge against labelled pictures."""
+
+WEAKER = "with the word against without it, which is weaker"
+"""What is said of words without alternatives that CLIP has to judge."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,13 @@ def now() -> str:
 class Standing:
     """What is known of the judge of a run's words.
 
-    short: a few words, for a table. sentence: for a reader of findings.
+    short: a few words, for a table. sentence: for a reader of findings. unknown: words of the run
+    that the judge does not know and about which CLIP is asked inside the prompt.
     """
 
     short: str
     sentence: str
+    unknown: tuple[str, ...] = ()
 
 
 def standing(run: RunFolder, family: str) -> Standing:
@@ -122,16 +128,25 @@ def standing_of(facts: Mapping[str, Any], family: str) -> Standing:
 
     Your own audit comes first, then what the judge itself was validated on.
     """
-    judge, validated, weights = (
-        str(facts.get(name) or "") for name in ("judge", "validated", "weights")
+    judge, validated, weights, unknown = (
+        str(facts.get(name) or "") for name in ("judge", "validated", "weights", "unknown")
     )
-    who = f"Words are judged by {judge or 'CLIP, each word inside the prompt'}"
+    short, rest = NOT_VALIDATED, f"; {NOT_VALIDATED}: {_way_out(family)}."
     if weights and (audit := find_audit(family, weights)):
-        return Standing(audit.short, f"{who}. {audit.sentence}")
-    if validated:
-        return Standing(f"validated: {validated}", f"{who}. Validated: {validated.rstrip('.')}.")
-    how = f"“workbench audit judge --family {family or 'FAMILY'} FOLDER” does, on your own pictures"
-    return Standing(NOT_VALIDATED, f"{who}; {NOT_VALIDATED}: {how}.")
+        short, rest = audit.short, f". {audit.sentence}"
+    elif validated:
+        short, rest = f"validated: {validated}", f". Validated: {validated.rstrip('.')}."
+    weak = parse_tags(unknown)
+    if weak:
+        names = ", ".join(f"“{word}”" for word in weak)
+        rest += f" CLIP is asked about {names} inside the prompt, {WEAKER}."
+    who = f"Words are judged by {judge or 'CLIP, each word inside the prompt'}"
+    return Standing(short, who + rest, weak)
+
+
+def _way_out(family: str) -> str:
+    command = f"workbench audit judge --family {family or 'FAMILY'} FOLDER"
+    return f"“{command}” does, on your own pictures"
 
 
 def _key(family: str, weights: str) -> str:

@@ -76,6 +76,13 @@ class PlannedReadings:
         ]
         return (*control, "clip_used", "clip_full", "clip_source", *tags)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word that the plan asks about, each once."""
+        cells = {(cell.full_prompt, cell.variant.tags): cell for cell in self.plan.cells}
+        found = (q.tag for cell in cells.values() for q in self._questions_of(cell))
+        return tuple(dict.fromkeys(found))
+
     def unmeasured(self, trial_id: str, rows: Collection[Mapping[str, Any]]) -> tuple[Cell, ...]:
         """Cells of a trial for which a reading is missing among stored rows, or failed."""
         have = _readings(rows)

@@ -231,6 +231,7 @@ class RunSteps:
                 base.safety_checker()
             hashes |= base.weight_hashes()
         scheduler = make_scheduler(study.scheduler, manager.pipeline(None).scheduler.config)
+        planned = PlannedReadings(self.plan, family)
         used = ModelsInUse(
             device=manager.device,
             dtype=manager.dtype,
@@ -239,7 +240,7 @@ class RunSteps:
             scheduler_config=dict(scheduler.config),
             runtime=runtime_record(manager.runtime, manager.in_force),
             safety_checker=manager.checks_safety,
-            words=manager.word_facts(self.plan.alternatives),
+            words=manager.word_facts(self.plan.alternatives, planned.words),
         )
         return build_manifest(study, self.plan.sources, used)
 
