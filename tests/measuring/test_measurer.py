@@ -80,7 +80,7 @@ def test_refreshing_changes_nothing_while_references_stand(
     (found,) = measurer.measure([(plan.trials[0].id, noise(2))])
     for row in found.rows:
         stored = {k: None if v != v else v for k, v in row.items()}
-        again = measurer.refreshed(cells[row["cell"]], stored)
+        (again,) = measurer.refreshed(cells[row["cell"]], [stored])
         assert {k: None if v != v else v for k, v in again.items()} == stored
 
 

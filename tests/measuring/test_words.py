@@ -68,19 +68,31 @@ def test_the_judge_is_believed_about_the_words_it_knows(
     assert values(found.rows, "tag:a girl") == values(by_clip.rows, "tag:a girl")  # not known
 
 
-def test_chance_and_ceiling_are_what_the_judge_says_of_the_reference_pictures(
+def test_the_ceiling_is_what_the_judge_says_of_scenes_with_the_words(
     plan: Plan, world: Any
 ) -> None:
+    """And chance is exact in a world whose unrelated scenes show every word of a group alike."""
     measurer = Measurer(plan, make_judges(world))
     (found,) = measurer.measure([(plan.trials[0].id, np.full((128, 128, 3), 200, np.uint8))])
     pictures = measurer.references.pictures
-    pool = [pictures.picture(name) for name in pictures.pool_ids(plan.cells[0].source_sha256)]
     scenes = pictures.scenes_with(("a girl", "long hair", "winter"))
-    for figure, shown in (("chance", pool), ("ceiling", scenes)):
-        wanted = np.mean([image.mean() / 255 for image in shown])
-        assert list(values(found.rows, "tag:long hair", figure)) == [
-            pytest.approx(wanted, abs=1e-6)
-        ]
+    wanted = np.mean([image.mean() / 255 for image in scenes])
+    assert list(values(found.rows, "tag:long hair", "ceiling")) == [pytest.approx(wanted, abs=1e-6)]
+    assert list(values(found.rows, "tag:long hair", "chance")) == [0.5]
+    assert list(values(found.rows, "tag:winter", "chance")) == [0.25]
+
+
+def test_without_a_world_chance_is_what_the_judge_says_of_the_other_sources(
+    plan: Plan, world: Any
+) -> None:
+    measurer = Measurer(plan, make_judges(world, ""))
+    (found,) = measurer.measure([(plan.trials[0].id, np.full((128, 128, 3), 200, np.uint8))])
+    pictures = measurer.references.pictures
+    cells = {cell.id: cell for cell in plan.cells}
+    for row in (row for row in found.rows if row["metric"] == "tag:long hair"):
+        others = pictures.pool_ids(cells[row["cell"]].source_sha256)
+        wanted = np.mean([pictures.picture(name).mean() / 255 for name in others])
+        assert row["chance"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_without_a_world_the_ceiling_is_what_text_only_pictures_score(
@@ -98,7 +110,7 @@ def test_without_a_world_the_ceiling_is_what_text_only_pictures_score(
     row = next(r for r in read[0].rows if r["cell"] == cell.id and r["metric"] == "tag:winter")
     wanted = np.mean([1 - picture.mean() / 255 for picture in pictures.values()])
     assert len(pictures) > 1
-    assert measurer.refreshed(cell, row)["ceiling"] == pytest.approx(wanted, abs=1e-6)
+    assert measurer.refreshed(cell, [row])[0]["ceiling"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_readings_of_another_question_are_read_again(
@@ -124,4 +136,5 @@ def test_readings_of_another_question_are_read_again(
         for old, new in zip(found.rows, again.rows, strict=True)
         if repr(old["value"]) != repr(new["value"])
     }
-    assert changed == {"tag:long hair"}
+    assert changed <= {f"{kind}:long hair" for kind in ("tag", "tag_obeyed", "tag_source")}
+    assert "tag:long hair" in changed

@@ -53,6 +53,7 @@ def _aux(code: str, gives: str, file: str, *more: str) -> Loader:
 
 LOADERS: dict[str, Loader] = {
     "judge": Loader("judge.load", DENSE, classes="paperdoll"),
+    "tag-judge": Loader("tagjudge.load", (WORDS,)),
     "hed": _aux("maps.hed", "edges", "ControlNetHED.pth", "einops"),
     "pidinet": _aux("maps.pidinet", "edges", "table5_pidinet.pth"),
     "midas": _aux("maps.midas", "depth", "dpt_hybrid-midas-501f0c75.pt", "timm"),

@@ -56,11 +56,15 @@ def word_judge(judges: Judges) -> WordJudge | None:
 
 
 def clip_score(image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-    """100 × max(cosine, 0) of every picture (N, D) with every text (T, D): float (N, T)."""
+    """100 × cosine of every picture (N, D) with every text (T, D): float (N, T).
+
+    Not cut off at 0, as CLIPScore is: a picture that contradicts a prompt would be lost there.
+    """
     from workbench.metrics.clip import clip_similarity
 
     n, t = len(image_embeds), len(text_embeds)
-    pairs = clip_similarity(np.repeat(image_embeds, t, axis=0), np.tile(text_embeds, (n, 1)))
+    images, texts = np.repeat(image_embeds, t, axis=0), np.tile(text_embeds, (n, 1))
+    pairs = clip_similarity(images, texts, clamp=False)
     return np.asarray(pairs.numpy(), dtype=float).reshape(n, t)
 
 

@@ -21,17 +21,30 @@ from workbench.measuring.adherence import Reference, adherence, unknown
 from workbench.measuring.bases import pose_map, pose_needs
 from workbench.measuring.cache import ReferenceCache
 from workbench.measuring.judges import Judges, clip_score, logit_scale, word_judge
-from workbench.measuring.per_tag import TagQuestion, questions, tag_scores
+from workbench.measuring.per_tag import (
+    TagQuestion,
+    questions,
+    tag_scores,
+    words_beyond_chance,
+)
 from workbench.measuring.references import NO_PICTURE, References
 from workbench.measuring.sourcemaps import make_source_maps
-from workbench.measuring.specs import metric_spec
+from workbench.measuring.specs import WORDS_OBEYED, metric_spec
 from workbench.metrics.spec import MetricSpec, Reading
 from workbench.prompts import parse_tags
 from workbench.study import Cell, Plan
+from workbench.study.canonical import short_hash
 
 Row = dict[str, Any]
 EMBEDDING = "clip_embedding"
 EMPTY_PROMPT = "the prompt is empty"
+NO_WORDS = "the judge of words knows none of the prompt's words"
+CAPTION = "a sentence is no list of words"
+SHOWN = "it says what the source shows, so it has no chance and no ceiling"
+CLIP_SCORES = ("clip_used", "clip_full", "clip_source")
+TAG_KINDS = ("tag", "tag_obeyed", "tag_source")
+UNCLAMPED = "cosine"
+"""What tells CLIP scores that are not cut off at 0 from older ones."""
 NOT_MEASURED = "could not be measured"
 """How the reason of a reading begins whose measuring failed by an error."""
 MAP_BYTES = 256 * 2**20
@@ -70,11 +83,10 @@ class PlannedReadings:
         """Names of the metrics that `measure` gives for a cell (diversity comes with `finish`)."""
         control = [spec.name for spec in get_control(cell.control).metrics]
         tags = [
-            f"{kind}:{question.tag}"
-            for question in self._questions_of(cell)
-            for kind in ("tag", "tag_obeyed")
+            f"{kind}:{question.tag}" for question in self._questions_of(cell) for kind in TAG_KINDS
         ]
-        return (*control, "clip_used", "clip_full", "clip_source", *tags)
+        words = (WORDS_OBEYED.name,) if self._word_judge else ()
+        return (*control, *words, *CLIP_SCORES, *tags)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -98,13 +110,17 @@ class PlannedReadings:
         return [row for row in new if _reading(row) not in have]
 
     def asked(self, cell: Cell, metric: str) -> str | None:
-        """What tells the question that a reading of a tag answers; None for other metrics."""
+        """What tells the question that a reading answers; None where there is but one."""
+        if metric in CLIP_SCORES:
+            return UNCLAMPED
+        if metric == WORDS_OBEYED.name:
+            return short_hash([question.asked for question in self._questions_of(cell)])
         question = self._question(cell, metric)
         return question.asked if question else None
 
     def _question(self, cell: Cell, metric: str) -> TagQuestion | None:
         kind, _, tag = metric.partition(":")
-        if kind not in ("tag", "tag_obeyed"):
+        if kind not in TAG_KINDS:
             return None
         return next(q for q in self._questions_of(cell) if q.tag == tag)
 
@@ -134,6 +150,7 @@ class Measurer(PlannedReadings):
         self.judges = judges
         self._sources = {source.sha256: source for source in plan.sources.values()}
         self._specs: dict[str, MetricSpec] = {}
+        self._shown: dict[tuple[str, str], Reading] = {}
         self._sample_map_cache: LRUCache[MapKey, ControlMap] = LRUCache(
             MAP_BYTES, getsizeof=lambda made: made.picture.nbytes + made.data.nbytes
         )
@@ -180,9 +197,11 @@ class Measurer(PlannedReadings):
             rows: list[Row] = []
             for cell in work[trial]:
                 got = maps[MapKey(trial, cell.control, cell.control_settings)]
-                readings = self._control_readings(cell, got) | self._clip_readings(
-                    cell, embed, words
-                )
+                tags = self._tag_readings(cell, embed, words)
+                readings = self._control_readings(cell, got) | self._clip_readings(cell, embed)
+                if self._word_judge:
+                    readings[WORDS_OBEYED.name] = self._words_reading(cell, tags)
+                readings |= tags
                 rows += [self.row(cell, name, reading) for name, reading in readings.items()]
             result.append(Measured(trial, rows, work[trial], {EMBEDDING: pack(embed)}))
         return result
@@ -214,14 +233,21 @@ class Measurer(PlannedReadings):
             "reason": reading.reason or reason,
         }
 
-    def refreshed(self, cell: Cell, row: Mapping[str, Any]) -> Row:
-        """A stored row with chance, ceiling and adherence as they are now; the value stays.
+    def refreshed(self, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Stored rows of one cell with chance, ceiling and adherence as they are now.
 
-        They change when sources are added, or when text-only pictures become known.
+        They change when sources are added, or when text-only pictures become known. Values stay,
+        but for what is obeyed beyond chance.
         """
-        value = row["value"]
-        reading = Reading(float(value)) if value is not None else Reading.nothing(row["reason"])
-        return self.row(cell, row["metric"], reading)
+        readings = {
+            str(row["metric"]): Reading.nothing(row["reason"])
+            if row["value"] is None
+            else Reading(float(row["value"]))
+            for row in rows
+        }
+        if WORDS_OBEYED.name in readings and not readings[WORDS_OBEYED.name].is_nan:
+            readings[WORDS_OBEYED.name] = self._words_reading(cell, readings)
+        return [self.row(cell, metric, reading) for metric, reading in readings.items()]
 
     def maps_of(self, picture: Callable[[str], np.ndarray]) -> MapOf:
         """Looks up control maps of samples: remembered ones, or extracted from `picture(trial)`."""
@@ -295,9 +321,7 @@ class Measurer(PlannedReadings):
         pairs = zip(found.probability, found.seen, strict=True)
         return [dict(zip(words, zip(*pair, strict=True), strict=True)) for pair in pairs]
 
-    def _clip_readings(
-        self, cell: Cell, embed: np.ndarray, told: Mapping[str, tuple[float, bool]]
-    ) -> dict[str, Reading]:
+    def _clip_readings(self, cell: Cell, embed: np.ndarray) -> dict[str, Reading]:
         clip = self.judges.clip()
         found: dict[str, Reading] = {}
         for name, text in (("clip_used", cell.variant.text), ("clip_full", cell.full_prompt)):
@@ -312,15 +336,58 @@ class Measurer(PlannedReadings):
             if source is None
             else Reading(float(clip_score(embed[None], source[None])[0, 0]))
         )
-        for question in self._questions_of(cell):
-            pair = told.get(question.tag)
-            if pair is None:
-                texts = clip.embed_texts(list(question.texts))
-                scores, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
-                pair = float(scores[0]), bool(obeyed[0])
-            found[f"tag:{question.tag}"] = Reading(float(pair[0]))
-            found[f"tag_obeyed:{question.tag}"] = Reading(float(pair[1]))
         return found
+
+    def _tag_readings(
+        self, cell: Cell, embed: np.ndarray, told: Mapping[str, tuple[float, bool]]
+    ) -> dict[str, Reading]:
+        found: dict[str, Reading] = {}
+        for question in self._questions_of(cell):
+            sure, seen = told.get(question.tag) or self._by_clip(question, embed)
+            found[f"tag:{question.tag}"] = Reading(float(sure))
+            found[f"tag_obeyed:{question.tag}"] = Reading(float(seen))
+            found[f"tag_source:{question.tag}"] = self._source_shows(cell.source_sha256, question)
+        return found
+
+    def _by_clip(self, question: TagQuestion, embed: np.ndarray) -> tuple[float, bool]:
+        clip = self.judges.clip()
+        texts = clip.embed_texts(list(question.texts))
+        scores, obeyed = tag_scores(embed[None], texts, logit_scale(clip))
+        return float(scores[0]), bool(obeyed[0])
+
+    def _source_shows(self, source: str, question: TagQuestion) -> Reading:
+        """Whether a source picture shows a tag anyway, whatever a prompt says."""
+        key = (source, question.asked)
+        if key not in self._shown:
+            embed = self._source_embeds.get(source)
+            judge = word_judge(self.judges)
+            if embed is None:
+                self._shown[key] = Reading.nothing(NO_PICTURE)
+            elif judge is not None and judge.knows(question.tag):
+                read = judge.read([self._sources[source].image], [question.tag])
+                self._shown[key] = Reading(float(read.seen[0, 0]))
+            else:
+                self._shown[key] = Reading(float(self._by_clip(question, embed)[1]))
+        return self._shown[key]
+
+    def _words_reading(self, cell: Cell, tags: Mapping[str, Reading]) -> Reading:
+        """The words kept that are obeyed beyond chance, those which the judge of words knows."""
+        judge = word_judge(self.judges)
+        kept = [q for q in self._questions_of(cell) if q.tag in cell.variant.tags]
+        known = [q for q in kept if judge is not None and judge.knows(q.tag)]
+        if cell.variant.is_caption or not known:
+            text = cell.variant.text
+            why = EMPTY_PROMPT if not text else CAPTION if cell.variant.is_caption else NO_WORDS
+            return Reading.nothing(why)
+        references = [self.references.tag(q, cell.source_sha256)["tag_obeyed"] for q in known]
+        chance = [reference.chance for reference in references]
+        seen = [tags[f"tag_obeyed:{q.tag}"] for q in known]
+        for reading, share, reference in zip(seen, chance, references, strict=True):
+            if reading.is_nan:
+                return reading
+            if not share < 1:  # NaN, too
+                return Reading.nothing(reference.reason or "unrelated pictures always show a word")
+        return Reading(words_beyond_chance([reading.value for reading in seen], chance))
 
     @cached_property
     def _source_embeds(self) -> dict[str, np.ndarray]:
@@ -329,7 +396,11 @@ class Measurer(PlannedReadings):
         return dict(zip(shas, embeds, strict=True))
 
     def _reference(self, cell: Cell, metric: str) -> Reference:
+        if metric == WORDS_OBEYED.name:
+            return Reference(0.0, 1.0)
         if question := self._question(cell, metric):
+            if metric.startswith("tag_source:"):
+                return unknown(SHOWN)
             return self.references.tag(question, cell.source_sha256)[metric.partition(":")[0]]
         if metric == "clip_source":
             return self.references.clip_source(cell.source_sha256)

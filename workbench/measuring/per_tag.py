@@ -77,6 +77,26 @@ def questions(
     )
 
 
+def words_beyond_chance(seen: Sequence[float], chance: Sequence[float]) -> float:
+    """How many of a prompt's words a picture shows, beyond chance: the mean over the words of
+    (seen - chance) / (1 - chance).
+
+    1: every word is to be seen. 0: as many as in pictures that know nothing of the prompt, however
+    many words there are and however easily each is hit. Below 0: fewer, which takes something that
+    works against the prompt. Each word is corrected by itself, as Cohen's kappa does for a label
+    (J. Cohen, "A coefficient of agreement for nominal scales", Educ. Psychol. Meas. 20, 1960).
+
+    Args:
+        seen: of each word 1 or 0. chance: of each word the share of unrelated pictures that show
+            it, in [0, 1).
+
+    >>> words_beyond_chance([1, 0], [0.5, 0.25])
+    0.3333333333333333
+    """
+    pairs = zip(seen, chance, strict=True)
+    return float(np.mean([(s - c) / (1 - c) for s, c in pairs]))
+
+
 def tag_scores(
     image_embeds: np.ndarray, text_embeds: np.ndarray, logit_scale: float
 ) -> tuple[np.ndarray, np.ndarray]:

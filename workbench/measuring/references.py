@@ -241,8 +241,12 @@ class References:
             return {n: float(part.mean()) for n, part in zip(names, both, strict=True)}
 
         def compute() -> dict[str, Reference]:
+            group = next((g for g in self._judges.family.tag_groups().values() if word in g), ())
             pool = self.pictures.pool_ids(source)
-            chance = means([self.pictures.picture(name) for name in pool]) if pool else {}
+            if self.pictures.rendered and group:  # known without a draw of pictures, so exactly
+                chance = dict.fromkeys(PROMPT_KINDS["word"], 1 / len(group))
+            else:
+                chance = means([self.pictures.picture(name) for name in pool]) if pool else {}
             if self.needs_text_only:
                 known = self._text_only_words
                 keys = {name: (prompt, f"{name}:{word}") for name in PROMPT_KINDS["word"]}

@@ -8,23 +8,40 @@ LOST = (
     "what one of two maps holds and the other lost counts in full, and two maps that hold nothing "
     "(no person, no edge) have no distance"
 )
-CLIP_USED = MetricSpec.of(
-    "ClipSimilarity",
-    "clip_used",
-    "CLIP score against the prompt used",
-    "100 × max(cosine of picture and prompt, 0), as torchmetrics' CLIPScore",
+WORDS_OBEYED = MetricSpec(
+    name="words",
+    label="Words of the prompt that are obeyed",
+    higher_is_better=True,
+    high=1.0,
+    protocol=(
+        "mean over the words kept of (obeyed - chance) / (1 - chance), each word by the family's "
+        "judge of words: 1 = every word is to be seen, 0 = as many as in unrelated pictures, below "
+        "0 = fewer; the same at every prompt length"
+    ),
 )
-CLIP_FULL = MetricSpec.of(
-    "ClipSimilarity",
-    "clip_full",
-    "CLIP score against the full prompt",
-    "100 × max(cosine of picture and prompt, 0), whatever part of the prompt was used",
+CLIP_USED = MetricSpec(
+    name="clip_used",
+    label="CLIP score against the prompt used",
+    higher_is_better=True,
+    high=100.0,
+    protocol=(
+        "100 × cosine of picture and prompt, as torchmetrics' CLIPScore but not cut off at 0; "
+        "prompts of different lengths are different scales, whose scores cannot be compared"
+    ),
 )
-CLIP_SOURCE = MetricSpec.of(
-    "ClipSimilarity",
-    "clip_source",
-    "CLIP similarity to the source",
-    "100 × max(cosine of sample and source picture, 0)",
+CLIP_FULL = MetricSpec(
+    name="clip_full",
+    label="CLIP score against the full prompt",
+    higher_is_better=True,
+    high=100.0,
+    protocol="100 × cosine of picture and full prompt, whatever part of the prompt was used",
+)
+CLIP_SOURCE = MetricSpec(
+    name="clip_source",
+    label="CLIP similarity to the source",
+    higher_is_better=True,
+    high=100.0,
+    protocol="100 × cosine of sample and source picture",
 )
 TAG = MetricSpec.of(
     "TagProbability",
@@ -41,6 +58,14 @@ TAG_OBEYED = MetricSpec.of(
     "Tag obeyed",
     "1 where the judge of words sees the tag, or CLIP scores none of its alternatives higher, "
     "else 0",
+)
+TAG_SOURCE = MetricSpec(
+    name="tag_source",
+    label="Tag shown by the source",
+    higher_is_better=True,
+    low=0.0,
+    high=1.0,
+    protocol="1 where the source picture itself shows the tag, by the same judge, else 0",
 )
 DIVERSITY_LOOKS = MetricSpec.of(
     "ClipDiversity",
@@ -87,11 +112,13 @@ BASES_POSE = MetricSpec(
 COMMON: dict[str, MetricSpec] = {
     spec.name: spec
     for spec in (
+        WORDS_OBEYED,
         CLIP_USED,
         CLIP_FULL,
         CLIP_SOURCE,
         TAG,
         TAG_OBEYED,
+        TAG_SOURCE,
         DIVERSITY_LOOKS,
         DIVERSITY_STRUCTURE,
         BASES_STRUCTURE,
@@ -116,7 +143,11 @@ DEFINITIONS: dict[str, str] = {
         "Behind a source that is itself a drawn map there is no picture: its ceiling is the "
         "agreement of the map with itself."
     ),
-    "chance (prompt)": "The mean score of the same unrelated pictures with the prompt.",
+    "chance (prompt)": (
+        "The mean score of the same unrelated pictures with the prompt. A word of the embedded "
+        "world has the chance of one in as many as its group holds, as unrelated scenes show each "
+        "alike often."
+    ),
     "ceiling (prompt)": (
         "The embedded world: the mean score of 8 scenes rendered to have the prompt's tags and "
         "pushed once through the VAE. Other families: the mean score of the study's own text-only "

@@ -26,18 +26,19 @@ class TokenCount:
     truncated: bool
 
 
-def clip_similarity(preds: Array, target: Array) -> Tensor:
+def clip_similarity(preds: Array, target: Array, *, clamp: bool = True) -> Tensor:
     """100 × max(cosine, 0) of each pair: the CLIP score, on the scale of torchmetrics.
 
     preds, target: N×D, of any length but zero; either may be of pictures or of texts.
-    Returns N values in [0, 100], 100 for the same direction, as float64 on the CPU.
+    clamp: cut off at 0, as the published score is; else cosines below 0 stay.
+    Returns N values up to 100, which is the same direction, as float64 on the CPU.
     Raises ValueError for shapes that differ and for embeddings which are zero or not finite.
     """
     u, v = _unit(preds, "preds"), _unit(target, "target")
     if u.shape != v.shape:
         shapes = f"{tuple(u.shape)} and {tuple(v.shape)}"
         raise ValueError(f"embeddings must have one shape, not {shapes}")
-    return 100 * (u * v).sum(dim=1).clamp(0, 1)
+    return 100 * (u * v).sum(dim=1).clamp(0 if clamp else -1, 1)
 
 
 def tag_probability(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.paperdoll.canvas import Canvas
-from workbench.paperdoll.figure import draw_figure
+from workbench.paperdoll.figure import Parts, draw_figure
 from workbench.paperdoll.scene import Scene
 from workbench.paperdoll.scenery import FAR, draw_backdrop, draw_place, draw_weather
 
@@ -36,8 +36,12 @@ class Rendering:
     skeleton: np.ndarray
 
 
-def render(scene: Scene) -> Rendering:
+def render(scene: Scene, parts: Parts | None = None) -> Rendering:
     """Render a scene at twice the size and average it down (labels: every second pixel).
+
+    Args:
+        scene: the picture's content.
+        parts: of the figure, to draw hybrids; None draws those that the scene's tags ask for.
 
     >>> from workbench.paperdoll import sample_scene
     >>> render(sample_scene(7)).rgb.shape
@@ -47,7 +51,7 @@ def render(scene: Scene) -> Rendering:
     backdrop, place, weather = (np.random.default_rng([scene.scenery_seed, k]) for k in range(3))
     horizon = draw_backdrop(canvas, scene, backdrop)
     draw_place(canvas, scene, horizon, place)
-    draw_figure(canvas, scene)
+    draw_figure(canvas, scene, parts or Parts.of(scene))
     draw_weather(canvas, scene, weather)
     inverse = (1.0 / canvas.z - 0.5 / FAR) / (1.0 / NEAREST - 0.5 / FAR)
     normal = _halve(canvas.normal)

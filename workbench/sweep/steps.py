@@ -401,7 +401,7 @@ class RunSteps:
         for cell in cells:
             expected = set(self.measurer.expected(cell))
             own = [row for row in old if row["cell"] == cell.id and row["metric"] in expected]
-            new += [row if record.failed else self.measurer.refreshed(cell, row) for row in own]
+            new += own if record.failed else self.measurer.refreshed(cell, own)
             new += across.get(cell.id, [])
         told = all(record.cells.get(cell.id) == plain(cell_facts(cell)) for cell in cells)
         return None if told and _by_reading(old) == _by_reading(new) else new

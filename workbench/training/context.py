@@ -52,6 +52,7 @@ class TrainingContext:
             "unet": "base/unet",
             "controlnet": f"controlnet/{control}",
             "judge": "judge",
+            "words": "words",
             "auditor": "auditor",
         }
         return self.improve and name in folders and (self.models_dir / folders[name]).is_dir()

@@ -32,12 +32,14 @@ from workbench.training.vae import (
     vae_loss,
 )
 from workbench.training.vae import RECIPE as VAE_RECIPE
+from workbench.training.words import train_words
 
 _NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
     "clip-pictures": (("clip", "clip"),),
     "vae-decoder": (("vae", "base/vae"),),
     "vae-decoder:ink": (("vae-decoder", "base/vae"),),
     "judge": (("vae", "base/vae"),),
+    "words": (("vae-decoder", "base/vae"), ("vae-decoder:ink", "ink/vae")),
     "auditor": (("vae", "base/vae"),),
     "unet": (("clip", "base/text_encoder"), ("vae", "base/vae")),
     "unet:ink": (("unet", "base/unet"), ("vae-decoder:ink", "ink/vae")),
@@ -170,6 +172,7 @@ _STAGES: dict[str, Callable[..., bool]] = {
     "auditor": train_auditor,
     "unet": train_unet,
     "vae-decoder:ink": _vae_decoder,
+    "words": train_words,
     "unet:ink": train_other_style,
     "controlnet": train_controlnet,
 }

@@ -115,8 +115,14 @@ class Remaker:
         if self.measurer.references.needs_text_only:
             learn_text_only(self.measurer, embeddings, rows)
             for name in rows:
-                again = [(cells[row["cell"]], plain(row)) for row in rows[name]]
-                rows[name] = [self.measurer.refreshed(cell, row) for cell, row in again]
+                again: dict[str, list[Any]] = {}
+                for row in rows[name]:
+                    again.setdefault(row["cell"], []).append(plain(row))
+                rows[name] = [
+                    row
+                    for cell, mine in again.items()
+                    for row in self.measurer.refreshed(cells[cell], mine)
+                ]
         across = rows_across(
             self.measurer,
             embeddings,

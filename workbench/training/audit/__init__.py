@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.atomic import write_atomic
 from workbench.families import FamilyDefaults
 from workbench.paperdoll import STYLES
+from workbench.paths import data_dir
+from workbench.training.audit.conflicts import CONFLICTS, conflict_figures
 from workbench.training.audit.controls import control_figures
 from workbench.training.audit.figures import Figure
 from workbench.training.audit.judging import judge_figures
@@ -19,6 +22,10 @@ from workbench.training.audit.models import (
     zero_scale_figure,
 )
 from workbench.training.data import AUDIT_SEEDS, render_arrays, words_of
+
+if TYPE_CHECKING:
+    from workbench.families.manager import ModelManager
+    from workbench.families.words import WordJudge
 
 __all__ = ["Figure", "run_audit"]
 
@@ -65,6 +72,7 @@ def run_audit(
         lambda: style_figures(manager, held),
         lambda: (f for style in STYLES for f in judge_figures(manager.networks(), some, style)),
         lambda: clip_figures(models_dir, held, words),
+        lambda: conflict_figures(data_dir() / CONFLICTS, _word_judges(manager)),
         lambda: text_figures(manager, models_dir, held, words, pictures),
         lambda: control_figures(manager, models_dir, held, words, pictures),
         lambda: [zero_scale_figure(manager, words)],
@@ -75,6 +83,14 @@ def run_audit(
             _write(models_dir, _page(figures, pictures, manager.family.defaults) + UNFINISHED)
     _write(models_dir, _page(figures, pictures, manager.family.defaults))
     return figures
+
+
+def _word_judges(manager: ModelManager) -> list[tuple[str, WordJudge, bool]]:
+    """The family's judge of words, which has targets, and CLIP beside it."""
+    from workbench.families.words import ClipWords
+
+    by_clip = ClipWords(manager.clip(), manager.family.alternatives({}))
+    return [("judge of words", manager.words(), True), ("CLIP, words alone", by_clip, False)]
 
 
 def _write(models_dir: Path, page: str) -> None:
