@@ -18,6 +18,7 @@ from workbench.analysis.frames import (
     PROMPT_METRIC,
     controls_in,
     distinct_controls,
+    metric_name,
     pick,
     pick_primary,
     primary_metrics,
@@ -78,13 +79,14 @@ def findings(
         *ranking_findings(frame, control_metrics),
         *base_findings(frame),
     ]
+    prompt_metric = metric_name(frame, prompt_metric)
     pairs = pair_findings(frame, prompt_metric=prompt_metric)
     frame = distinct_controls(frame)
     frame = frame[[name for name in NEEDED if name in frame]]
     primary = primary_metrics(frame, control_metrics)
     found = [
-        *_effects(frame, primary, control_metrics, prompt_metric),
         *tag_findings(frame, silhouette),
+        *_effects(frame, primary, control_metrics, prompt_metric),
         *_effects(frame, primary, control_metrics, prompt_metric, axis="length"),
         *interaction_findings(frame, prompt_metric, control_metrics),
         *_sweet_spots(frame, prompt_metric, control_metrics),

@@ -45,8 +45,9 @@ COLUMNS = (
     "tokens",
     "truncated",
 )
-PROMPT_METRIC = "clip_used"
-"""The metric that stands for the prompt: CLIP's score against the prompt used."""
+WORDS, CLIP_USED = "words", "clip_used"
+PROMPT_METRIC = "prompt"
+"""Stands for the metric of prompt adherence: see `metric_name`."""
 LENGTH_SETTINGS = ("length",)
 BRACKET = " ("
 PARTNER = "partner"
@@ -136,6 +137,18 @@ def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
     return found
 
 
+def metric_name(frame: pd.DataFrame, metric: str) -> str:
+    """The name of a metric in a frame: for `PROMPT_METRIC` that of prompt adherence.
+
+    That is the words of the prompt that are obeyed, where a judge of words read them; else CLIP's
+    score against the prompt used, which is another scale at every prompt length.
+    """
+    if metric != PROMPT_METRIC:
+        return metric
+    words = frame.loc[frame["metric"] == WORDS, "value"]
+    return WORDS if words.notna().any() else CLIP_USED
+
+
 def pick(
     frame: pd.DataFrame,
     metric: str | None = None,
@@ -145,12 +158,12 @@ def pick(
     """Rows of one metric, by default only of the prompts cut by length.
 
     Args:
-        metric: exact name; None keeps all.
+        metric: exact name, or `PROMPT_METRIC`; None keeps all.
         settings: prompt settings to keep; None keeps all.
     """
     rows = distinct_controls(frame)
     if metric is not None:
-        rows = rows[rows["metric"] == metric]
+        rows = rows[rows["metric"] == metric_name(rows, metric)]
     if settings is not None:
         rows = rows[rows["setting"].isin(list(settings))]
     return rows

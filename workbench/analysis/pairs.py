@@ -13,6 +13,7 @@ from workbench.analysis.frames import (
     PARTNER,
     PROMPT_METRIC,
     differing,
+    metric_name,
     pick_primary,
     records,
 )
@@ -70,7 +71,8 @@ def pair_points(
     rows = rows[rows["setting"] == "length"]
     control = _primary(rows)
     # The picture's prompt readings stand in both of its cells: one is enough.
-    prompt = rows[(rows["metric"] == prompt_metric) & (rows["side"] == "first")]
+    name = metric_name(rows, prompt_metric)
+    prompt = rows[(rows["metric"] == name) & (rows["side"] == "first")]
     tables = {side: control[control["side"] == side] for side in SIDES} | {"prompt": prompt}
     points = rows[POINT].drop_duplicates()
     for name, group in tables.items():
@@ -92,6 +94,7 @@ def pair_findings(frame: pd.DataFrame, *, prompt_metric: str = PROMPT_METRIC) ->
     """
     rows = pair_rows(frame)
     rows = rows[rows["setting"] == "length"]
+    prompt_metric = metric_name(rows, prompt_metric)
     result: list[Finding] = []
     for _, group in rows.groupby("pair", sort=True):
         control = _primary(group)

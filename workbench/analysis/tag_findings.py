@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.frames import records
-from workbench.analysis.tags import silhouette_contrast, tag_rows, tag_slopes
+from workbench.analysis.tags import shown_anyway, silhouette_contrast, tag_rows, tag_slopes
 from workbench.analysis.tipping import ALWAYS, GAINS, NEVER, TIPS, tipping_scales
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend_of
 from workbench.analysis.wording import (
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 
 def tag_findings(frame: pd.DataFrame, silhouette: Collection[str] | None) -> list[Finding]:
-    """Statements about tags: those that shape the outline, slopes, tipping scales."""
-    result: list[Finding] = []
+    """Statements about tags: tipping scales first, those that shape the outline, slopes."""
+    tipping = tipping_scales(frame, silhouette=silhouette)
+    result = [
+        _tipping(str(name), mine, shown_anyway(frame, str(name)))
+        for name, mine in tipping.groupby("control", sort=False)
+    ]
     tags = tag_rows(frame, silhouette=silhouette)
     outline = tags[tags["silhouette"]]
     what = "the mean score of the silhouette tags"
@@ -38,11 +42,10 @@ def tag_findings(frame: pd.DataFrame, silhouette: Collection[str] | None) -> lis
             result.append(_contrast(row))
     slopes = tag_slopes(frame, silhouette=silhouette)
     slopes = slopes[slopes["x_last"] > slopes["x_first"]]
-    result += [_overridden(str(name), mine) for name, mine in slopes.groupby("control", sort=False)
-               if not (mine["direction"] == UNKNOWN).all()]  # fmt: skip
-    tipping = tipping_scales(frame, silhouette=silhouette)
     return result + [
-        _tipping(str(name), mine) for name, mine in tipping.groupby("control", sort=False)
+        _overridden(str(name), mine)
+        for name, mine in slopes.groupby("control", sort=False)
+        if not (mine["direction"] == UNKNOWN).all()
     ]
 
 
@@ -129,8 +132,11 @@ def _limits(row: dict[str, Any]) -> str:
     return f" [{low}, {high}]"
 
 
-def _tipping(control: str, table: pd.DataFrame) -> Finding:
-    """At which scale each word gives way; words that may or may not are said to be unclear."""
+def _tipping(control: str, table: pd.DataFrame, shown: list[str]) -> Finding:
+    """At which scale each word gives way; words that may or may not are said to be unclear.
+
+    Only sources that contradict a word count; `shown` are words that all sources show themselves.
+    """
     rows = records(table)
     n = int(table["n_sources"].max())
     reach = f"{rows[0]['x_first']:g} to {rows[0]['x_last']:g}"
@@ -149,11 +155,21 @@ def _tipping(control: str, table: pd.DataFrame) -> Finding:
             text = f"words the control overrides, and the tipping scale of each: {names}"
         else:
             text = f"no clear tipping scale within {reach} for any word"
-        text += f"; obeyed throughout: {', '.join(held)}" if held else ""
-        text += f"; not obeyed at any scale: {', '.join(lost)}" if lost else ""
+        text += (
+            f"; overridden at every scale from {rows[0]['x_first']:g} on: {', '.join(lost)}"
+            if lost
+            else ""
+        )
+        text += (
+            f"; obeyed throughout although the source contradicts them: {', '.join(held)}"
+            if held
+            else ""
+        )
         text += f"; obeyed only at larger scales: {', '.join(other)}" if other else ""
         open_ = len(rows) - len(tips) - len(held) - len(lost) - len(other)
         text += f"; not clear for {open_} of {len(rows)} words" if open_ else ""
+        names = ", ".join(f'"{tag}"' for tag in shown)
+        text += f"; not asked, as the sources show them anyway: {names}" if names else ""
         text += f" (95 % intervals over {count_sources(n)} in brackets)." if tips else (
             f" ({count_sources(n)})."
         )  # fmt: skip

@@ -17,7 +17,7 @@ from workbench.prompts import parse_tags
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORE, OBEYED = "tag:", "tag_obeyed:"
+SCORE, OBEYED, SHOWN = "tag:", "tag_obeyed:", "tag_source:"
 
 
 def silhouette_tags() -> frozenset[str]:
@@ -36,22 +36,41 @@ def tag_rows(
 ) -> pd.DataFrame:
     """Per-tag rows of the frame with columns `tag` (str) and `silhouette` (bool) added.
 
+    Rows of sources that show the tag themselves are left out: prompt and control agree there, so a
+    tag that is seen says nothing of who steers. `shown_anyway` names such tags.
+
     Args:
         prefix: "tag:" for the probability of the tag, "tag_obeyed:" for 0 or 1.
         kept_only: only cells whose prompt holds the tag. A tag that was cut shows what the model
             draws unasked, which is another question.
         silhouette: tags that shape the outline; None takes those of the embedded world.
     """
+    import pandas as pd
+
     outline = silhouette_tags() if silhouette is None else frozenset(silhouette)
     rows = distinct_controls(frame)
     rows = rows[rows["metric"].str.startswith(prefix)].copy()
     rows["tag"] = rows["metric"].str.slice(len(prefix))
     rows["silhouette"] = rows["tag"].isin(list(outline))
+    read = frame[frame["metric"].str.startswith(SHOWN) & (frame["value"] == 1)]
+    if len(read):
+        shown = pd.MultiIndex.from_arrays([read["source"], read["metric"].str.slice(len(SHOWN))])
+        rows = rows[~pd.MultiIndex.from_frame(rows[["source", "tag"]]).isin(shown)]
     if kept_only:
         kept = {text: frozenset(parse_tags(text)) for text in rows["prompt"].unique()}
         pairs = zip(rows["tag"], rows["prompt"], strict=True)
         rows = rows[np.array([tag in kept[text] for tag, text in pairs], dtype=bool)]
     return rows
+
+
+def shown_anyway(frame: pd.DataFrame, control: str) -> list[str]:
+    """Kept tags that every source of a control type shows itself, in the order of the prompt."""
+    rows = distinct_controls(frame)
+    rows = rows[(rows["control"] == control) & rows["metric"].str.startswith(SHOWN)]
+    kept = {tag for text in rows["prompt"].unique() for tag in parse_tags(text)}
+    least = rows.groupby("metric", sort=False)["value"].min()
+    tags = [str(metric).removeprefix(SHOWN) for metric in least.index[least == 1]]
+    return [tag for tag in tags if tag in kept]
 
 
 def per_tag(

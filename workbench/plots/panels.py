@@ -77,7 +77,10 @@ def further_panels(rows: pd.DataFrame, control: str, primary: str) -> list[Panel
         metrics = get_control(analysis.control_type(control)).metrics
     except ControlError:
         return []
-    panels = (value_panel(rows, spec.name) for spec in metrics if spec.name != primary)
+    names = [spec.name for spec in metrics if spec.name != primary]
+    if analysis.metric_name(rows, analysis.PROMPT_METRIC) != "clip_used":
+        names.append("clip_used")
+    panels = (value_panel(rows, name) for name in names)
     return [panel for panel in panels if len(panel.table)]
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.analysis import primary_metrics
+from workbench.analysis import PROMPT_METRIC, metric_name, primary_metrics
 from workbench.controls import MapKey
 from workbench.formats import fixed, signed
 from workbench.images import ImageError
@@ -249,7 +249,8 @@ class RunDifference:
 
         frame = self.readings.dropna(subset=["adherence_a", "adherence_b"])
         primary = primary_metrics(frame.assign(control=frame["control_a"]))
-        to = {"control": frame["control_a"].map(primary), "prompt": "clip_used"}
+        told = metric_name(frame.assign(value=frame["value_a"]), PROMPT_METRIC)
+        to = {"control": frame["control_a"].map(primary), "prompt": told}
         found = pd.concat(frame[frame["metric"] == name].assign(to=t) for t, name in to.items())
         groups = found.groupby(["control_a", "to", "length_a", "scale_a"])
         means = groups.agg(
