@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from workbench.families.manager import ModelManager
     from workbench.study import Trial
 
+SEED = 61
+"""Of the draws of the shipped set."""
+SOURCES = range(960_000, 960_648)
+"""Scenes of the sources of the shipped set: six for each control, base and scale."""
 SCALES: tuple[float, ...] = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0)
 """Conditioning scales of the pictures."""
 _CONTRADICTS = 0.8
