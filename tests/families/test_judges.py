@@ -20,7 +20,11 @@ def test_families_for_photographs_have_every_network(name: str) -> None:
     family = load_catalogue()[name]
     assert set(family.networks) == NAMES
     assert {"vit-b-16", "vit-b-32", "vit-l-14", "long-vit-l-14"} <= set(family.judges["clip"])
+    for choice in family.judges["words"]:  # CLIP tells where the study chooses none
+        assert "words" in family.with_judges({"words": choice}).networks
     for need, refs in family.judges.items():
+        if need == "words":
+            continue
         default = family.clip if need == "clip" else family.networks[need]
         places = {(ref.repo, ref.files) for ref in refs.values()}
         files = () if need == "clip" else default.files  # type: ignore[union-attr]
@@ -54,7 +58,7 @@ def test_an_unknown_choice_is_named(chosen: dict[str, str], words: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"loader": "hedd", "path": "a"}, "there is no loader hedd; there is: judge, hed"),
+        ({"loader": "hedd", "path": "a"}, "there is no loader hedd; there is: judge, tag-judge, hed"),
         ({"loader": "hed", "path": "a", "files": ["x.pth", "y.pth"]}, "reads 1 files"),
         ({"loader": "hed", "path": "a", "files": ["../x.pth"]}, "pattern"),
         ({"loader": "midas", "path": "a"}, "edges: the loader midas gives depth"),

@@ -145,7 +145,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, manager: TinyManager) -> None:
     """An audit of one figure for each part."""
     monkeypatch.setattr("workbench.families.manager.ModelManager", lambda *_, **__: manager)
     monkeypatch.setattr(audit, "render_arrays", lambda _: render_arrays(AUDIT_SEEDS[:2]))
-    parts = ("vae", "style", "judge", "clip", "text")
+    monkeypatch.setattr(audit, "_word_judges", lambda _: [])
+    parts = ("vae", "style", "judge", "clip", "conflict", "text")
     for part in parts:
         one = [Figure(f"of {part}", 1.0)]
         monkeypatch.setattr(audit, f"{part}_figures", lambda *_, one=one: one)
@@ -157,7 +158,7 @@ def test_a_whole_audit_is_a_page_of_all_figures(quick: None, tmp_path: Path) -> 
     lines: list[str] = []
     figures = audit.run_audit(tmp_path, pictures=2, threads=1, log=lines.append)
     page = (tmp_path / "AUDIT.md").read_text("utf-8")
-    assert [f.row() for f in figures] == lines and len(lines) == 8
+    assert [f.row() for f in figures] == lines and len(lines) == 9
     assert all(line in page for line in lines)
     assert "not complete" not in page
 

@@ -60,7 +60,7 @@ def test_a_run_and_its_copy_are_the_same_and_left_alone(run: RunFolder, original
     assert (found.outcome, found.exit_code) == ("identical", 0)
     assert len(found.pairs) == 12 and len(found.cells) == 16 and len(found.maps) == 2
     assert not (found.settings or found.conditions or found.sources or found.pictures)
-    assert len(found.readings) == 224 and not found.readings["share"].any()
+    assert len(found.readings) == 256 and not found.readings["share"].any()
     assert files(run.path) == before
 
 

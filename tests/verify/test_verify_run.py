@@ -57,7 +57,7 @@ def test_a_run_as_it_was_made_is_identical_and_left_alone(run: RunFolder, verify
     assert outcomes(result) == {} and result.exit_code == 0
     sizes = {group.name: len(group.items) for group in result.groups}
     assert sizes == {
-        "study": 1, "weights": 5, "sources": 2, "pictures": 12, "cells": 16, "table": 224,
+        "study": 1, "weights": 5, "sources": 2, "pictures": 12, "cells": 16, "table": 256,
         "maps": 2, "readings": 12, "trials": 12,
     }  # fmt: skip
     assert contents(run.path) == before

@@ -61,21 +61,16 @@ class ClipJudge:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 N×D, each row of length 1.
 
-        A text beyond `text_limit` is cut before its end-of-text token, at which CLIP reads.
+        A text beyond `text_limit` is cut before its end-of-text token, at which CLIP reads. Each
+        text is read by itself: in a batch its vector would depend, by a rounding, on what was asked
+        with it, and stay so.
         """
         known: dict[str, np.ndarray] = {}
-        fresh: list[str] = []
         for text in dict.fromkeys(texts):
             vector = self._texts.get(text)
             if vector is None:
-                fresh.append(text)
-            else:
-                known[text] = vector
-        for start in range(0, len(fresh), self.batch_size):
-            chunk = fresh[start : start + self.batch_size]
-            for text, vector in zip(chunk, self._read(chunk), strict=True):
-                known[text] = vector
-                self._texts[text] = vector
+                vector = self._texts[text] = self._read([text])[0]
+            known[text] = vector
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         return np.stack([known[text] for text in texts])

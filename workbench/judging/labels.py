@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LABELS = "labels.csv"
+"""The file of labels, in the folder of the pictures."""
 COLUMNS = ("picture", "word", "label")
 """The columns of the file of labels: a picture's path in the folder, a word, yes or no."""
 MIN_ROWS = 10

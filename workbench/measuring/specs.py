@@ -19,29 +19,26 @@ WORDS_OBEYED = MetricSpec(
         "0 = fewer; the same at every prompt length"
     ),
 )
-CLIP_USED = MetricSpec(
-    name="clip_used",
-    label="CLIP score against the prompt used",
-    higher_is_better=True,
-    high=100.0,
-    protocol=(
+CLIP_USED = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_used",
+    "CLIP score against the prompt used",
+    (
         "100 × cosine of picture and prompt, as torchmetrics' CLIPScore but not cut off at 0; "
         "prompts of different lengths are different scales, whose scores cannot be compared"
     ),
 )
-CLIP_FULL = MetricSpec(
-    name="clip_full",
-    label="CLIP score against the full prompt",
-    higher_is_better=True,
-    high=100.0,
-    protocol="100 × cosine of picture and full prompt, whatever part of the prompt was used",
+CLIP_FULL = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_full",
+    "CLIP score against the full prompt",
+    "100 × cosine of picture and full prompt, whatever part of the prompt was used",
 )
-CLIP_SOURCE = MetricSpec(
-    name="clip_source",
-    label="CLIP similarity to the source",
-    higher_is_better=True,
-    high=100.0,
-    protocol="100 × cosine of sample and source picture",
+CLIP_SOURCE = MetricSpec.of(
+    "ClipSimilarity",
+    "clip_source",
+    "CLIP similarity to the source",
+    "100 × cosine of sample and source picture",
 )
 TAG = MetricSpec.of(
     "TagProbability",
