@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_families import COMMIT, write_tiny_families
+from tiny_families import COMMIT, FAMILIES, write_tiny_families
 from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.cli.common import Refusal
 from workbench.families import LocateError
+from workbench.families.manager import ModelManager
 from workbench.store import RunFolder
 from workbench.study import Study, StudyError
 
@@ -78,6 +79,36 @@ def test_the_whole_chain(models: Path, tmp_path: Path, family: str) -> None:
     assert "Canny edges" in (out / "report.html").read_text("utf-8")
     text = call("verify", out, "--trials", 1, *where)
     assert "weight files" in text
+
+
+def test_a_study_may_choose_a_judge_that_answers_yes_or_no(models: Path, tmp_path: Path) -> None:
+    """Its probabilities are the run's readings, its weights are in the manifest, and it is told."""
+    study, out = tmp_path / "study.yaml", tmp_path / "run"
+    text = STUDY.format(family="tiny-sd", more="") + "judges: {words: yes-or-no}\n"
+    study.write_text(text, "utf-8")
+    where = ("--models", models, "--offline")
+    said = call("run", study, "--out", out, *where)
+    assert "Is there … in the picture?" in said and "nobody has validated" in said
+    run = RunFolder.open(out)
+    manifest = run.read_json("manifest.json")
+    assert manifest["models"]["network/words"] == "some/blip"
+    assert manifest["words"]["unknown"] == ""
+    assert any(name.startswith("some/blip/") for name in manifest["weight_hashes"])
+    judge = ModelManager(
+        FAMILIES["tiny-sd"].with_judges({"words": "yes-or-no"}), models_dir=models
+    ).words()
+    tags = ["a girl", "snow"]
+    for record in run.records():
+        picture = run.read_sample(record.trial.id)
+        wanted = dict(
+            zip(sorted(tags), judge.read([picture], sorted(tags)).probability[0], strict=True)
+        )
+        for row in record.rows:
+            kind, _, tag = row["metric"].partition(":")
+            if kind == "tag":
+                assert row["value"] == pytest.approx(wanted[tag], abs=1e-5)
+                assert row["ceiling"] is not None and row["chance"] is not None
+    call("verify", out, "--trials", 0, *where)  # every reading is the same again
 
 
 def test_the_list_says_what_is_there(models: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "controlnets": {name: {"path": "tiny/controlnet/depth"} for name in UNION_MODES}
         | {name: {"path": "tiny/controlnet/canny"} for name in ("canny", "lineart.anime")},
         "networks": NETWORKS,
+        "judges": {"words": {"yes-or-no": {"loader": "vqa", "path": "some/blip"}}},
         "clip": {"path": "some/clip"},
         "defaults": {"steps": 2, "scheduler": "euler"},
     },

@@ -36,6 +36,7 @@ def write_networks(models: Path) -> None:
     save(dpt(), models / "some" / "dpt")
     save(segformer(150), models / "some" / "segformer")
     save_judge(Judge((8, 8, 8, 8)), models / "some" / "judge")
+    blip(models / "some" / "blip")
 
 
 def dpt() -> tuple[Any, Any]:
