@@ -111,7 +111,7 @@ def test_reading_a_run_in_every_way_changes_no_byte_of_it(run: wb.Run) -> None:
     assert set(run.trials["trial"]) == set(run.pictures) == set(run.records)
     assert set(run.table["trial"]) == set(run.records)
     assert list(run.tradeoff()["control"].unique()) == ["canny", "depth"]
-    for view in (run.sweet_spots, run.ranking, run.tags, run.findings):
+    for view in (run.sweet_spots, run.ranking, run.metrics, run.tags, run.findings):
         view()
     for trial in list(run.pictures)[:2]:
         picture = run.picture(trial)

@@ -6,6 +6,7 @@ A minus is the true minus sign, and what is not finite is a dash.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "–"
@@ -44,6 +45,22 @@ def signed(value: float) -> str:
 def plain(value: float) -> str:
     """Like `signed`, without a plus sign."""
     return signed(value).lstrip("+")
+
+
+def ends(low: float, high: float, write: Callable[[float], str] = signed) -> tuple[str, str]:
+    """The ends of an interval as `write` writes them, rounded so that the side of 0 stays told.
+
+    An interval that leaves out 0 does not round into it: (0.0003, 0.2) is "+0.0003", "+0.20". One
+    that holds 0 does so as text, too, whatever the digits.
+    """
+    texts = [write(low), write(high)]
+    if low * high > 0:
+        for place, value in enumerate((low, high)):
+            if not any(digit in texts[place] for digit in "123456789"):
+                digits = min(15, math.ceil(-math.log10(abs(value))))
+                sign = "+" if texts[place].startswith("+") else ""
+                texts[place] = f"{value:{sign}.{digits}f}".replace("-", MINUS)
+    return texts[0], texts[1]
 
 
 def duration(seconds: float) -> str:

@@ -267,6 +267,16 @@ class Run:
         return analysis.ranking(self._readable)[0]
 
     @_once
+    def metrics(self) -> pd.DataFrame:
+        """Control adherence by every metric that the control types read, at each scale.
+
+        As `analysis.by_metric`: what a ranking by other metrics would rest on.
+        """
+        from workbench import analysis
+
+        return analysis.by_metric(self._readable)
+
+    @_once
     def tags(self) -> pd.DataFrame:
         """The score of each tag at each scale, for each control type.
 

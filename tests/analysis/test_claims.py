@@ -11,7 +11,7 @@ import pytest
 
 from workbench.analysis import findings, ranking, sweet_spot, trend
 from workbench.analysis.effects import span_of
-from workbench.analysis.model_findings import ranking_findings
+from workbench.analysis.ranking_findings import ranking_findings
 from workbench.analysis.tipping import tipping
 from workbench.analysis.trends import BY_RHO
 from workbench.analysis.wording import p_value

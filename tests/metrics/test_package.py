@@ -47,7 +47,7 @@ def test_every_function_takes_preds_and_target(name: str) -> None:
 
 def test_name_plates_take_direction_and_range_from_the_metric() -> None:
     plates = [spec for name in CONTROL_NAMES for spec in get_control(name).metrics]
-    traits = {(s.higher_is_better, s.low, s.high, s.unit) for s in plates}
+    traits = {(s.higher_is_better, s.low, s.high, s.unit, s.whole) for s in plates}
     assert traits <= set(map(tuple, TRAITS.values()))
     plate = MetricSpec.of("DepthRMSE255", "depth_rmse", "Depth RMSE", "so")
     assert (plate.higher_is_better, plate.low, plate.high, plate.unit) == (False, 0, 255, "/255")

@@ -82,6 +82,27 @@ def test_ranking_has_a_panel_for_each_base_model(demo_frame: pd.DataFrame) -> No
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_a_rank_that_only_the_drawn_metrics_settle_is_half_filled(
+    demo_frame: pd.DataFrame, theme: Theme
+) -> None:
+    depth = demo_frame[demo_frame["metric"] == "depth_pearson"]
+    other = depth.assign(metric="depth_si_rmse", adherence=depth["adherence"] - 0.3)
+    ranks, _ = analysis.ranking(pd.concat([demo_frame, other]))
+    figure = plots.ranking_figure(ranks, theme=theme)
+    (axes,) = panels(figure)
+    half = []
+    for row in ranks.to_dict("records"):
+        name = f"{row['control']}-{row['scale']:g}"
+        (marker,) = [item for item in axes.lines if item.get_gid() == name]
+        half.append(marker.get_fillstyle() != "full")
+        assert filled(axes, name, theme) == (row["rank_low"] == row["rank_high"])
+        assert half[-1] == (filled(axes, name, theme) and row["every_low"] != row["every_high"])
+    assert any(half)
+    words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "rank settled by these metrics only" in words
+
+
 def test_ranking_of_one_source_claims_no_rank(synthetic_frame: Frames) -> None:
     ranks, _ = analysis.ranking(synthetic_frame(sources=1))
     (axes,) = panels(plots.ranking_figure(ranks))

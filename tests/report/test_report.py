@@ -28,6 +28,7 @@ from workbench import analysis
 from workbench.formats import plain
 from workbench.judging import NOT_VALIDATED, standing
 from workbench.report import render_report, tables, write_report
+from workbench.report.ranking import metric_table
 from workbench.store import RunFolder
 from workbench.study import Study
 
@@ -307,6 +308,54 @@ def test_several_control_types_are_ranked(
     assert "depth is obeyed most, before canny" in page.text
     assert "All control types" in page.text
     assert "1 to 2" not in page.text
+    assert "comparable" not in page.text
+
+
+def test_every_metric_stands_beside_the_ranking(synthetic_frame: Frames) -> None:
+    frame = synthetic_frame(scales=(0.0, 0.8, 1.6), lengths=(3,), sources=5)
+    canny = frame[frame["metric"] == "canny_f1"]
+    further = [
+        canny.assign(metric=metric, adherence=canny["adherence"] - 0.1)
+        for metric in ("canny_precision", "canny_f1_strict")
+    ]
+    frame = pd.concat([frame, *further])
+    table = metric_table(analysis.by_metric(frame), str.upper)
+    assert table.heads == ("Control", "Metric", "In the ranking", "Scale 0.8", "Scale 1.6")
+    assert [row[:3] for row in table.rows] == [
+        ("DEPTH", "depth_pearson", "stands for the type"),
+        ("CANNY", "canny_f1", "stands for the type"),
+        ("CANNY", "canny_f1_strict", "must agree"),
+        ("CANNY", "canny_precision", "a part only"),
+    ]
+    strict = analysis.curve(frame, "canny_f1_strict", by=("control", "scale")).iloc[-1]
+    assert table.rows[2][4] == tables.adherence_text(strict["mean"], strict["low"], strict["high"])
+    many = metric_table(analysis.by_metric(synthetic_frame()), str.upper)
+    assert many.heads[3:] == ("Scale 0.4", "Scale 0.8", "Scale 1.2", "Scale 1.6")
+
+
+def test_lengths_that_differ_are_not_averaged_in_the_first_table(synthetic_frame: Frames) -> None:
+    frame = synthetic_frame(controls=("canny",), lengths=(1, 2, 7), sources=6)
+    labels = {"canny": "Canny edges"}
+    mean, prompt = tables.glance_table(frame, labels, "clip_used").rows
+    assert mean[2] == prompt[2] == "mean over 1, 2 and 7 tags"
+    # The scale costs the prompt of one tag nearly all, those of two and seven nothing.
+    prompts = frame["metric"] == "clip_used"
+    cost = 0.15 + 0.01 * frame["length"] - 0.6 * (frame["length"] == 1)
+    frame.loc[prompts, "adherence"] += (cost * frame["scale"])[prompts]
+    table = tables.glance_table(frame, labels, "clip_used")
+    assert [row[2] for row in table.rows] == [
+        "mean over 1, 2 and 7 tags", "1 tag", "2 tags", "7 tags",
+    ]  # fmt: skip
+    assert [row[7] for row in table.rows[1:]] == ["falls", *["no clear effect"] * 2]
+    alone = analysis.trend(frame[frame["length"] == 1], "clip_used").iloc[0]
+    assert table.rows[1][5] == tables.adherence_text(
+        alone["change"], alone["change_low"], alone["change_high"]
+    )
+    (note,) = table.notes
+    assert note.startswith("Canny edges, prompt adherence: a line for each prompt length")
+    assert note.endswith("they differ: falls with 1 tag, no clear effect with 2 and 7 tags.")
+    told = next(f for f in analysis.findings(frame) if f.kind == "prompt")
+    assert "That is the mean over prompts of 1, 2 and 7 tags, which differ: falls with" in told.text
 
 
 def test_chance_and_ceiling_range_over_sources(synthetic_frame: Frames) -> None:

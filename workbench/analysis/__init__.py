@@ -13,14 +13,15 @@ from workbench.analysis.frames import (
     records,
 )
 from workbench.analysis.intervals import TOO_FEW, says_nothing
+from workbench.analysis.lengths import tags_in_words, trends_by_length
 from workbench.analysis.pairs import pair_points, pair_rows
-from workbench.analysis.ranking import ranking
+from workbench.analysis.ranking import by_metric, compare_types, ranking
 from workbench.analysis.tag_findings import tipping_words
 from workbench.analysis.tags import per_tag, tag_references, tag_slopes
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import sweet_spot, tradeoff
 from workbench.analysis.trends import curve, trend
-from workbench.analysis.wording import ALL_CONTROLS, Finding, decided
+from workbench.analysis.wording import ALL_CONTROLS, Finding, decided, p_digits
 
 __all__ = [
     "ALL_CONTROLS",
@@ -29,6 +30,8 @@ __all__ = [
     "QUESTIONS",
     "TOO_FEW",
     "Finding",
+    "by_metric",
+    "compare_types",
     "control_type",
     "controls_in",
     "curve",
@@ -37,6 +40,7 @@ __all__ = [
     "effects",
     "findings",
     "metric_name",
+    "p_digits",
     "pair_points",
     "pair_rows",
     "per_tag",
@@ -48,8 +52,10 @@ __all__ = [
     "sweet_spot",
     "tag_references",
     "tag_slopes",
+    "tags_in_words",
     "tipping_scales",
     "tipping_words",
     "tradeoff",
     "trend",
+    "trends_by_length",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.analysis.bases import base_findings
@@ -24,8 +25,11 @@ from workbench.analysis.frames import (
     primary_metrics,
     records,
 )
-from workbench.analysis.model_findings import interaction_findings, ranking_findings
+from workbench.analysis.interaction import interactions
+from workbench.analysis.lengths import tags_in_words, trends_by_length
+from workbench.analysis.model_findings import interaction_findings
 from workbench.analysis.pairs import pair_findings
+from workbench.analysis.ranking_findings import ranking_findings
 from workbench.analysis.tag_findings import tag_findings
 from workbench.analysis.tradeoff import sweet_spot
 from workbench.analysis.trends import trend_of
@@ -84,11 +88,16 @@ def findings(
     frame = distinct_controls(frame)
     frame = frame[[name for name in NEEDED if name in frame]]
     primary = primary_metrics(frame, control_metrics)
+    turns = interactions(frame, prompt_metric=prompt_metric, control_metrics=control_metrics)
+    lengths = trends_by_length(
+        frame, prompt_metric=prompt_metric, control_metrics=control_metrics, turns=turns
+    )
+    along_scale = _effects(frame, primary, control_metrics, prompt_metric)
     found = [
         *tag_findings(frame, silhouette),
-        *_effects(frame, primary, control_metrics, prompt_metric),
+        *(_with_lengths(finding, lengths) for finding in along_scale),
         *_effects(frame, primary, control_metrics, prompt_metric, axis="length"),
-        *interaction_findings(frame, prompt_metric, control_metrics),
+        *interaction_findings(turns),
         *_sweet_spots(frame, prompt_metric, control_metrics),
     ]
     of_control = [f for name in controls_in(frame) for f in found if f.control == name]
@@ -123,6 +132,18 @@ def _effects(
                 name = row["control"]
                 result.append(trend_finding(kind, name, metric or primary[name], what, words, row))
     return result
+
+
+def _with_lengths(finding: Finding, lengths: pd.DataFrame) -> Finding:
+    """An effect on adherence with a word on the prompt lengths that differ in it, if they do."""
+    mine = lengths[(lengths["what"] == finding.kind) & (lengths["control"] == finding.control)]
+    reason = next(iter(mine["reason"]), "")
+    if not reason:
+        return finding
+    note = (
+        f" That is the mean over prompts of {tags_in_words(list(mine['length']))}, which differ: "
+    )
+    return replace(finding, text=f"{finding.text}{note}{reason}.")
 
 
 def _sweet_spots(

@@ -18,11 +18,15 @@ One row is one number read off one sample for one cell of the study. Columns:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.metrics.spec import MetricSpec
 
 COLUMNS = (
     "cell",
@@ -147,6 +151,40 @@ def metric_name(frame: pd.DataFrame, metric: str) -> str:
         return metric
     words = frame.loc[frame["metric"] == WORDS, "value"]
     return WORDS if words.notna().any() else CLIP_USED
+
+
+def rival_metrics(
+    frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Control type or label -> the metrics by which its adherence can be told.
+
+    The one that stands for it comes first; the others are all that judge the whole map, see
+    `metrics.spec.Traits`, whether or not the frame has them. A type that is not known has none.
+
+    Args:
+        chosen: metrics that replace a control's own primary one.
+    """
+    found = {}
+    for name, first in primary_metrics(frame, chosen).items():
+        found[name] = tuple(dict.fromkeys([first, *(s.name for s in specs_of(name) if s.whole)]))
+    return found
+
+
+def specs_of(label: str) -> tuple[MetricSpec, ...]:
+    """The name plates of all metrics of a control type or label; none if it is not known."""
+    from workbench.controls import ControlError, get_control
+
+    try:
+        return get_control(control_type(label)).metrics
+    except ControlError:
+        return ()
+
+
+def pick_metrics(rows: pd.DataFrame, wanted: Mapping[str, Collection[str]]) -> pd.DataFrame:
+    """Rows whose metric is one of those wanted of their control type (labels as in the rows)."""
+    rows = rows[rows["metric"].isin({metric for names in wanted.values() for metric in names})]
+    parts = [(rows["control"] == name) & rows["metric"].isin(list(m)) for name, m in wanted.items()]
+    return rows[np.logical_or.reduce(parts)] if parts else rows.iloc[:0]
 
 
 def pick(

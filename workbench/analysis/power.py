@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,6 +32,7 @@ def minimum_detectable(
     return spread * np.array([sizes[int(size)] for size in n])
 
 
+@lru_cache(maxsize=1024)
 def standard_effect(n: int, level: float = 0.95, power: float = POWER) -> float:
     """The minimum detectable effect in standard deviations over sources; NaN below two."""
     from scipy.optimize import brentq

@@ -55,8 +55,8 @@ def _contrast(row: dict[str, Any]) -> Finding:
     direction = FALLS if high < 0 else RISES if low > 0 else UNCLEAR
     figures = (
         f"slopes {signed(row['outline'])} and {signed(row['others'])} per unit of scale, "
-        f"difference {signed(row['difference'])}, 95 % interval {signed(low)} to "
-        f"{signed(high)}; {count_sources(row['n_sources'])}{findable(row['mde'], direction)}"
+        f"{interval(row['difference'], low, high)}; "
+        f"{count_sources(row['n_sources'])}{findable(row['mde'], direction)}"
     )
     if high < 0:
         text = f"the scale costs the silhouette tags more than the other tags ({figures})."

@@ -10,10 +10,15 @@ from typing import Any
 from workbench.analysis.intervals import TOO_FEW
 from workbench.analysis.shared import ONE_PICTURE
 from workbench.analysis.trends import BY_AGREEMENT, BY_RHO, FALLS, RISES, UNCLEAR
-from workbench.formats import plain, signed
+from workbench.formats import ends, fixed, plain, signed
 
 ALL_CONTROLS = "all control types"
 """The control of a finding that compares control types."""
+
+LEVEL = 0.05
+"""At most so large is the p-value of a claim."""
+AGREED = "so few sources that agree to the last digit are no evidence"
+"""Why an interval without width bears nothing out."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Finding:
             and for counts.
         metric: metric name; for kind "tags" the tag's metric, "silhouette" or "tipping".
         direction: "rises", "falls", "no clear effect", "cannot tell"; "tips" for tipping scales,
-            "comes first" for a ranking with a clear first, "" for a sweet spot.
+            "comes first" for a ranking with a clear first, "by some metrics only" for one whose
+            first depends on the choice of the metric, "" for a sweet spot.
         estimate, low, high: the figure and its 95 % interval (NaN when there is none).
         n_sources: how many sources carry the interval.
         mde: the minimum detectable effect, in the unit of the estimate (NaN when there is none).
@@ -68,13 +74,22 @@ def findable(mde: float, direction: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value in words: "p = 0.031", "p < 0.001"."""
-    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+    """A p-value in words: "p = 0.031", "p < 0.001"; 0.0503 is not rounded to 0.05."""
+    return "p < 0.001" if p < 0.0005 else f"p = {p_digits(p)}"
+
+
+def p_digits(p: float) -> str:
+    """A p-value with three decimals, or as many as show on which side of 0.05 it lies."""
+    digits = 3
+    while digits < 9 and (float(f"{p:.{digits}f}") <= LEVEL) != (p <= LEVEL):
+        digits += 1
+    return fixed(p, digits)
 
 
 def interval(estimate: float, low: float, high: float, name: str = "difference") -> str:
     """A figure with its interval in words."""
-    return f"{name} {signed(estimate)}, 95 % interval {signed(low)} to {signed(high)}"
+    start, end = ends(low, high)
+    return f"{name} {signed(estimate)}, 95 % interval {start} to {end}"
 
 
 def title(control: str) -> str:
@@ -88,7 +103,7 @@ def decided(row: Mapping[str, Any]) -> str:
         low, high = max(row["rho_low"], -1.0), min(row["rho_high"], 1.0)
         return f"what decides is the {interval(row['rho'], low, high, 'mean Spearman rho')}"
     if row["why"] == BY_AGREEMENT:
-        return "so few sources that agree to the last digit are no evidence"
+        return AGREED
     return ""
 
 

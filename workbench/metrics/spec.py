@@ -12,20 +12,29 @@ from typing import NamedTuple
 
 
 class Traits(NamedTuple):
-    """Which way of a metric is better, its bounds (None where there is none), and its unit."""
+    """Which way of a metric is better, its bounds (None where there is none), and its unit.
+
+    `whole`: the metric reaches its best only where all that is wanted is there, in its place.
+    False for one that asks a part of the question and that a degenerate map satisfies: precision
+    (one right pixel does), recall (an edge everywhere does), the share of joints found (wherever
+    they are), the median error (half of the pixels may be anything). Whole metrics of a control
+    type are rival answers to the same question: a ranking must hold by each of them.
+    """
 
     higher_is_better: bool
     low: float | None = 0
     high: float | None = None
     unit: str = ""
+    whole: bool = True
 
 
 _SHARE = Traits(True, 0, 1)
+_PART = Traits(True, 0, 1, whole=False)
 _CORRELATION = Traits(True, -1, 1)
 TRAITS: dict[str, Traits] = {
-    **dict.fromkeys(("EdgeF1", "EdgePrecision", "EdgeRecall"), _SHARE),
-    **dict.fromkeys(("SegmentF1", "SegmentPrecision", "SegmentRecall"), _SHARE),
-    **dict.fromkeys(("PoseOKS", "PosePCK", "PoseFound"), _SHARE),
+    **dict.fromkeys(("EdgeF1", "SegmentF1", "PoseOKS", "PosePCK"), _SHARE),
+    **dict.fromkeys(("EdgePrecision", "EdgeRecall"), _PART),
+    **dict.fromkeys(("SegmentPrecision", "SegmentRecall", "PoseFound"), _PART),
     **dict.fromkeys(("MeanIoU", "PixelAccuracy"), _SHARE),
     "MapSSIM": _CORRELATION,
     "MapMultiScaleSSIM": _SHARE,
@@ -34,14 +43,15 @@ TRAITS: dict[str, Traits] = {
     "DepthAbsRel": Traits(False),
     "DepthDelta125": _SHARE,
     "DepthPearson": _CORRELATION,
-    **dict.fromkeys(("NormalMeanAngle", "NormalMedianAngle"), Traits(False, 0, 180, "°")),
+    "NormalMeanAngle": Traits(False, 0, 180, "°"),
+    "NormalMedianAngle": Traits(False, 0, 180, "°", whole=False),
     "NormalWithin": _SHARE,
     "ClipSimilarity": Traits(True, 0, 100),
     "ClipDiversity": Traits(True, 0, 2),
     **dict.fromkeys(("TagProbability", "TagObeyed"), _SHARE),
 }
 """Class of `workbench.metrics` -> its traits, the only place that states them. The class takes its
-`higher_is_better` and its plot bounds from here, and a `MetricSpec` its direction and range."""
+`higher_is_better` and its plot bounds from here, and a `MetricSpec` all of them."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,8 @@ class MetricSpec:
     unit: unit of the value, empty for a pure number.
     low, high: the bounds of the value, None where there is none.
     protocol: the published protocol, or the rule, which the value follows.
+    whole: whether the metric judges the whole map, see `Traits`; a ranking must hold by each that
+        does.
 
     >>> MetricSpec.of("EdgeF1", "canny_f1", "Canny F1 (tolerant)").best
     1
@@ -66,6 +78,7 @@ class MetricSpec:
     low: float | None = None
     high: float | None = None
     protocol: str = ""
+    whole: bool = True
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -76,8 +89,8 @@ class MetricSpec:
     @classmethod
     def of(cls, metric: str, name: str, label: str, protocol: str = "") -> MetricSpec:
         """The name plate of one of `workbench.metrics`, by the name of its class (KeyError)."""
-        better, low, high, unit = TRAITS[metric]
-        return cls(name, label, better, unit, low, high, protocol)
+        better, low, high, unit, whole = TRAITS[metric]
+        return cls(name, label, better, unit, low, high, protocol, whole)
 
     @property
     def best(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,7 +49,8 @@ def ranking_figure(
 
     One panel for each base model. Within a scale the types stand in the order of their means, each
     named below its point, so that no colour has to be looked up. A filled marker: no other rank is
-    open after the correction for several comparisons.
+    open after the correction for several comparisons, whichever metric is chosen; a half-filled
+    one: none by the metrics that are drawn.
 
     Args:
         ranks: a run, or the first table of `analysis.ranking`.
@@ -108,10 +109,9 @@ def _draw_panel(
             if math.isfinite(row["low"]):
                 axes.plot([at, at], [row["low"], row["high"]], color=style.colour, lw=2.2,
                           solid_capstyle="butt", zorder=2, gid=f"interval-{number(float(scale))}")  # type: ignore[arg-type]  # fmt: skip
-            settled = row["rank_low"] == row["rank_high"]
             axes.plot(
-                [at], [row["mean"]], marker=style.marker, ms=8, ls="none", zorder=3,
-                color=style.colour, mfc=style.colour if settled else theme.paper, mew=1.8,
+                [at], [row["mean"]], marker=style.marker, ms=8, ls="none", zorder=3, mew=1.8,
+                color=style.colour, **_fill(_state(row), style.colour, theme),
                 gid=f"{row['control']}-{number(float(scale))}",  # type: ignore[arg-type]
             )  # fmt: skip
             places.append(at)
@@ -143,16 +143,38 @@ def _draw_panel(
     axes.set_ylim(low, high)
 
 
+def _state(row: Mapping[Any, Any] | pd.Series) -> str:
+    """How far a rank is settled: "every" metric says so, "drawn" ones alone, or it is "open"."""
+    if row["every_low"] == row["every_high"]:
+        return "every"
+    return "drawn" if row["rank_low"] == row["rank_high"] else "open"
+
+
+def _fill(state: str, colour: str, theme: Theme) -> dict[str, Any]:
+    """How a marker is filled that says so."""
+    return {
+        "mfc": theme.paper if state == "open" else colour,
+        "markerfacecoloralt": theme.paper,
+        "fillstyle": "left" if state == "drawn" else "full",
+    }
+
+
 def _draw_legend(figure: Figure, known: pd.DataFrame, theme: Theme) -> None:
-    words = {True: "rank settled", False: "rank open: not all neighbours are clearly apart"}
-    settled = known["rank_low"] == known["rank_high"]
+    words = {
+        "every": "rank settled",
+        "drawn": "rank settled by these metrics only",
+        "open": "rank open: not all neighbours are clearly apart",
+    }
+    states = {_state(row) for row in known.to_dict("records")}
     handles = [
-        Line2D([], [], marker="o", ms=8, ls="none", color=theme.ink, mew=1.8, label=words[kind],
-               mfc=theme.ink if kind else theme.paper)
-        for kind in (True, False)
-        if (settled == kind).any()
+        Line2D([], [], marker="o", ms=8, ls="none", color=theme.ink, mew=1.8, label=text,
+               **_fill(state, theme.ink, theme))
+        for state, text in words.items()
+        if state in states
     ]  # fmt: skip
     if known["low"].notna().any():
         handles.append(Line2D([], [], color=theme.ink, lw=2.2, label="95 % interval over sources"))
-    legend = figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend = figure.legend(
+        handles=handles, loc="outside upper left", ncols=1 if "drawn" in states else 3
+    )
     style_legend(legend, theme)

@@ -18,6 +18,7 @@ MARKS = {
     "no clear difference": "≈",
     "cannot tell": "?",
     "comes first": "1",
+    "by some metrics only": "≈",
     "tips": "↧",
     "": "★",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_PAIRS = 400
+SHOWN_SCALES = 4
+"""Of more scales than these the table of metrics shows only the mean."""
+KEYS = ["base", "control", "metric"]
+ROLES = {"stands": "stands for the type", "rival": "must agree", "part": "a part only"}
 
 
 @dataclass(frozen=True)
 class RankingFigures:
-    """The ranking in the page: its picture, the ranks, and the comparisons in pairs."""
+    """The ranking in the page: its picture, every metric, the ranks, the comparisons in pairs."""
 
     picture: Picture
+    metrics: Table
     ranks: Table
     pairs: Table
 
@@ -46,7 +52,32 @@ def draw_ranking(
         "Ranking of the control types: control adherence at each scale, the best on the left.",
         both=both,
     )
-    return RankingFigures(picture, rank_table(ranks, labels), pair_table(pairs, labels))
+    metrics = metric_table(analysis.by_metric(frame), label_of)
+    return RankingFigures(picture, metrics, rank_table(ranks, labels), pair_table(pairs, labels))
+
+
+def metric_table(table: pd.DataFrame, label_of: Callable[[str], str]) -> Table:
+    """Adherence by every metric of every type, for reading: one line for each, scales beside.
+
+    Of many scales the mean over them.
+    """
+    scales = sorted(table["scale"].dropna().unique())
+    few = 0 < len(scales) <= SHOWN_SCALES
+    shown = scales if few else [math.nan]
+    rows = []
+    for (base, control, metric), group in table.groupby(KEYS, sort=False):
+        found = [group[group["scale"] == scale] if few else group.tail(1) for scale in shown]
+        texts = [
+            adherence_text(*part[["mean", "low", "high"]].iloc[0]) if len(part) else "–"
+            for part in found
+        ]
+        role = ROLES[str(group["role"].iloc[0])]
+        rows.append((str(base), label_of(str(control)), str(metric), role, *texts))
+    heads: tuple[str, ...] = ("Base model", "Control", "Metric", "In the ranking")
+    heads += tuple(f"Scale {number(s)}" for s in shown) if few else ("Mean over scales",)
+    start = 0 if table["base"].nunique() > 1 else 1
+    kept = tuple(row[start:] for row in rows)
+    return Table(heads[start:], kept, (*[False] * 4, *[True] * len(shown))[start:])
 
 
 def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
@@ -54,7 +85,10 @@ def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
     rows = []
     for row in analysis.records(ranks):
         low, high = (fixed(row[name], 0) for name in ("rank_low", "rank_high"))
-        beaten = [labels[name] for name in str(row["better_than"]).split(", ") if name in labels]
+        beaten, by_every = (
+            ", ".join(labels[name] for name in str(row[key]).split(", ") if name in labels) or "–"
+            for key in ("better_than", "better_by_every")
+        )
         rows.append(
             (
                 str(row["base"]),
@@ -63,14 +97,15 @@ def rank_table(ranks: pd.DataFrame, labels: dict[str, str]) -> Table:
                 "–" if low == "–" else low if low == high else f"{low} to {high}",
                 labels[str(row["control"])],
                 adherence_text(row["mean"], row["low"], row["high"], spread=row["spread"]),
-                ", ".join(beaten) or "–",
+                beaten,
+                by_every,
             )
         )
     heads = (
         *("Base model", "Scale", "Rank", "Ranks left open", "Control"),
-        *("Control adherence", "Clearly better than"),
+        *("Control adherence", "Clearly better than", "… whichever metric is chosen"),
     )
-    return Table(heads, tuple(rows), (False, True, True, True, False, True, False))
+    return Table(heads, tuple(rows), (False, True, True, True, False, True, False, False))
 
 
 def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
@@ -83,17 +118,20 @@ def pair_table(pairs: pd.DataFrame, labels: dict[str, str]) -> Table:
             f"{labels[str(row['first'])]} − {labels[str(row['second'])]}",
             adherence_text(row["difference"], row["low"], row["high"]),
             fixed(row["p"], 3),
-            fixed(row["p_holm"], 3),
+            analysis.p_digits(row["p_holm"]),
             "–" if row["better"] else fixed(row["mde"]),
             labels.get(str(row["better"]), _unclear(row)),
+            analysis.p_digits(row["p_every"]),
+            labels.get(str(row["better_by_every"]), "–"),
         )
         for row in analysis.records(pairs.loc[sorted(kept)])
     ]
     heads = (
         *("Base model", "Scale", "Difference", "[95 % interval]", "p", "p after Holm"),
-        *("Found in 4 of 5", "Better"),
+        *("Found in 4 of 5", "Better", "p of the least clear choice", "Better by every metric"),
     )
-    return Table(heads, tuple(rows), (False, True, False, True, True, True, True, False))
+    numeric = (False, True, False, *[True] * 4, False, True, False)
+    return Table(heads, tuple(rows), numeric)
 
 
 def _unclear(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
-from workbench.formats import fixed, number
+from workbench.formats import ends, fixed, number
 from workbench.plots.style import tags_label
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text. ``numeric`` says of each column whether it is set flush right."""
+    """A table as text. ``numeric`` says of each column whether it is set flush right.
+
+    ``notes`` stand below it, a line each.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     caption: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def interval_text(
@@ -36,7 +40,8 @@ def interval_text(
     """Return ``0.63 [0.58, 0.69]``; without an interval ``0.63 ± 0.04``, the spread over seeds."""
     text = fixed(mean, digits)
     if math.isfinite(low) and math.isfinite(high):
-        text += f" [{fixed(low, digits)}, {fixed(high, digits)}]"
+        start, end = ends(low, high, lambda value: fixed(value, digits))
+        text += f" [{start}, {end}]"
     elif math.isfinite(spread):
         text += f" ± {fixed(spread, digits)}"
     return text
@@ -125,38 +130,54 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
 
 
 def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: str) -> Table:
-    """Return what the scale does to control and prompt, one line for each control type."""
+    """Return what the scale does to control and prompt, for each control type.
+
+    One line over all prompt lengths, or one for each where their mean would mislead; a note says
+    why (see `analysis.trends_by_length`).
+    """
     primary = analysis.primary_metrics(frame)
-    rows = []
+    lengths = analysis.trends_by_length(frame, prompt_metric=prompt_metric)
+    rows, notes = [], []
     for control in analysis.controls_in(frame):
         mine = frame[frame["control"] == control]
+        label = labels.get(control, control)
         for what, metric in (("control", primary[control]), ("prompt", prompt_metric)):
-            for row in analysis.records(analysis.trend(mine, metric)):
+            known = lengths[(lengths["control"] == control) & (lengths["what"] == what)]
+            reason = next(iter(known["reason"]), "")
+            if reason:
+                found = analysis.records(known.sort_values("length"))
+                notes.append(
+                    f"{label}, {what} adherence: a line for each prompt length, not their mean, as "
+                    f"they differ: {reason}."
+                )
+            else:
+                found = analysis.records(analysis.trend(mine, metric))
+            tags = [int(n) for n in known["length"]]
+            mean = f"mean over {analysis.tags_in_words(tags)}" if len(tags) > 1 else ""
+            for row in found:
                 if row["x_last"] <= row["x_first"]:
                     continue
-                rows.append(
-                    (
-                        labels.get(control, control),
-                        f"{what} adherence",
-                        f"{number(row['x_first'])} → {number(row['x_last'])}",
-                        f"{fixed(row['first'])} → {fixed(row['last'])}",
-                        adherence_text(
-                            row["change"],
-                            row["change_low"],
-                            row["change_high"],
-                            spread=row["spread"],
-                        ),
-                        fixed(row["mde"])
-                        if row["direction"] == "no clear effect" and not row["why"]
-                        else "–",
-                        ": ".join(t for t in (str(row["direction"]), analysis.decided(row)) if t),
-                    )
-                )
+                prompt = tags_label(int(row["length"])) if reason else mean or tags_label(tags[0])
+                rows.append((label, f"{what} adherence", prompt, *_effect_cells(row)))
     heads = (
-        *("Control", "What", "Scale", "Mean", "Change [95 % interval]", "Found in 4 of 5"),
-        "Verdict",
+        *("Control", "What", "Prompt", "Scale", "Mean", "Change [95 % interval]"),
+        *("Found in 4 of 5", "Verdict"),
     )
-    return Table(heads, tuple(rows), (False, False, True, True, True, True, False))
+    numeric = (False, False, False, True, True, True, True, False)
+    return Table(heads, tuple(rows), numeric, notes=tuple(notes))
+
+
+def _effect_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A trend for reading: scales, means, change, what could have been missed, verdict."""
+    limits = row["change"], row["change_low"], row["change_high"]
+    missed = row["direction"] == "no clear effect" and not row["why"]
+    return (
+        f"{number(row['x_first'])} → {number(row['x_last'])}",
+        f"{fixed(row['first'])} → {fixed(row['last'])}",
+        adherence_text(*limits, spread=row["spread"]),
+        fixed(row["mde"]) if missed else "–",
+        ": ".join(t for t in (str(row["direction"]), analysis.decided(row)) if t),
+    )
 
 
 def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
