@@ -11,6 +11,8 @@ from collections.abc import Callable
 MINUS = "\N{MINUS SIGN}"
 DASH = "–"
 GB = 1e9
+TINY = 1e-12
+"""What is no larger is 0 but for rounding in the computer."""
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -56,8 +58,8 @@ def ends(low: float, high: float, write: Callable[[float], str] = signed) -> tup
     texts = [write(low), write(high)]
     if low * high > 0:
         for place, value in enumerate((low, high)):
-            if not any(digit in texts[place] for digit in "123456789"):
-                digits = min(15, math.ceil(-math.log10(abs(value))))
+            if not any(digit in texts[place] for digit in "123456789") and abs(value) > TINY:
+                digits = math.ceil(-math.log10(abs(value)))
                 sign = "+" if texts[place].startswith("+") else ""
                 texts[place] = f"{value:{sign}.{digits}f}".replace("-", MINUS)
     return texts[0], texts[1]

@@ -335,23 +335,25 @@ def test_every_metric_stands_beside_the_ranking(synthetic_frame: Frames) -> None
 
 def test_lengths_that_differ_are_not_averaged_in_the_first_table(synthetic_frame: Frames) -> None:
     frame = synthetic_frame(controls=("canny",), lengths=(1, 2, 7), sources=6)
-    labels = {"canny": "Canny edges"}
-    mean, prompt = tables.glance_table(frame, labels, "clip_used").rows
-    assert mean[2] == prompt[2] == "mean over 1, 2 and 7 tags"
+    n, prompts = frame["length"], frame["metric"] == "clip_used"
+    frame.loc[prompts, "adherence"] += (0.01 * n * frame["scale"])[prompts]
+
+    def shown() -> tuple[list[tuple[str, ...]], list[str]]:
+        table = tables.glance_table(frame, {"canny": "Canny edges"}, "clip_used")
+        what = "prompt adherence"
+        return [row for row in table.rows if what in row], [t for t in table.notes if what in t]
+
+    ((_, _, lengths, *_),), notes = shown()
+    assert lengths == "mean over 1, 2 and 7 tags" and not notes
     # The scale costs the prompt of one tag nearly all, those of two and seven nothing.
-    prompts = frame["metric"] == "clip_used"
-    cost = 0.15 + 0.01 * frame["length"] - 0.6 * (frame["length"] == 1)
+    cost = 0.15 - 0.6 * (n == 1)
     frame.loc[prompts, "adherence"] += (cost * frame["scale"])[prompts]
-    table = tables.glance_table(frame, labels, "clip_used")
-    assert [row[2] for row in table.rows] == [
-        "mean over 1, 2 and 7 tags", "1 tag", "2 tags", "7 tags",
-    ]  # fmt: skip
-    assert [row[7] for row in table.rows[1:]] == ["falls", *["no clear effect"] * 2]
+    rows, (note,) = shown()
+    assert [row[2] for row in rows] == ["1 tag", "2 tags", "7 tags"]
+    assert [row[7] for row in rows] == ["falls", *["no clear effect"] * 2]
     alone = analysis.trend(frame[frame["length"] == 1], "clip_used").iloc[0]
-    assert table.rows[1][5] == tables.adherence_text(
-        alone["change"], alone["change_low"], alone["change_high"]
-    )
-    (note,) = table.notes
+    limits = alone["change"], alone["change_low"], alone["change_high"]
+    assert rows[0][5] == tables.adherence_text(*limits)
     assert note.startswith("Canny edges, prompt adherence: a line for each prompt length")
     assert note.endswith("they differ: falls with 1 tag, no clear effect with 2 and 7 tags.")
     told = next(f for f in analysis.findings(frame) if f.kind == "prompt")
