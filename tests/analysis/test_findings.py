@@ -153,3 +153,31 @@ def test_labels_tell_settings_and_bases_and_labelling_twice_changes_nothing(
     pd.testing.assert_frame_equal(distinct_controls(named), named)
     part = named[named["control"] == "canny (low=20; base ink)"]
     pd.testing.assert_frame_equal(distinct_controls(part), part)
+
+
+def test_the_first_sentence_says_which_words_the_control_overrides() -> None:
+    """A word that tips, one that holds, and one that the sources show anyway, which is not asked."""
+    import pandas as pd
+
+    from workbench.analysis import overridden_words
+
+    rows = []
+    for source in ("a", "b", "c", "d"):
+        for scale in (0.4, 0.8, 1.2, 1.6):
+            for seed in range(4):
+                for tag, seen in (("long hair", scale < 1), ("snow", True), ("a boy", True)):
+                    value = float(seen)
+                    place = {
+                        "source": source, "control": "depth", "base": "x", "setting": "length",
+                        "length": 3, "prompt": "long hair, snow, a boy", "scale": scale,
+                        "seed": seed, "trial": f"{source}{scale}{seed}",
+                    }  # fmt: skip
+                    rows += [
+                        place | {"metric": f"tag_obeyed:{tag}", "value": value},
+                        place | {"metric": f"tag:{tag}", "value": value},
+                        place | {"metric": f"tag_source:{tag}", "value": float(tag == "a boy")},
+                    ]
+    (sentence,) = overridden_words(pd.DataFrame(rows)).values()
+    assert sentence.startswith('Depth overrides "long hair" from scale ')
+    assert sentence.endswith('"snow" is obeyed throughout, against the source.')
+    assert "a boy" not in sentence

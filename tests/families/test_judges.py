@@ -58,7 +58,10 @@ def test_an_unknown_choice_is_named(chosen: dict[str, str], words: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"loader": "hedd", "path": "a"}, "there is no loader hedd; there is: judge, tag-judge, hed"),
+        (
+            {"loader": "hedd", "path": "a"},
+            "no loader hedd; there is: judge, tag-judge, hed",
+        ),
         ({"loader": "hed", "path": "a", "files": ["x.pth", "y.pth"]}, "reads 1 files"),
         ({"loader": "hed", "path": "a", "files": ["../x.pth"]}, "pattern"),
         ({"loader": "midas", "path": "a"}, "edges: the loader midas gives depth"),

@@ -16,7 +16,7 @@ from workbench.analysis.intervals import TOO_FEW, says_nothing
 from workbench.analysis.lengths import tags_in_words, trends_by_length
 from workbench.analysis.pairs import pair_points, pair_rows
 from workbench.analysis.ranking import by_metric, compare_types, ranking
-from workbench.analysis.tag_findings import tipping_words
+from workbench.analysis.tag_findings import overridden_words, tipping_words
 from workbench.analysis.tags import per_tag, tag_references, tag_slopes
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import sweet_spot, tradeoff
@@ -40,6 +40,7 @@ __all__ = [
     "effects",
     "findings",
     "metric_name",
+    "overridden_words",
     "p_digits",
     "pair_points",
     "pair_rows",

@@ -47,6 +47,7 @@ class Content:
     facts: tuple[tuple[str, str], ...]
     prompt: str
     warnings: tuple[str, ...]
+    headline: tuple[str, ...]
     answers: tuple[Answer, ...]
     caveat: str
     words: str
@@ -102,6 +103,7 @@ def collect(run: RunFolder) -> Content:
         facts=facts(whole, str(study.get("family", "")), str(manifest.get("created", ""))),
         prompt=_prompt(whole),
         warnings=(*_warnings(whole, study, failed), *([told] if told else ())),
+        headline=tuple(analysis.overridden_words(whole).values()),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         words=standing(run, family).sentence,
