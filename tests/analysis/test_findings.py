@@ -156,7 +156,7 @@ def test_labels_tell_settings_and_bases_and_labelling_twice_changes_nothing(
 
 
 def test_the_first_sentence_says_which_words_the_control_overrides() -> None:
-    """A word that tips, one that holds, and one that the sources show anyway, which is not asked."""
+    """One word tips, one holds, and one that the sources show anyway is not asked."""
     import pandas as pd
 
     from workbench.analysis import overridden_words
