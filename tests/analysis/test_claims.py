@@ -161,7 +161,7 @@ def test_what_makes_an_effect_unclear_is_said_with_its_figure(simulate: Simulate
     found = next(f for f in findings(frame) if f.kind == "control")
     assert found.direction == "no clear effect"
     rho = f"what decides is the mean Spearman rho {signed(row['rho'])}, 95 % interval "
-    assert f"{rho}{signed(row['rho_low'])} to " in found.text
+    assert f"{rho}{signed(max(row['rho_low'], -1.0))} to " in found.text
 
 
 def test_a_comparison_that_only_the_correction_makes_unclear_says_so() -> None:
@@ -190,3 +190,12 @@ def test_tables_show_no_interval_of_adherence_that_says_nothing() -> None:
     assert adherence_text(1.17, -2.03, 4.37) == "1.17 (too few sources to say)"
     assert adherence_text(-0.4, -0.7, -0.02) == "−0.40 [−0.70, −0.02]"
     assert adherence_text(3.0, 1.5, 4.5) == "3.00 [1.50, 4.50]"  # wide, but clearly above chance
+
+
+def test_what_few_sources_may_do_by_chance_is_said(simulate: Simulate) -> None:
+    """Four sources all rise, or all fall, in 2 of 2⁴ studies without an effect."""
+    for sources, words in ((4, "4 sources, which by chance all move one way in one of 8"), (5, "")):
+        frame = simulate(lambda s, n: 0.5 * s, lambda s, n: 0.5, sources=sources, noise=0.01)
+        (found,) = [f for f in findings(frame) if f.kind == "control"]
+        assert found.direction == "rises" and words in found.text
+        assert ("by chance" in found.text) == (sources == 4)

@@ -14,18 +14,27 @@ import pytest
 from scipy import stats
 
 from benchmarks.coverage import (
+    IN_USE,
     METHODS,
     SHAPES,
     bca,
     coverage,
     percentile,
-    shape_named,
-    student_t,
     wild,
     wild_holds,
 )
-from workbench.analysis import trend
-from workbench.analysis.intervals import t_halves
+from benchmarks.readings import (
+    CHANGES,
+    FALSE,
+    MEANS,
+    TABLE,
+    WORDS,
+    best_scale_coverage,
+    populations,
+    reading_coverage,
+)
+from workbench.analysis import student, trend
+from workbench.study import Study
 
 FIVE_SCALES = (0.0, 0.4, 0.8, 1.2, 1.6)
 PROMISED = [shape for shape in SHAPES if shape.promised]
@@ -33,17 +42,58 @@ PROMISED = [shape for shape in SHAPES if shape.promised]
 
 @pytest.mark.parametrize("shape", PROMISED, ids=lambda shape: shape.name)
 def test_the_interval_in_use_covers_the_truth(shape: object) -> None:
-    """93 to 97 % from five sources up: the method which `intervals` uses, in 20,000 studies."""
-    found = coverage(shapes=[shape], sources=(5, 8, 15, 40), methods=["Student t"], runs=20_000)  # type: ignore[list-item]
-    assert found["coverage"].between(0.93, 0.97).all(), found
+    """From four sources up, and not much too wide from eight up: 20,000 studies each."""
+    found = coverage(shapes=[shape], sources=(4, 5, 8, 15, 40), methods=[IN_USE], runs=20_000)  # type: ignore[list-item]
+    assert (found["coverage"] >= 0.94).all(), found
+    many = found[found["n_sources"] >= 8]
+    assert (many["coverage"] <= 0.985).all() and (many["width"] < 1.25).all(), found
 
 
-def test_the_simulated_method_is_the_one_in_use() -> None:
-    means = shape_named("bounded").draw(np.random.default_rng(0), 3, 6).mean(2)
-    low, high = student_t(means)
-    half = t_halves(means.std(axis=1, ddof=1), np.full(len(means), means.shape[1]))
-    assert low == pytest.approx(means.mean(1) - half)
-    assert high == pytest.approx(means.mean(1) + half)
+def test_very_skewed_sources_keep_the_promise_of_real_readings() -> None:
+    (shape,) = (shape for shape in SHAPES if shape.name == "very skewed")
+    found = coverage(shapes=[shape], sources=(5, 8, 15, 40), methods=[IN_USE], runs=20_000)
+    assert (found["coverage"] >= 0.92).all(), found
+
+
+def kept_promises(runs: int) -> dict[str, float]:
+    """Real readings, five sources: shares over all readings, and the worst of them."""
+    found = reading_coverage(sources=(5,), runs=runs).groupby("figure")["coverage"]
+    lowest, mean = found.min(), found.mean()
+    return {
+        "changes": mean[CHANGES], "worst change": lowest[CHANGES],
+        "means": mean[MEANS], "worst mean": lowest[MEANS], "worst words": lowest[WORDS],
+        "false": mean[FALSE], "worst false": found.max()[FALSE],
+    }  # fmt: skip
+
+
+def test_intervals_of_real_readings_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 studies of each of 12 readings: ± 0.5 % for a mean over them (one standard error), each
+    by itself ± 1.8 %. The plain Student's t falls through."""
+    found = kept_promises(200)
+    assert found["changes"] >= 0.945 and found["worst change"] >= 0.93 - 3 * 0.018, found
+    assert found["means"] >= 0.95 and found["worst mean"] >= 0.93 - 3 * 0.018, found
+    assert found["worst words"] >= 0.93 - 3 * 0.018, found
+    assert found["false"] <= 0.05 and found["worst false"] <= 0.07 + 3 * 0.018, found
+    monkeypatch.setattr(student, "freedom", lambda n: np.maximum(n, 2) - 1.0)
+    assert kept_promises(200)["changes"] < 0.94
+
+
+def test_the_best_scale_of_real_readings_and_its_harmonic_mean_hold() -> None:
+    """Four sources, 100 studies of each of eight kinds of readings: ± 0.8 %, each ± 2.2 %."""
+    found = best_scale_coverage(sources=(4,), runs=100).groupby("figure")["coverage"]
+    assert (found.mean() >= 0.95).all() and (found.min() >= 0.93 - 3 * 0.022).all()
+
+
+def test_the_shipped_readings_are_those_of_the_study_beside_them() -> None:
+    study = Study.from_yaml(TABLE.parent / "study.yaml")
+    of = populations()
+    assert {(p.control, p.length) for p in of} == {
+        (c, n) for c in ("depth", "canny") for n in (2, 7)
+    }
+    for one in of:
+        assert list(one.scales) == list(study.scales)
+        assert one.control_adherence.shape == (len(study.sources), len(study.scales))
+        assert np.isfinite([one.control_adherence, one.prompt_adherence, one.words_obeyed]).all()
 
 
 def test_simulations_repeat() -> None:
@@ -59,6 +109,7 @@ def test_the_other_methods_are_not_better() -> None:
     width = found.pivot_table(index="n_sources", columns="method", values="width")
     assert (cover[["percentile", "BCa"]] < 0.9).all(axis=None)
     assert (cover["Student t"] > 0.88).all()
+    assert (cover[IN_USE] > 0.93).all() and width.loc[5, IN_USE] < 1.5
     assert math.isinf(width.loc[3, "bootstrap-t"])
     assert math.isinf(width.loc[5, "wild, ±1"])
     assert width.loc[3, "wild, Webb"] > 2
@@ -149,7 +200,7 @@ def test_no_effect_is_called_one_at_most_in_6_of_100(
     assert len(found) == runs
     assert found["direction"].isin(["rises", "falls"]).mean() <= 0.06
     held = (found["change_low"] <= 0) & (found["change_high"] >= 0)
-    assert 0.93 <= held.mean() <= 0.97
+    assert held.mean() >= 0.93
 
 
 @pytest.mark.parametrize("scales", [FIVE_SCALES, (0.0, 1.0)], ids=["five scales", "two scales"])

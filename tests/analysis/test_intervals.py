@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from workbench.analysis.intervals import ONE_SOURCE, summarise, t_halves
+from workbench.analysis.student import freedom, limit, two_sided_p
 
 Simulate = Callable[..., pd.DataFrame]
 
@@ -20,9 +22,36 @@ Simulate = Callable[..., pd.DataFrame]
 def test_interval_agrees_with_scipy(n: int, level: float) -> None:
     values = np.random.default_rng(n).normal(3, 2, n)
     half = t_halves(np.array([values.std(ddof=1)]), np.array([n]), level)[0]
-    result = stats.ttest_1samp(values, 0).confidence_interval(level)
     mean = values.mean()
-    assert (mean - half, mean + half) == pytest.approx((result.low, result.high))
+    result = stats.t.interval(level, n * (n - 1) / (2 * n - 1), mean, stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx(result)
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_the_degrees_of_freedom_are_those_of_readings_with_that_kurtosis(n: int) -> None:
+    """A gamma of shape 3 has an excess kurtosis of 2; chi-squared with k has 2 mean² / var = k."""
+    variances = np.random.default_rng(n).gamma(3, size=(400_000, n)).var(1, ddof=1)
+    assert freedom(n) == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.06)
+
+
+@pytest.mark.parametrize("n", [2, 5, 24])
+def test_p_fits_the_interval(n: int) -> None:
+    assert two_sided_p(limit(n, 0.9), n) == pytest.approx(0.1)
+    assert limit(n) > stats.t.ppf(0.975, n - 1)
+    assert limit(400) == pytest.approx(1.96, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [2, 5, 24])
+def test_sources_that_agree_may_lack_a_kind(n: int, simulate: Simulate) -> None:
+    """As large as a share may be that is seen in none of n; only adherence has a known unit."""
+    frame = simulate(lambda s, n: 0.5, lambda s, n: 0.5, sources=n, noise=0, source_sd=0)
+    found = summarise(frame[frame["metric"] == "canny_f1"], "adherence", ["scale"])
+    most = proportion_confint(0, n, alpha=0.1, method="beta")[1]
+    assert (found["high"] - found["mean"]).to_numpy() == pytest.approx(most)
+    values = summarise(frame[frame["metric"] == "canny_f1"], "value", ["scale"])
+    assert (values["high"] == values["mean"]).all()
+    shared = frame[frame["metric"] == "canny_f1"].assign(trial="one", scale=0.0)
+    assert (summarise(shared, "adherence", ["scale"])["high"] == found["mean"][0]).all()
 
 
 def test_fewer_than_two_values_have_no_interval() -> None:
@@ -35,8 +64,10 @@ def test_seeds_do_not_count_as_sources(simulate: Simulate) -> None:
     rows = frame[frame["metric"] == "canny_f1"]
     found = summarise(rows, "adherence", ["control"]).iloc[0]
     means = rows.groupby("source")["adherence"].mean()
-    expected = stats.ttest_1samp(means, 0).confidence_interval(0.95)
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    half = t_halves(np.array([means.std()]), np.array([2]))[0]
+    assert (found["low"], found["high"]) == pytest.approx(
+        (means.mean() - half, means.mean() + half)
+    )
     assert found["n_sources"] == 2
     assert found["n_samples"] == 200
 

@@ -46,8 +46,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CAVEAT = (
-    "Intervals are 95 % intervals over sources (Student t on one mean per source, the method that "
-    "covered the truth best in simulations), for the seeds of this run. Pictures at scale 0 are "
+    "Intervals are 95 % intervals over sources (Student t on one mean per source, with about half "
+    "the usual degrees of freedom, as readings are skewed and clumped), for the seeds of this run. "
+    "With fewer than eight sources they are wide, and speak of sources like these only: a kind of "
+    "source that is not among them is not in the interval, and below five even a change of all of "
+    "them in one direction may be chance. Pictures at scale 0 are "
     "the same for every source: intervals that rest on them hold their spread over seeds too, but "
     "for diversity, which is one figure of all seeds; tipping scales, silhouette tags against "
     "others, and prompt length × scale leave them out. Each interval holds by itself; only the "

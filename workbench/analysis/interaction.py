@@ -3,8 +3,8 @@
 Adherence is modelled as straight lines in scale and length and their product, whose slope is the
 interaction. A linear mixed model (N. Laird and J. Ware, "Random-effects models for longitudinal
 data", Biometrics 38, 1982; by REML) lets sources differ in level, in both slopes and in the
-interaction, each with a variance of its own. Its standard error is held against Student's t with
-one degree of freedom less than there are sources. Where every source has every length and scale
+interaction, each with a variance of its own. Its standard error is held against Student's t as
+`student` has it for so many sources. Where every source has every length and scale
 the solution is known: the columns are orthogonal, and the model is the t-test of one interaction
 per source. With gaps it is fitted, and weighs sources by what they tell.
 """
@@ -22,6 +22,7 @@ from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
 from workbench.analysis.intervals import NO_DATA, ONE_SOURCE
 from workbench.analysis.power import minimum_detectable
 from workbench.analysis.shared import above_zero
+from workbench.analysis.student import limit, two_sided_p
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN
 
 if TYPE_CHECKING:
@@ -213,15 +214,13 @@ def _start(
 
 def _told(estimate: float, error: float, n: int) -> dict[str, object]:
     """Interval, p, minimum detectable effect and verdict."""
-    from scipy.stats import t
-
     nan = math.nan
     if not math.isfinite(error):
         blank = {"low": nan, "high": nan, "p": nan, "mde": nan, "direction": UNKNOWN}
         return {"interaction": estimate} | blank
-    half = float(t.ppf(0.975, n - 1)) * error
+    half = float(limit(n)) * error
     low, high = estimate - half, estimate + half
-    p = 2 * float(t.sf(abs(estimate) / error, n - 1)) if error > 0 else float(estimate == 0)
+    p = float(two_sided_p(estimate / error, n)) if error > 0 else float(estimate == 0)
     return {
         "interaction": estimate,
         "low": low,

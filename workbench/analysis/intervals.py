@@ -1,9 +1,9 @@
 """Means with intervals over sources: the only place where uncertainty is computed.
 
 Pictures made from one source resemble each other, so a source is one independent observation.
-Every interval is Student's t on one mean per source. Seeds, prompts and bases of a source are
-averaged first; their spread is shown beside the interval and never stands in for it. Pictures that
-sources share add an error of their own, see `shared`.
+Every interval is Student's t on one mean per source, wider for few sources as `student` says.
+Seeds, prompts and bases of a source are averaged first; their spread is shown beside the interval
+and never stands in for it. Pictures that sources share add an error of their own, see `shared`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means, group_spreads
 from workbench.analysis.shared import joined_halves, shared_error
+from workbench.analysis.student import limit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,8 @@ ONE_SOURCE = "one source only: no interval over sources; the spread is over seed
 NO_DATA = "nothing was measured"
 TOO_FEW = "too few sources to say"
 """What is said of an interval of adherence so wide that it tells nothing."""
+SAME = 1e-12
+"""Sources whose readings spread no more than this agree to the last digit."""
 
 
 def says_nothing(low: float, high: float) -> bool:
@@ -34,21 +37,28 @@ def says_nothing(low: float, high: float) -> bool:
     return low <= 0 <= high and high - low > 2
 
 
-def t_halves(spread: np.ndarray, n: np.ndarray, level: float = 0.95) -> np.ndarray:
-    """Half the width of the Student-t interval of the mean of independent values, group by group.
+def t_halves(
+    spread: np.ndarray, n: np.ndarray, level: float = 0.95, unit: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Half the width of the interval of the mean of independent values, group by group.
 
     Args:
         spread: standard deviations over sources, float (G,).
         n: how many sources, int (G,).
+        unit: how far apart two kinds of sources may lie, float (G,) or a number. Where sources
+            agree to the last digit their spread tells nothing of a kind that is not among them.
+            Its share may be as large as 1 - (1 - level)^(1/n), where none is seen in n (C. Clopper
+            and E. Pearson, "The use of confidence or fiducial limits", Biometrika 26, 1934), and
+            the interval reaches as many units. 0: it has no width.
 
     Returns:
         float (G,); NaN with fewer than two sources.
     """
-    from scipy.stats import t
-
     n = np.asarray(n)
-    enough = np.where(n >= 2, n, 2)
-    half = t.ppf(0.5 + level / 2, enough - 1) * np.asarray(spread, dtype=float) / np.sqrt(enough)
+    enough = np.maximum(n, 2)
+    spread = np.asarray(spread, dtype=float)
+    half = limit(enough, level) * spread / np.sqrt(enough)
+    half = np.where(spread <= SAME, (1 - (1 - level) ** (1 / enough)) * unit, half)
     return np.where(n >= 2, half, math.nan)
 
 
@@ -78,8 +88,11 @@ def summarise(
     within = group_spreads(per_seed, source, len(sources))
     known = np.isfinite(within)
     n = np.bincount(group, minlength=len(table))
-    half = t_halves(group_spreads(per_source, group, len(table)), n, level)
-    half = joined_halves(half, n, shared_error(data, column, by, len(table)), level)
+    shared = shared_error(data, column, by, len(table))
+    # From chance to ceiling is 1; sources that have one picture between them agree of necessity.
+    unit = np.where((column == "adherence") & ~shared.shares, 1.0, 0.0)
+    half = t_halves(group_spreads(per_source, group, len(table)), n, level, unit)
+    half = joined_halves(half, n, shared, level)
     mean = group_means(per_source, group, len(table))
     return table.assign(
         mean=mean,

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from workbench.analysis.student import limit
+
 POWER = 0.8
 
 
@@ -36,17 +38,17 @@ def minimum_detectable(
 def standard_effect(n: int, level: float = 0.95, power: float = POWER) -> float:
     """The minimum detectable effect in standard deviations over sources; NaN below two."""
     from scipy.optimize import brentq
-    from scipy.stats import chi2, norm, t
+    from scipy.stats import chi2, norm
 
     if n < 2:
         return math.nan
-    limit = float(t.ppf(0.5 + level / 2, n - 1))
+    least = float(limit(n, level))
     # The noncentral t is a normal over a chi; scipy's own gives NaN for few sources.
     steps = (np.arange(4000) + 0.5) / 4000
-    reach = limit * np.sqrt(chi2.ppf(steps, n - 1) / (n - 1))
+    reach = least * np.sqrt(chi2.ppf(steps, n - 1) / (n - 1))
 
     def missing(shift: float) -> float:
         found = norm.sf(reach - shift) + norm.cdf(-reach - shift)
         return float(found.mean()) - power
 
-    return float(brentq(missing, 0.0, 2 * limit)) / math.sqrt(n)
+    return float(brentq(missing, 0.0, 2 * least)) / math.sqrt(n)

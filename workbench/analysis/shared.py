@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means
+from workbench.analysis.student import limit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,11 +84,11 @@ def joined_halves(
     from scipy.stats import t
 
     n = np.maximum(np.asarray(n), 2)
-    limit = t.ppf(0.5 + level / 2, n - 1)
-    own = (half / limit) ** 2
+    reach = limit(n, level)
+    own = (half / reach) ** 2
     total = own + shared.variance
     luck = t.ppf(0.5 + level / 2, np.maximum(shared.freedom, 1))
-    weighted = own * limit + shared.variance * luck
+    weighted = own * reach + shared.variance * luck
     joined = np.divide(weighted, np.sqrt(total), out=np.zeros(len(half)), where=total > 0)
     return np.where(shared.variance > 0, joined, half)
 

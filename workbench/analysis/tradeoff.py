@@ -172,9 +172,10 @@ def sweet_spot(
 
     The interval of the scale reaches over the scales that are not clearly worse than the best one:
     Student's t of the difference of harmonic means, with the error from leaving out one source at
-    a time, so that prompt and control stay paired. That of the harmonic mean is Student's t with
-    the same kind of error. A bootstrap over sources is too narrow for both, for the scale where two
-    are nearly equal.
+    a time, so that prompt and control stay paired. That of the harmonic mean reaches from the
+    harmonic mean of the lower ends of both adherences to that of the upper ends: it bends where a
+    mean passes 0 or 1, and is looked at where it happens to be the largest, so that intervals from
+    its own spread are too narrow.
 
     Scales that are equally good all belong to the interval. Where the best harmonic mean is 0 (one
     of the two is obeyed nowhere), or all scales are equal, there is no sweet spot and no row.
@@ -248,11 +249,13 @@ def best_scale(
     worse = without[:, [k]] - without
     reach = (n - 1) * t_halves(worse.std(0, ddof=1), np.full(len(scales), n), level)
     possible = scales[centre[k] - centre <= reach + TIE]
-    half = (n - 1) * float(t_halves(without[:, k].std(ddof=1), np.array(n), level))
+    here = np.stack([a[:, k], b[:, k]])
+    half = t_halves(here.std(1, ddof=1), np.full(2, n), level, 1.0)
+    low, high = (harmonic_mean(*(here.mean(1) + side * half)) for side in (-1, 1))
     return result | {
         "scale_low": float(possible.min()),
         "scale_high": float(possible.max()),
-        "harmonic_low": float(centre[k]) - half,
-        "harmonic_high": float(centre[k]) + half,
+        "harmonic_low": float(low),
+        "harmonic_high": float(high),
         "note": "",
     }

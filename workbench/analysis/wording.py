@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.analysis.intervals import TOO_FEW
 from workbench.analysis.shared import ONE_PICTURE
-from workbench.analysis.trends import BY_AGREEMENT, BY_RHO, FALLS, RISES, UNCLEAR
+from workbench.analysis.trends import BY_AGREEMENT, BY_RHO, FALLS, MIN_WILCOXON, RISES, UNCLEAR
 from workbench.formats import ends, fixed, plain, signed
 
 ALL_CONTROLS = "all control types"
@@ -116,6 +116,8 @@ def evidence(row: Mapping[str, Any]) -> str:
         rho += f", Wilcoxon {p_value(row['p'])}"
     n, ends = int(row["n_sources"]), int(row["n_ends"])
     of = count_sources(n) if ends == n else f"both ends in {ends} of {count_sources(n)}"
+    if row["direction"] in (RISES, FALLS) and 1 < ends < MIN_WILCOXON:
+        of += f", which by chance all move one way in one of {2 ** (ends - 1)} studies"
     luck = f"; {ONE_PICTURE}" if ONE_PICTURE in row["note"] else ""
     return (
         f"{interval(row['change'], row['change_low'], row['change_high'])}; {rho}; "
