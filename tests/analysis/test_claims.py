@@ -166,8 +166,9 @@ def test_what_makes_an_effect_unclear_is_said_with_its_figure(simulate: Simulate
 
 def test_a_comparison_that_only_the_correction_makes_unclear_says_so() -> None:
     base = np.linspace(0.4, 0.6, 5)
-    apart = 0.05 + 0.036 * np.array([1, -1, 0.6, -0.6, 0])
-    frame = typed({"depth": base + apart, "canny": base, "hed": base - 0.001 * apart})
+    apart = 0.05 + 0.0315 * np.array([1, -1, 0.6, -0.6, 0])
+    below = {name: base - 0.001 * i * apart for i, name in enumerate(NAMES[1:])}
+    frame = typed({NAMES[0]: base + apart, **below})
     _, pairs = ranking(frame, control_metrics=METRICS)
     alone = pairs[(pairs["low"] > 0) & (pairs["better"] == "")]
     assert len(alone) and (alone["p"] < 0.05).all() and (alone["p_holm"] > 0.05).all()

@@ -70,12 +70,13 @@ def test_intervals_of_real_readings_hold(monkeypatch: pytest.MonkeyPatch) -> Non
     """200 studies of each of 12 readings: ± 0.5 % for a mean over them (one standard error), each
     by itself ± 1.8 %. The plain Student's t falls through."""
     found = kept_promises(200)
-    assert found["changes"] >= 0.945 and found["worst change"] >= 0.93 - 3 * 0.018, found
-    assert found["means"] >= 0.95 and found["worst mean"] >= 0.93 - 3 * 0.018, found
+    assert found["changes"] >= 0.955 and found["worst change"] >= 0.93 - 3 * 0.018, found
+    assert found["means"] >= 0.96 and found["worst mean"] >= 0.93 - 3 * 0.018, found
     assert found["worst words"] >= 0.93 - 3 * 0.018, found
     assert found["false"] <= 0.05 and found["worst false"] <= 0.07 + 3 * 0.018, found
     monkeypatch.setattr(student, "freedom", lambda n: np.maximum(n, 2) - 1.0)
-    assert kept_promises(200)["changes"] < 0.94
+    plain = kept_promises(200)
+    assert plain["changes"] < 0.955 and plain["means"] < 0.96, plain
 
 
 def test_the_best_scale_of_real_readings_and_its_harmonic_mean_hold() -> None:
