@@ -166,13 +166,14 @@ def test_what_makes_an_effect_unclear_is_said_with_its_figure(simulate: Simulate
 
 def test_a_comparison_that_only_the_correction_makes_unclear_says_so() -> None:
     base = np.linspace(0.4, 0.6, 5)
-    apart = 0.05 + 0.0315 * np.array([1, -1, 0.6, -0.6, 0])
-    below = {name: base - 0.001 * i * apart for i, name in enumerate(NAMES[1:])}
-    frame = typed({NAMES[0]: base + apart, **below})
-    _, pairs = ranking(frame, control_metrics=METRICS)
+    apart = 0.05 + 0.0235 * np.array([1, -1, 0.6, -0.6, 0])
+    names = (*NAMES, "lineart")
+    below = {name: base - 0.001 * i * apart for i, name in enumerate(names[1:])}
+    frame = typed({names[0]: base + apart, **below})
+    _, pairs = ranking(frame, control_metrics=dict.fromkeys(names, "f1"))
     alone = pairs[(pairs["low"] > 0) & (pairs["better"] == "")]
     assert len(alone) and (alone["p"] < 0.05).all() and (alone["p_holm"] > 0.05).all()
-    (found,) = ranking_findings(frame, METRICS)
+    (found,) = ranking_findings(frame, dict.fromkeys(names, "f1"))
     assert "by itself; what decides is p = " in found.text and "no clear first" in found.text
 
 

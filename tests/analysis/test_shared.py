@@ -47,7 +47,7 @@ def test_luck_of_shared_pictures_is_called_a_trend_at_most_in_6_of_100(
     found = trend(table, "clip_used")
     assert found["direction"].isin(["rises", "falls"]).mean() <= 0.06
     alone = trend(table.assign(trial=np.arange(len(table)).astype(str)), "clip_used")
-    assert alone["direction"].isin(["rises", "falls"]).mean() > 0.12  # what it would be otherwise
+    assert alone["direction"].isin(["rises", "falls"]).mean() > 0.06  # what it would be otherwise
 
 
 def test_sentences_know_of_shared_pictures() -> None:
