@@ -199,7 +199,7 @@ def test_a_trend_whose_interval_ends_next_to_0_prints_on_its_side(
     edge: float, width: float, rho_edge: float, rho_width: float
 ) -> None:
     """Two sources, mean ± half their distance: made so that the interval ends at the edge."""
-    limit = float(stats.t.ppf(0.975, 1))
+    limit = float(stats.t.ppf(0.975, 2 / 3))  # of two sources, see `student`
     middle = edge + math.copysign(width, edge)
     rho = rho_edge + math.copysign(rho_width, rho_edge)
     away, rho_away = width / limit, rho_width / limit
@@ -229,7 +229,8 @@ def test_a_ranking_whose_interval_ends_next_to_0_prints_on_its_side(
 ) -> None:
     rng = np.random.default_rng(seed)
     away = rng.normal(0, 0.05, sources)
-    half = stats.t.ppf(0.975, sources - 1) * away.std(ddof=1) / math.sqrt(sources)
+    freedom = sources * (sources - 1) / (2 * sources - 1)
+    half = stats.t.ppf(0.975, freedom) * stats.sem(away)
     away += half - away.mean() + edge  # the interval begins at the edge
     level = rng.uniform(0.2, 0.6, sources)
     means = {"depth": level + away, "canny": level}
