@@ -35,6 +35,7 @@ from workbench.analysis.frames import (
 )
 from workbench.analysis.intervals import NO_DATA, summarise, t_halves
 from workbench.analysis.power import minimum_detectable
+from workbench.analysis.student import two_sided_p
 from workbench.analysis.trends import MIN_WILCOXON
 
 if TYPE_CHECKING:
@@ -282,8 +283,6 @@ def _differences(
         values: (R, U) readings, a column for each source, seed and prompt.
         source: number of each column's source, int (U,). places: rows to compare, int (P, 2).
     """
-    from scipy.stats import t
-
     away = values[places[:, 0]] - values[places[:, 1]]
     known = np.isfinite(away)
     member = np.eye(int(source.max()) + 1 if len(source) else 0)[source]
@@ -297,7 +296,7 @@ def _differences(
     spread = np.sqrt(np.divide(square, n - 1, out=np.full(len(n), math.nan), where=n > 1))
     error = spread / np.sqrt(np.maximum(n, 1))
     ratio = np.divide(np.abs(mean), error, out=np.full(len(n), math.inf), where=error > 0)
-    p = np.where(n > 1, 2 * t.sf(ratio, np.maximum(n - 1, 1)), math.nan)
+    p = np.where(n > 1, two_sided_p(ratio, n), math.nan)
     agreed = (spread <= 1e-12) & ((n < MIN_WILCOXON) | (np.abs(mean) <= 1e-12))
     p = np.where((n > 1) & agreed, 1.0, p)
     return _Differences(mean, t_halves(spread, n, level), spread, p, n)
