@@ -90,8 +90,8 @@ def words_beyond_chance(seen: Sequence[float], chance: Sequence[float]) -> float
         seen: of each word 1 or 0. chance: of each word the share of unrelated pictures that show
             it, in [0, 1).
 
-    >>> words_beyond_chance([1, 0], [0.5, 0.25])
-    0.3333333333333333
+    >>> words_beyond_chance([1, 0], [0.5, 0.5])
+    0.0
     """
     pairs = zip(seen, chance, strict=True)
     return float(np.mean([(s - c) / (1 - c) for s, c in pairs]))
