@@ -22,6 +22,19 @@ def test_writes_and_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
 
 
+def test_what_is_no_file_of_its_own_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"precious")
+    (tmp_path / "link").symlink_to("other")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, kind in (("link", "a link"), ("pipe", "a device"), ("folder", "a folder")):
+        with pytest.raises(OSError, match=kind) as caught:
+            write_atomic(tmp_path / name, b"new")
+        assert caught.value.filename == str(tmp_path / name)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "other").read_bytes() == b"precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"other", "link", "pipe", "folder"}
+
+
 def test_an_error_before_the_replace_keeps_the_old_contents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

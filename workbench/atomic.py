@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +19,10 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     The folder is made if need be. After a crash at any point `path` holds the old contents or
     the new, never a part. OSError as raised by the system, with the file's name; the temporary
-    file is then removed.
+    file is then removed. What is no file of its own (a link, a device, a folder) is left as it is.
     """
     try:
+        check_target(path)
         _make_folder(path.parent)
         for last in (False, False, True):
             temporary = path.with_name(
@@ -42,6 +45,19 @@ def write_atomic(path: Path, data: bytes) -> None:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def check_target(path: Path) -> None:
+    """OSError if there is something at `path` that is no ordinary file and must not be replaced."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    raise OSError(errno.EINVAL, f"is {kind}, and only a file is replaced: name a file", str(path))
 
 
 def _write_through(path: Path, data: bytes) -> None:

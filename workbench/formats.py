@@ -1,4 +1,5 @@
-"""Numbers as text for people: one function for each way in which the package writes them.
+"""Numbers as text for people: one function for each way in which the package writes them; and text
+that may be printed.
 
 A minus is the true minus sign, and what is not finite is a dash.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from unicodedata import category
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "–"
@@ -83,3 +85,13 @@ def gigabytes(count: float) -> str:
 def mebibytes(count: float) -> str:
     """The size of a file in bytes, in units of 2^20: "32.0 MiB"."""
     return f"{count / 2**20:,.1f} MiB"
+
+
+def printable(text: str) -> str:
+    """A text without what would steer the terminal, which is shown as its escape ("\\x1b").
+
+    Names and reasons come from files that others may have written. Line ends and tabs stay.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else ascii(c)[1:-1] for c in text
+    )

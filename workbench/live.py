@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from workbench.formats import duration
+from workbench.formats import duration, printable
 
 if TYPE_CHECKING:
     from workbench.generation import CancelToken
@@ -56,11 +56,12 @@ def progress_bar(title: str) -> Iterator[Show]:
     if shell is not None:
         yield _cell_bar(title, shell.display_pub.publish)
         return
+    title = printable(title)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -85,7 +86,8 @@ def progress_bar(title: str) -> Iterator[Show]:
             if not console.is_terminal and last != (progress.phase, tenths):
                 last = (progress.phase, tenths)
                 done = f"({progress.done}/{progress.total})"
-                console.print(f"{what} {done} {_left(progress)}".rstrip())
+                line = f"{what} {done} {_left(progress)}".rstrip()
+                console.print(line, markup=False, emoji=False)
 
         yield show
 

@@ -78,7 +78,7 @@ def test_the_whole_chain(models: Path, tmp_path: Path, family: str) -> None:
     assert "Report" in call("report", out)
     assert "Canny edges" in (out / "report.html").read_text("utf-8")
     text = call("verify", out, "--trials", 1, *where)
-    assert "weight files" in text
+    assert "model files" in text
 
 
 def test_a_study_may_choose_a_judge_that_answers_yes_or_no(models: Path, tmp_path: Path) -> None:

@@ -151,3 +151,12 @@ def test_reading_the_catalogue_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_catalogue_that_grows_by_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    path = tmp_path / "families.yaml"
+    path.write_text("\n".join([*lines, "families: *a11"]), "utf-8")
+    with pytest.raises(FamilyError, match="has more than 30,000 values"):
+        load_catalogue(path)

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from scripts import GIB, result_of
 
-from workbench.study import Study, StudyError, yamlfile
+from workbench import yamltext
+from workbench.study import Study, StudyError
 from workbench.study.fields import FEW, MANY
 
 COUNT = 2100
@@ -40,9 +41,9 @@ def test_malformed_studies_are_read_rightly_or_refused(tmp_path: Path) -> None:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The reader of YAML, and a copy that finds no parser in C; both must keep the same rules."""
     if request.param == "with C":
-        return yamlfile
+        return yamltext
     monkeypatch.delattr(yaml, "CSafeLoader")
-    spec = importlib.util.spec_from_file_location("yamlfile_without_c", yamlfile.__file__)
+    spec = importlib.util.spec_from_file_location("yamltext_without_c", yamltext.__file__)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -61,22 +62,43 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> M
         ("name: a\nname: b", "line 2, column 1: the key"),
         ("a: " + "[" * 30 + "]" * 30, "nested too deeply"),
         ("a: " + "[" * 20_000, "nested too deeply"),
-        ("a: [" + "1," * yamlfile.MAX_NODES + "]", "has more than 30,000 values"),
+        ("a: [" + "1," * yamltext.MAX_NODES + "]", "has more than 30,000 values"),
         ("a: 0x" + "f" * 60_000, "line 1, column 4: is too long for a number"),
         ("a: 1" + ":59" * 20_000, "is too long for a number"),
         ("name: a\0b", "not valid YAML"),
     ],
 )
 def test_hostile_yaml_is_refused_with_its_place(reader: ModuleType, text: str, words: str) -> None:
-    with pytest.raises(StudyError, match=words):
-        reader.parse_yaml(text, name="s.yaml")
+    with pytest.raises(reader.YamlError, match=words):
+        reader.read_yaml(text, name="s.yaml", what="study")
 
 
 def test_plain_yaml_is_read_alike(reader: ModuleType) -> None:
     text = "name: &anchor x\nseeds: [1, 0x10, -3]\nscales:\n- 1.5\n- .5\nprompt: |\n  a, b\n"
-    assert reader.parse_yaml(text) == {
+    assert reader.read_yaml(text, name="s.yaml", what="study") == {
         "name": "x", "seeds": [1, 16, -3], "scales": [1.5, 0.5], "prompt": "a, b\n",
     }  # fmt: skip
+
+
+def test_aliases_count_as_what_they_stand_for(reader: ModuleType) -> None:
+    def read(text: str) -> dict[str, object]:
+        found: dict[str, object] = reader.read_yaml(text, name="f", what="catalogue", aliases=True)
+        return found
+
+    assert read("a: &x {b: &y [1, 2], c: *y}\nd: *x") == {
+        "a": {"b": [1, 2], "c": [1, 2]}, "d": {"b": [1, 2], "c": [1, 2]},
+    }  # fmt: skip
+    bomb = "a0: &a0 [x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+    )
+    for text, words in (
+        (bomb, "has more than 30,000 values, too many for a catalogue"),
+        ("a: &None [" + "1, " * 20_000 + "]\nb: [1]\nc: *None", "more than 30,000 values"),
+        ("a: &x [*x]", r"alias \*x"),
+        ("a: *nobody", r"alias \*nobody"),
+    ):
+        with pytest.raises(reader.YamlError, match=words):
+            read(text)
 
 
 def study(**changes: object) -> Study:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -293,6 +294,52 @@ def test_a_changed_source_picture_is_noticed(run: RunFolder, plan: Plan) -> None
     file.write_bytes(encode_png(255 - read_image(file)))
     with pytest.raises(StoreError, match="changed"):
         run.read_sources()
+
+
+def test_nothing_is_written_over_links_in_a_run(
+    run: RunFolder, plan: Plan, fill: Callable[..., None], tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name, write in (
+        ("trials", lambda: fill(run)),
+        ("sources", lambda: run.write_sources(plan.sources)),
+        ("maps", lambda: run.write_maps({plan.cells[0].map_key: np.zeros((8, 8, 3), np.uint8)})),
+        (f"trials/{plan.trials[0].id}", lambda: fill(run)),
+    ):
+        path = run.path / name
+        if path.is_dir():
+            path.rmdir()
+        path.symlink_to(elsewhere, target_is_directory=True)
+        with pytest.raises(StoreError, match=f"{name} is a link"):
+            write()
+        path.unlink()
+        if name == "trials":
+            path.mkdir()
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_run_may_itself_be_reached_over_a_link(
+    run: RunFolder, fill: Callable[..., None], plan: Plan, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(run.path, target_is_directory=True)
+    fill(RunFolder.open(tmp_path / "link"))
+    assert len(run.trial_ids()) == len(plan.trials)
+
+
+@pytest.mark.parametrize("harm", ["renamed", "removed", "replaced"])
+def test_a_folder_that_is_gone_is_not_made_again(
+    run: RunFolder, plan: Plan, fill: Callable[..., None], harm: str
+) -> None:
+    fill(run, plan.trials[:1])
+    run.path.rename(run.path.with_name("moved"))
+    if harm == "removed":
+        shutil.rmtree(run.path.with_name("moved"))
+    elif harm == "replaced":
+        run.path.mkdir()
+    with pytest.raises(StoreError, match="renamed, removed or replaced"):
+        fill(run, plan.trials[1:])
+    assert not run.path.exists() or not list(run.path.iterdir())
 
 
 def test_a_folder_with_other_things_is_left_alone(

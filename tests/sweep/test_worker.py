@@ -4,6 +4,7 @@ its own, and says in one sentence what hinders it."""
 from __future__ import annotations
 
 import errno
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from workbench.sweep.worker import WorkerSession, perform
 def make_job(folder: Path, models: Path, study: Study, family: Family = TINY_WORLD) -> Job:
     run = RunFolder.prepare(folder)
     run.write_study(study)
-    run.write_sources(make_plan(make_study(), resolution=family.resolution).sources)
+    sources = make_plan(make_study(), resolution=family.resolution).sources
+    run.write_sources(sources)
     return Job(
         folder=str(run.path),
         study=study.model_dump_json(),
         family=family.model_dump_json(),
+        sources=json.dumps({k: e.model_dump() for k, e in run.keep_sources(sources).items()}),
         models_dir=str(models),
         offline=False,
         device="cpu",

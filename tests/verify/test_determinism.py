@@ -18,6 +18,7 @@ import torch
 
 from workbench.families import determinism
 from workbench.families.determinism import deterministic
+from workbench.families.hardware import hardware
 from workbench.store import RunFolder
 from workbench.verify.result import METRIC_TOLERANCE, PIXEL_TOLERANCE
 
@@ -92,7 +93,9 @@ def test_batch_size_and_threads_change_no_more_than_a_rounding(
 
 @pytest.mark.models
 def test_the_manifest_and_the_records_say_what_made_it_so(runs: dict[str, RunFolder]) -> None:
-    flags = runs["8"].read_json("manifest.json")["deterministic"]
+    manifest = runs["8"].read_json("manifest.json")
+    assert manifest["hardware"] == hardware("cpu")
+    flags = manifest["deterministic"]
     assert flags == {
         "deterministic_algorithms": True,
         "cudnn_deterministic": True,
@@ -100,6 +103,9 @@ def test_the_manifest_and_the_records_say_what_made_it_so(runs: dict[str, RunFol
         "cudnn_tf32": False,
         "matmul_tf32": False,
         "float32_matmul_precision": "highest",
+        "cpu_float32": "ieee",
+        "fp16_reduced_sums": True,
+        "bf16_reduced_sums": True,
         "cublas_workspace": ":4096:8",
         "threads": 1,
     }

@@ -18,6 +18,7 @@ from tiny_run import TinyManager, make_study
 
 from workbench.images import encode_png, read_image, read_png
 from workbench.measuring.across import FAILED, LOOKS
+from workbench.report.sheets import source_pictures
 from workbench.store import RunFolder, StoreError
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH
 from workbench.store.schema import decode_record
@@ -160,8 +161,10 @@ def test_weights_taken_out_of_the_manifest_are_missed(
 def test_a_manifest_without_any_weights_cannot_be_vouched_for(
     run: RunFolder, verify: Verify
 ) -> None:
+    files = run.read_json("manifest.json")["weight_hashes"]
+    weights = [name for name in files if name.endswith(".safetensors")]
     edit_json(run.path / "manifest.json", lambda values: values.update(weight_hashes={}))
-    assert len(details(verify(run), "weights", "not checked")) == 5
+    assert len(details(verify(run), "weights", "not checked")) == len(weights) == 5
 
 
 def test_an_edited_reason_is_found(run: RunFolder, verify: Verify) -> None:
@@ -251,3 +254,23 @@ def test_text_of_an_earlier_form_of_the_study_is_no_forgery(
     text = read_png(run.sample_path(other))[1]
     rewrite_text(run, name, lambda own: own.update({STUDY: text[STUDY]}))
     assert "the study in it is not its own" in " ".join(details(verify(run), "pictures"))
+
+
+def test_a_source_that_no_study_had_is_found_and_hides_no_other(
+    run: RunFolder, verify: Verify, tmp_path: Path
+) -> None:
+    entry = {"file": "0123456789abcdef.png", "sha256": "0" * 64, "tags": []}
+    edit_json(run.path / "sources.json", lambda values: values.update(foreign=entry))
+    result = verify(run)
+    (line,) = details(result, "sources")
+    assert line.startswith("foreign: ") and "no study of this run has such a source" in line
+    assert list(source_pictures(run)) == SOURCES
+
+
+def test_a_source_of_an_earlier_study_is_no_forgery(
+    manager: TinyManager, run: RunFolder, verify: Verify
+) -> None:
+    run_study(make_study(sources=SOURCES[:1]), run.path, manager=manager)
+    result = verify(run)
+    found = result.group("sources")
+    assert found is not None and [item.outcome for item in found.items] == ["identical"] * 2

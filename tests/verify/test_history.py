@@ -13,7 +13,7 @@ from workbench.store import Manifest, Record, RunFolder
 from workbench.store import manifest as manifests
 from workbench.sweep import run_study
 from workbench.verify import Verification
-from workbench.verify.conditions import History
+from workbench.verify.conditions import Causes, History
 
 Verify = Callable[..., Verification]
 NOW = {"versions": {"torch": "3", "numpy": "1"}, "device": "cpu"}
@@ -78,3 +78,19 @@ def test_readings_may_be_younger_than_their_picture() -> None:
     assert history.since_made(record(oldest)) == late
     unknown = Record.model_construct(made_by={})
     assert history.when_made(unknown) == history.all == late
+
+
+def test_another_card_driver_or_kernel_is_the_cause_that_is_named() -> None:
+    card = {"card": "A100", "driver": "535.1", "processor": "x"}
+    made = {"device": "cuda:0", "hardware": card}
+    now = {"device": "cuda:0", "hardware": {"card": "L4", "driver": "570.2", "processor": "y"}}
+    kernels = {"runtime": {"attention_kernels": {"UNet 40": "flash", "UNet 80": "flash"}}}
+    again = {"runtime": {"attention_kernels": {"UNet 40": "math", "UNet 80": "math"}}}
+    record = Record.model_construct(made_by={"card": "A100", **kernels})
+    causes = Causes(History(made, now), (), {"card": "L4"})
+    why = causes.of_picture(record, "the picture was replaced", again)
+    assert "card was A100 and is L4" in why and "driver was 535.1 and is 570.2" in why
+    assert "attention kernels was flash and is math" in why and "replaced" not in why
+    same = Causes(History(made, {**made, "hardware": {**card, "processor": "y"}}), (), {})
+    weak = same.of_picture(record, "the picture was replaced", kernels)
+    assert weak == "the picture was replaced; or processor was x and is y"

@@ -57,7 +57,7 @@ def test_a_run_as_it_was_made_is_identical_and_left_alone(run: RunFolder, verify
     assert outcomes(result) == {} and result.exit_code == 0
     sizes = {group.name: len(group.items) for group in result.groups}
     assert sizes == {
-        "study": 1, "weights": 5, "sources": 2, "pictures": 12, "cells": 16, "table": 256,
+        "study": 1, "weights": 17, "sources": 2, "pictures": 12, "cells": 16, "table": 256,
         "maps": 2, "readings": 12, "trials": 12,
     }  # fmt: skip
     assert contents(run.path) == before
@@ -460,3 +460,36 @@ def test_a_run_is_verified_on_its_own_device_where_there_is_one() -> None:
     here = _computed_on(study, "cpu").runtime
     assert (here.offload, here.vae_tiling) == ("none", True)
     assert _computed_on(study, "cuda") is study
+
+
+def test_a_swapped_tokenizer_is_named_as_the_cause_and_ends_a_continuation(
+    run: RunFolder, models: Path, tmp_path: Path, verify: Verify
+) -> None:
+    other = tmp_path / "models"
+    shutil.copytree(models, other)
+    (path,) = (other / "tiny/base/tokenizer").glob("tokenizer.json")
+    values = json.loads(path.read_text("utf-8"))
+    vocabulary = values["model"]["vocab"]
+    first, second = (key for key, number in vocabulary.items() if number in (3, 4))
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    path.write_text(json.dumps(values), "utf-8")
+    swapped = make_manager(other)
+    result = verify(run, trials=0, manager=swapped)
+    (line,) = details(result, "weights")
+    assert line.startswith("tiny/base/tokenizer/tokenizer.json: another file than")
+    with pytest.raises(StoreError, match=r"other settings or tokenizers .*tokenizer\.json"):
+        run_study(make_study(seeds=[5]), run.path, manager=swapped)
+
+
+def test_a_manifest_of_weights_alone_is_that_of_an_older_version(
+    run: RunFolder, verify: Verify
+) -> None:
+    path = run.path / "manifest.json"
+    values = json.loads(path.read_text("utf-8"))
+    hashes = values["weight_hashes"]
+    assert {name.rpartition("/")[2] for name in hashes} >= {
+        *("config.json", "scheduler_config.json", "tokenizer.json", "model_index.json")
+    }
+    values["weight_hashes"] = {k: v for k, v in hashes.items() if k.endswith(".safetensors")}
+    path.write_text(json.dumps(values), "utf-8")
+    assert "weights" not in outcomes(verify(run))

@@ -5,14 +5,16 @@ Nothing heavy is imported before a command runs, so that `workbench --help` answ
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
 import typer
 
 from workbench.cli import checking, doctor, models, pictures, running
-from workbench.cli.common import Refusal, friendly_message
+from workbench.cli.common import PrintableFormatter, Refusal, friendly_message
 from workbench.cli.places import with_models
+from workbench.formats import printable
 
 app = typer.Typer(
     name="workbench",
@@ -66,17 +68,19 @@ def main() -> None:
     Ctrl-C ends with exit code 130. Anything else is a fault of the program and keeps its
     traceback.
     """
+    if logging.lastResort is not None:  # what prints warnings
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         app()
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         sys.exit(130)
     except Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
+        sys.stderr.write(printable(f"{refusal}\n"))
         sys.exit(2)
     except Exception as error:
         message = friendly_message(error)
         if message is None:
             raise
-        sys.stderr.write(f"Error: {message}\n")
+        sys.stderr.write(printable(f"Error: {message}\n"))
         sys.exit(2)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.common import say
+
 
 def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
@@ -41,14 +43,14 @@ def verify(
             run_dir, trials=trials, seed=seed, report=report, progress=show, cancel=cancel
         )
     if result is None:
-        typer.echo("Stopped. Nothing was written.", err=True)
+        say("Stopped. Nothing was written.", err=True)
         raise typer.Exit(130)
-    typer.echo(json.dumps(result.to_dict(), indent=1) if as_json else as_text(result))
+    say(json.dumps(result.to_dict(), indent=1) if as_json else as_text(result))
     try:
         write_state(run, result)
     except OSError as error:
         reason = error.strerror or error
-        typer.echo(f"The result was not kept in {run_dir} ({reason}).", err=True)
+        say(f"The result was not kept in {run_dir} ({reason}).", err=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -69,7 +71,7 @@ def diff(
     from workbench.verify.diff import diff_text
 
     found = diff_runs(run_a, run_b)
-    typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else diff_text(found))
+    say(json.dumps(found.to_dict(), indent=1) if as_json else diff_text(found))
     raise typer.Exit(found.exit_code)
 
 
@@ -90,22 +92,22 @@ def study(
 
     found = recover_study(file, output.parent if output else Path())
     if output is None:
-        typer.echo(found.text, nl=False)
+        typer.echo(found.text, nl=False)  # data, which YAML has made printable
     else:
         from workbench.atomic import write_atomic
 
         write_atomic(output, found.text.encode("utf-8"))
-        typer.echo(f"Study: {output.resolve()}. Run it: workbench run {output}")
+        say(f"Study: {output.resolve()}. Run it: workbench run {output}")
     for label, name in found.kept.items():
-        typer.echo(f"The source {label} is taken from the run folder: {name}", err=True)
+        say(f"The source {label} is taken from the run folder: {name}", err=True)
     if found.missing:
         count = len(found.missing)
         what = "a picture" if count == 1 else f"{count} pictures"
-        typer.echo(
+        say(
             f"The study needs {what} that a {found.origin} does not carry. Put them beside it, "
             "under these names; other pictures are refused:",
             err=True,
         )
         for label, digest in found.missing.items():
             known = f"SHA-256 of its fitted pixels {digest}" if digest else "pixels not recorded"
-            typer.echo(f"  {label}  ({known})", err=True)
+            say(f"  {label}  ({known})", err=True)

@@ -1,12 +1,30 @@
-"""What several commands share: reading `--set` options and telling errors apart."""
+"""What several commands share: printing, reading `--set` options, telling errors apart."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from workbench.formats import printable
+
 if TYPE_CHECKING:
     from workbench.controls import Control, ControlSettings, Networks
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print for a person: names and reasons that came from files cannot steer the terminal."""
+    typer.echo(printable(str(text)), err=err)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Warnings of this program and of its libraries, which may quote files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message as it may be printed."""
+        return printable(super().format(record))
 
 
 class Refusal(Exception):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.cli.common import say
 from workbench.cli.machine import black_in_half, disk_facts, machine_facts, machine_warnings
 from workbench.formats import gigabytes
 
@@ -26,7 +27,7 @@ def doctor(
     Exit code 1 if something is missing that every study needs.
     """
     found = examine(runs)
-    typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
+    say(json.dumps(found, indent=2) if as_json else as_text(found))
     if found["problems"]:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from workbench.cli.common import Refusal
+from workbench.cli.common import Refusal, say
 from workbench.cli.places import ModelsOption, OfflineOption, use_models
 from workbench.formats import fixed
 
@@ -35,7 +35,7 @@ def families(
 
     for family in load_catalogue().values():
         states = family_states(family)
-        typer.echo(f"{family.name}: {family.label}")
+        say(f"{family.name}: {family.label}")
         lines = (
             ("controls", ", ".join(family.controls) or "none"),
             ("resolution", f"{family.resolution} px"),
@@ -46,14 +46,14 @@ def families(
         _table([*lines, *((state.role, _line(state)) for state in states if not state.is_choice)])
         choices = [(state.role, _line(state)) for state in states if state.is_choice]
         if choices:
-            typer.echo("  a study may choose instead (judges: {depth: dpt-large}):")
+            say("  a study may choose instead (judges: {depth: dpt-large}):")
             _table(choices, indent=4)
 
 
 def _table(lines: Sequence[tuple[str, str]], indent: int = 2) -> None:
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        typer.echo(f"{'':{indent}}{name:<{width}}  {value}")
+        say(f"{'':{indent}}{name:<{width}}  {value}")
 
 
 def _line(state: ModelState) -> str:
@@ -81,10 +81,10 @@ def pin(
     for one in chosen:
         pins, unknown = pin_family(one)
         for repo, commit in pins.items():
-            typer.echo(f"{one.name}: {repo} is pinned at {commit}")
+            say(f"{one.name}: {repo} is pinned at {commit}")
         for repo in unknown:
-            typer.echo(f"{one.name}: {repo} has no known revision on this disk", err=True)
-    typer.echo(f"Pins: {pins_path()}")
+            say(f"{one.name}: {repo} has no known revision on this disk", err=True)
+    say(f"Pins: {pins_path()}")
 
 
 def train(
@@ -140,7 +140,7 @@ def train(
     )  # fmt: skip
     finished = run_stage(stage, context)
     if not finished:
-        typer.echo(f"{stage} is not finished; the same command goes on where it stopped.")
+        say(f"{stage} is not finished; the same command goes on where it stopped.")
 
 
 class FamilyOrJudge(TyperGroup):
@@ -183,16 +183,16 @@ def audit_judge(
     manager = ModelManager(chosen.with_judges(asked.judges if asked is not None else {}))
     judge = manager.words(asked.alternatives if asked is not None else {})
     found = hold(folder, judge, chosen.name, manager.word_facts()["weights"])
-    typer.echo(f"{chosen.name}: {found.judge}")
+    say(f"{chosen.name}: {found.judge}")
     for line in _audit_lines(found):
-        typer.echo(line)
-    typer.echo(
+        say(line)
+    say(
         f"With so few labels a judge whose probabilities are true would show a calibration error "
         f"of about {fixed(found.total.by_chance)}."
     )
-    typer.echo(found.sentence)
+    say(found.sentence)
     try:
-        typer.echo(f"Kept in {keep_audit(found)}; every run of this family and judge shows it.")
+        say(f"Kept in {keep_audit(found)}; every run of this family and judge shows it.")
     except OSError as error:
         raise Refusal(f"The result was not kept ({error.strerror or error}).") from None
 
@@ -236,8 +236,8 @@ def audit(
     if not get_family(family).world:
         raise Refusal(f"{family} cannot be audited: it has no world of its own to check against")
     folder = models_dir or family_models() / family
-    figures = run_audit(folder, pictures=pictures, log=typer.echo)
+    figures = run_audit(folder, pictures=pictures, log=say)
     missed = sum(not figure.reached for figure in figures)
     if missed:
-        typer.echo(f"{missed} of {len(figures)} figures fall short of what is asked.", err=True)
+        say(f"{missed} of {len(figures)} figures fall short of what is asked.", err=True)
         raise typer.Exit(1)

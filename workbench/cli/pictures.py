@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.common import checked_settings, networks_for
+from workbench.cli.common import checked_settings, networks_for, say
 
 ControlOption = Annotated[
     str, typer.Option("--control", "-c", help="Control type, for example canny or depth.")
@@ -30,19 +30,20 @@ def extract(
     family: FamilyOption = "paperdoll",
 ) -> None:
     """Extract the control map of a picture and write it as PNG."""
+    from workbench.atomic import check_target, write_atomic
     from workbench.controls import get_control
     from workbench.images import encode_png, read_image
 
+    check_target(output)
     chosen = get_control(control)
     values = checked_settings(chosen, settings or (), family)
     picture = read_image(image)
     (found,) = chosen.extract([picture], values, networks_for(chosen, values, family))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(encode_png(found.picture))
+    write_atomic(output, encode_png(found.picture))
     height, width = found.picture.shape[:2]
-    typer.echo(f"{chosen.label} of {image}: {output} ({width} × {height})")
+    say(f"{chosen.label} of {image}: {output} ({width} × {height})")
     for name, (red, green, blue), share in chosen.legend(found, values):
-        typer.echo(f"  #{red:02x}{green:02x}{blue:02x}  {share:6.1%}  {name}")
+        say(f"  #{red:02x}{green:02x}{blue:02x}  {share:6.1%}  {name}")
 
 
 def compare(
@@ -92,11 +93,11 @@ def compare(
                 for spec in chosen.metrics
             },
         }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        say(json.dumps(document, indent=2))
         return
     width = max(len(spec.label) for spec in chosen.metrics)
     for spec in chosen.metrics:
         reading = readings[spec.name]
         better = "higher is better" if spec.higher_is_better else "lower is better"
         shown = f"–          ({reading.reason})" if reading.is_nan else f"{reading.value:<10.4f} "
-        typer.echo(f"{spec.label:<{width}}  {shown}{'' if reading.is_nan else f'({better})'}")
+        say(f"{spec.label:<{width}}  {shown}{'' if reading.is_nan else f'({better})'}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import workbench
+from workbench.cli.common import say
 from workbench.formats import duration
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def run(
     try:
         done = workbench.run(study, folder, batch_size=batch_size, executor=choice)
     except Stopped as stopped:
-        typer.echo(stopped)
+        say(stopped)
         raise typer.Exit(130) from None
     _tell_failures(done)
-    typer.echo(done.word_judge)
-    typer.echo(f"Done: the run is in {folder}. Its report: workbench report {folder}")
+    say(done.word_judge)
+    say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
 
 
 def _tell_failures(run: Run) -> None:
@@ -90,11 +91,11 @@ def _tell_failures(run: Run) -> None:
         unread += any(str(row.get("reason", "")).startswith(NOT_MEASURED) for row in record.rows)
     if failed:
         where = f"{run.path}/trials"
-        typer.echo(f"{_pictures(failed)} failed; the records in {where} say why.", err=True)
+        say(f"{_pictures(failed)} failed; the records in {where} say why.", err=True)
     if unread:
-        typer.echo(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
+        say(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
     if retried or unread:
-        typer.echo("The same command tries again.", err=True)
+        say("The same command tries again.", err=True)
 
 
 def _pictures(count: int) -> str:
@@ -109,7 +110,7 @@ def report(
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
     written = workbench.open_run(run_dir).report(output)
-    typer.echo(f"Report: {written.resolve()}")
+    say(f"Report: {written.resolve()}")
 
 
 def print_plan(
@@ -130,7 +131,7 @@ def print_plan(
     except (LocateError, FamilyError, GenerationError) as error:
         plan = dry_run(study, folder, calibrate=False)
         unknown = str(error)
-    typer.echo(f"Study {study.name}, family {study.family}, {len(study.sources)} sources")
+    say(f"Study {study.name}, family {study.family}, {len(study.sources)} sources")
     lines = (
         ("cells", f"{plan.cells:,}"),
         ("pictures, one for each cell", f"{plan.trials_before:,}"),
@@ -141,9 +142,9 @@ def print_plan(
     )
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        typer.echo(f"  {name:<{width}}  {value}")
+        say(f"  {name:<{width}}  {value}")
     if unknown:
-        typer.echo(f"This study cannot run yet: {unknown}")
+        say(f"This study cannot run yet: {unknown}")
     return not unknown
 
 

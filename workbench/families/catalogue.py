@@ -26,6 +26,7 @@ from workbench.families.refs import (
 )
 from workbench.paths import models_dir
 from workbench.samplers import SamplerName
+from workbench.yamltext import MAX_BYTES, YamlError, read_yaml
 
 EXTRA_CATALOGUE = "families.yaml"
 """A file of this name in the models folder adds families, or replaces those of the package."""
@@ -226,7 +227,8 @@ def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
         extra = models_dir() / EXTRA_CATALOGUE
         return dict(_own_catalogue()) | (load_catalogue(extra) if extra.is_file() else {})
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FamilyError(f"{path}: cannot be read: {error}") from error
     return _parse(text, str(path))
@@ -244,13 +246,11 @@ def _own_catalogue() -> dict[str, Family]:
 
 
 def _parse(text: str, where: str) -> dict[str, Family]:
-    import yaml
-
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FamilyError(f"{where}: is not YAML: {error}") from error
-    entries = document.get("families") if isinstance(document, dict) else None
+        document = read_yaml(text, name=where, what="catalogue of families", aliases=True)
+    except YamlError as error:
+        raise FamilyError(str(error)) from error
+    entries = document.get("families")
     if not isinstance(entries, dict):
         raise FamilyError(f"{where}: needs a mapping called families")
     families: dict[str, Family] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench.families.allowed import class_problem
 from workbench.families.catalogue import CLIP, Family
 from workbench.families.files import (
     components,
@@ -216,6 +217,8 @@ def base_problem(folder: Path, architecture: Architecture) -> str:
     """Why a folder is no base model of this architecture (as the end of a sentence), else ""."""
     if not (folder / "model_index.json").is_file():
         return "it is no saved diffusers pipeline: it has no model_index.json"
+    if problem := class_problem(folder):
+        return f"it is not loaded: {problem}"
     parts = components(folder)
     missing = [name for name in architecture.parts if name not in parts]
     other = [name for name in architecture.absent if name in parts]

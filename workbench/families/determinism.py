@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -17,12 +17,20 @@ CUBLAS_VALUE = ":4096:8"
 """One of the two values under which NVIDIA promises that cuBLAS repeats itself."""
 
 
+_PRECISIONS = (
+    *("cuda.matmul", "cudnn.conv", "cudnn.rnn"),
+    *("mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"),
+)
+_LEGACY = {"ieee": "highest", "none": "highest", "tf32": "high", "bf16": "medium"}
+
+
 @contextmanager
 def deterministic(threads: int | None = None) -> Iterator[None]:
     """Inside, the same work gives the same bits; on exit every switch is as it was before.
 
     Algorithms that are known to vary are replaced or, where PyTorch has no other, warned of;
-    cuDNN neither times algorithms against each other nor varies; TF32 is off.
+    cuDNN neither times algorithms against each other nor varies; float32 is computed in full, not
+    in TF32 or bfloat16, whether that was allowed by PyTorch's older switches or its newer ones.
 
     Args:
         threads: processor threads of PyTorch inside; None leaves their number alone.
@@ -35,19 +43,14 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.use_deterministic_algorithms, algorithms, warn_only=warn_only)
         stack.callback(_set_variable, CUBLAS, os.environ.get(CUBLAS))
-        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-        for owner, name, value in (
-            (cudnn, "benchmark", False),
-            (cudnn, "deterministic", True),
-            (cudnn, "allow_tf32", False),
-        ):
+        _full_precision(stack)
+        for owner, name, value in ((cudnn, "benchmark", False), (cudnn, "deterministic", True)):
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
         if threads is not None:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         os.environ.setdefault(CUBLAS, CUBLAS_VALUE)
-        torch.set_float32_matmul_precision("highest")  # no TF32 in products
         torch.use_deterministic_algorithms(True, warn_only=True)
         yield
 
@@ -56,16 +59,74 @@ def flags() -> dict[str, Any]:
     """The switches that decide whether results repeat, as they are now, and the threads."""
     import torch
 
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    new = {name: switch.fp32_precision for name, switch in _switches().items()}
+    if new:
+        own = {value for name, value in new.items() if name.startswith("mkldnn")} - {"none"}
+        precision = {
+            "cudnn_tf32": "tf32" in (new["cudnn.conv"], new["cudnn.rnn"]),
+            "matmul_tf32": new["cuda.matmul"] == "tf32",
+            "float32_matmul_precision": _LEGACY[new["cuda.matmul"]],
+            "cpu_float32": ", ".join(sorted(own)) or "ieee",
+        }
+    else:  # before PyTorch 2.9
+        precision = {
+            "cudnn_tf32": cudnn.allow_tf32,
+            "matmul_tf32": matmul.allow_tf32,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
     return {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
-        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_deterministic": cudnn.deterministic,
+        "cudnn_benchmark": cudnn.benchmark,
+        **precision,
+        "fp16_reduced_sums": _first(matmul.allow_fp16_reduced_precision_reduction),
+        "bf16_reduced_sums": _first(matmul.allow_bf16_reduced_precision_reduction),
         "cublas_workspace": os.environ.get(CUBLAS, ""),
         "threads": torch.get_num_threads(),
     }
+
+
+def _full_precision(stack: ExitStack) -> None:
+    """Switch TF32 and its like off until the stack is closed.
+
+    PyTorch 2.9 and later have two sets of switches and raise RuntimeError when an older one is read
+    after a newer one was set (https://docs.pytorch.org/docs/stable/notes/cuda.html). So the older
+    ones are put back only where they could be read, and the newer ones have the last word.
+    """
+    import torch
+
+    for switch in _switches().values():
+        stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+    with suppress(RuntimeError):
+        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+    with suppress(RuntimeError):
+        stack.callback(setattr, torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    for switch in _switches().values():
+        switch.fp32_precision = "ieee"
+
+
+def _switches() -> dict[str, Any]:
+    """PyTorch's newer switches of float32 by their names in `torch.backends`; none before 2.9."""
+    import torch
+
+    found = {}
+    for name in _PRECISIONS:
+        backend, _, operation = name.partition(".")
+        switch = getattr(getattr(torch.backends, backend, None), operation, None)
+        try:
+            switch.fp32_precision  # type: ignore[union-attr]  # noqa: B018
+        except (AttributeError, AssertionError):
+            return {}
+        found[name] = switch
+    return found
+
+
+def _first(value: Any) -> Any:
+    """A switch of one value or, in newer versions of PyTorch, the first of several."""
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _set_variable(name: str, value: str | None) -> None:

@@ -13,6 +13,12 @@ from typing import Any
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?(?:-\d+-of-\d+)?\.safetensors"
 )
+_SETTINGS = {
+    *("model_index.json", "config.json", "scheduler_config.json", "generation_config.json"),
+    *("preprocessor_config.json", "processor_config.json", "tokenizer_config.json"),
+    *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),
+    *("merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+}
 SAFETY_PARTS = ("safety_checker", "feature_extractor")
 """The folders of a base model that its safety checker is loaded from."""
 _NETWORKS = ("unet", "vae", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
@@ -88,23 +94,37 @@ def weight_files(folder: Path, variant: str, skip: Iterable[str] = ()) -> list[P
     return found
 
 
+def is_setting(name: str) -> bool:
+    """Whether a file of a model ("title/tokenizer/vocab.json") holds settings, not weights."""
+    return name.rpartition("/")[2] in _SETTINGS
+
+
+def setting_files(folder: Path) -> list[Path]:
+    """The files beside the weights that decide what a model does, by the names that loading asks
+    for: configurations, tokenizers, the scheduler's settings. A safety checker's are left out."""
+    parts = [name for name in components(folder) if name not in SAFETY_PARTS]
+    found = [path for part in ("", *parts) for path in (folder / part).glob("*")]
+    return sorted(path for path in found if path.name in _SETTINGS and path.is_file())
+
+
 def lacks_checker(folder: Path) -> bool:
     """Whether a base model's folder has no safety checker that can be loaded."""
     checker, processor = (folder / name for name in SAFETY_PARTS)
     return not variants(checker) or not processor.is_dir()
 
 
-def weight_hashes(
+def file_hashes(
     folder: Path, name: str, files: Sequence[str] = (), variant: str = ""
 ) -> dict[str, str]:
-    """SHA-256 (hex) of the weight files that are loaded from a folder, as "name/file" -> hash.
+    """SHA-256 (hex) of the files that are loaded from a folder, as "name/file" -> hash: weights,
+    and what else decides pixels and readings (`setting_files`).
 
     With `files` only those are told; a single one goes by the name alone, which names it already.
     """
     if files:
         paths = [folder / file for file in files if (folder / file).is_file()]
     else:
-        paths = weight_files(folder, variant)
+        paths = [*weight_files(folder, variant), *setting_files(folder)]
     found: dict[str, str] = {}
     for path in paths:
         stat = path.stat()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.atomic import write_atomic
-from workbench.families.files import network_folders, pick_variant, variants, weight_hashes
+from workbench.families.files import file_hashes, network_folders, pick_variant, variants
 from workbench.families.refs import ModelRef
 from workbench.paths import MODELS_VARIABLE, config_dir, data_dir, models_dir
 
@@ -127,15 +127,16 @@ def find_snapshot(cache: Path, repo: str, revision: str) -> Path | None:
 
 
 def fingerprints(ref: ModelRef, place: Place) -> dict[str, str]:
-    """What tells a model's weights: a commit where it is known, else SHA-256 of every file.
+    """What tells a model from another: a commit where it is known, else SHA-256 of every file.
 
     "title" -> "revision <commit>", with ", variant <name>" where the files of a variant are loaded,
-    for a commit holds them all; or "title/file" -> hash, of the files that loading takes.
+    for a commit holds them all; or "title/file" -> hash, of the files that loading takes: weights,
+    configurations, tokenizers, the scheduler's settings.
     """
     variant = str(place.keywords.get("variant", ""))
     files = getattr(ref, "files", ())
     if place.folder is not None and not place.revision:
-        return weight_hashes(place.folder, ref.title, files, variant)
+        return file_hashes(place.folder, ref.title, files, variant)
     loaded = f", variant {variant}" if variant and not files else ""
     return {ref.title: f"revision {place.revision or 'not pinned'}{loaded}"}
 

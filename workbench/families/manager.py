@@ -14,7 +14,9 @@ from cachetools import LRUCache
 from torch import nn
 
 from workbench.dtypes import DTYPE_BYTES
+from workbench.families.allowed import class_problem
 from workbench.families.catalogue import Family, FamilyError, get_family
+from workbench.families.files import is_setting
 from workbench.families.hub import fetch, fetch_checker
 from workbench.families.loaders import WORDS, Network
 from workbench.families.locate import LocateError, Place, fingerprints, locate
@@ -206,7 +208,7 @@ class ModelManager:
         mine = {
             name: value
             for name, value in sorted(self.weight_hashes().items())
-            if name == title or name.startswith(f"{title}/")
+            if (name == title or name.startswith(f"{title}/")) and not is_setting(name)
         }
         weights = hashlib.sha256(repr(mine).encode()).hexdigest()[:16]
         unknown = ", ".join(word for word in asked if not judge.knows(word))
@@ -260,7 +262,7 @@ class ModelManager:
         return count_tokens(tokenizer, text, int(tokenizer.model_max_length))
 
     def weight_hashes(self) -> dict[str, str]:
-        """What tells the weights used so far: SHA-256 of files, or commits (`fingerprints`)."""
+        """What tells the models used so far: SHA-256 of files, or commits (`fingerprints`)."""
         refs: list[ModelRef] = []
         if self._pipelines:
             refs.append(self._base_ref)
@@ -390,7 +392,9 @@ def dtype_keyword(dtype: str) -> dict[str, torch.dtype]:
 def _from_pretrained(
     kind: Any, place: Place, dtype: str, more: Mapping[str, Any] | None = None
 ) -> Any:
-    """A model or pipeline of diffusers. LocateError if the folder holds none."""
+    """A model or pipeline of diffusers. LocateError if the folder holds none, or asks for code."""
+    if place.folder is not None and (problem := class_problem(place.folder)):
+        raise LocateError(f"{place.name} is not loaded: {problem}, which no family here needs")
     try:
         return kind.from_pretrained(
             place.name,

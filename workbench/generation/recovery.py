@@ -20,8 +20,12 @@ FULL = "out of memory"
 PATIENCE = 3
 """So many failures before the first success end the work."""
 
-# PyTorch reports a full main memory, and some libraries a full device, as RuntimeError.
-_FULL = ("out of memory", "can't allocate memory", "failed to allocate", "bad_alloc")
+# PyTorch reports a full main memory, and its libraries a full device, as RuntimeError:
+# CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED.
+_FULL = (
+    *("out of memory", "can't allocate memory", "failed to allocate", "bad_alloc"),
+    *("alloc_failed", "allocation_failed"),
+)
 
 
 class GenerationError(ValueError):

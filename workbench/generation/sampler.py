@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workbench.controls import ControlMap, MapKey
+from workbench.families.hardware import card
 from workbench.families.manager import ModelManager
 from workbench.families.runtime import attention_kernel, decode, unscaled
 from workbench.families.safety import BLOCKED
@@ -121,6 +122,7 @@ class _Call:
         made_by: dict[str, Any] = {
             "batch_size": size,
             "device": manager.device,
+            **card(manager.device),
             "dtype": manager.dtype,
             "threads": torch.get_num_threads(),
         }

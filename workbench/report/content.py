@@ -240,7 +240,7 @@ def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:
     """The manifest in parts: versions, hashes, and the rest."""
     parts = {
         "versions": "Versions of packages",
-        "weight_hashes": "SHA-256 of the weights",
+        "weight_hashes": "SHA-256 of the model files",
         "models": "Models",
         "sources": "SHA-256 of the sources' pixels",
         "scheduler_config": "Scheduler",

@@ -17,6 +17,7 @@ from workbench.plots import SheetRow
 from workbench.plots.style import tags_label
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
+from workbench.study.errors import one_line
 from workbench.study.labels import is_scene, path_of
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ class ShownMap:
 
 
 def source_pictures(run: RunFolder) -> dict[str, SourceImage]:
-    """The sources of a run by label; empty, with a warning in the log, if they cannot be read."""
+    """The sources of a run by label; those that cannot be read are left out, and logged."""
+    found: dict[str, SourceImage] = {}
     try:
-        return run.read_sources()
-    except (StoreError, ImageError) as error:
+        for label, entry in run.source_entries().items():
+            try:
+                found |= run.read_sources({label: entry})
+            except (StoreError, ImageError) as error:
+                log.warning("the report does not show the source %s: %s", one_line(label), error)
+    except StoreError as error:
         log.warning("the report shows no sources: %s", error)
-        return {}
+    return found
 
 
 def control_maps(

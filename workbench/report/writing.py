@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.atomic import write_atomic
+from workbench.atomic import check_target, write_atomic
 from workbench.report.content import Content, collect
 from workbench.store import RunFolder
 from workbench.verify.stored import seal
@@ -30,6 +30,7 @@ def write_report(run: RunFolder, path: str | Path) -> Path:
         StoreError: the run cannot be read. OSError: the file cannot be written.
     """
     path = Path(path)
+    check_target(path)  # before the work
     data = render_report(run).encode("utf-8")
     if len(data) > AIM_BYTES:
         log.warning("%s has %.1f MB: the study is large", path, len(data) / 2**20)

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,7 @@ from workbench.store.schema import (
 )
 from workbench.store.table import build_table, decode_table, encode_table
 from workbench.study import Cell, Choices, SourceImage, Study, StudyError, Trial
+from workbench.study.canonical import settings_hash
 from workbench.study.errors import one_line
 from workbench.study.jsontext import parse_json
 from workbench.study.sources import SOURCES_INDEX, source_sha256
@@ -80,7 +81,8 @@ class RunStatus:
     planned: trials of the study at the last start; None where that was not kept. records: of these
     (of all, where that was not kept) on disk. measured: trials whose records have readings for the
     table. tabled: of these in the stored table; None if there is none. outdated: whether that table
-    lacks readings which the records have.
+    lacks readings which the records have. foreign: whether `study.yaml` is another study than the
+    one of the manifest.
     """
 
     planned: int | None
@@ -88,10 +90,17 @@ class RunStatus:
     measured: int
     tabled: int | None
     outdated: bool
+    foreign: bool = False
 
     @property
     def sentence(self) -> str:
         """What a reader of the run must know; "" where all is well."""
+        if self.foreign:
+            return (
+                "The file study.yaml is not the study that manifest.json names: what is said here "
+                "of settings may not hold for the pictures. Run the study again, or put its own "
+                "file back."
+            )
         found = []
         if self.planned is not None and self.records < self.planned:
             found.append(f"{self.records} of {self.planned} pictures are there")
@@ -110,10 +119,11 @@ class RunStatus:
 class RunFolder:
     """One run on disk. Any number of processes may write to it at once.
 
-    Every file is written whole or not at all. Each trial is two files, committed together under a
-    lock and tied by a hash; a trial that does not hold together counts as absent. What reads never
-    writes: `measurements` builds a table that is missing in memory, and only the process that holds
-    `claim` puts one on the disk.
+    Every file is written whole or not at all, and none over a link; a folder that was renamed or
+    removed since it was opened is not made again (StoreError). Each trial is two files, committed
+    together under a lock and tied by a hash; a trial that does not hold together counts as absent.
+    What reads never writes: `measurements` builds a table that is missing in memory, and only the
+    process that holds `claim` puts one on the disk.
 
     `chunks` are the text chunks written into each PNG ("workbench", "workbench_study",
     "parameters"; may be empty). `final_scan` is what a start that did all left on the disk, so that
@@ -126,6 +136,7 @@ class RunFolder:
         self._lock = FileLock(self.path / ".write.lock", timeout=LOCK_SECONDS)
         self._claimed = False
         self._start: str | None = None
+        self._identity: tuple[int, int] | None = None
         self.final_scan: Scan | None = None
 
     @classmethod
@@ -143,6 +154,7 @@ class RunFolder:
         run._check_schema()
         with disk_errors(run.path):
             (run.path / "trials").mkdir(parents=True, exist_ok=True)
+        run._identity = _identity(run.path)
         remove_stale(run.path)
         return run
 
@@ -153,6 +165,7 @@ class RunFolder:
         if not run._is_run():
             raise StoreError(f"{run.path} is not a run folder (it has no study.yaml)")
         run._check_schema()
+        run._identity = _identity(run.path)
         return run
 
     @contextmanager
@@ -437,6 +450,7 @@ class RunFolder:
             measured=len(rows),
             tabled=tabled,
             outdated=table is not None and (tabled != len(rows) or len(table) < sum(rows.values())),
+            foreign=not self.has_own_study(),
         )
 
     def stored_table(self) -> pd.DataFrame | None:
@@ -475,6 +489,37 @@ class RunFolder:
         """Read the study back; StudyError if it no longer fits what is installed."""
         values = parse_yaml(self.study_text(), name=str(self.study_path))
         return Study.from_dict(values, folder=self.path, choices=choices)
+
+    def has_own_study(self) -> bool:
+        """Whether `study.yaml` is the study that the manifest names; True where nobody can tell."""
+        try:
+            manifest = self.read_manifest()
+            values = parse_yaml(self.study_text(), name=str(self.study_path))
+            hashes = {settings_hash(values)}
+            with suppress(StudyError, ValueError):  # written by another version
+                hashes.add(Study.from_dict(values, folder=self.path).hash)
+        except (StoreError, StudyError):
+            return True
+        return manifest is None or not manifest.study_hash or manifest.study_hash in hashes
+
+    def begin(
+        self,
+        study: Study,
+        sources: Mapping[str, SourceImage],
+        manifest: Manifest,
+        cells: Iterable[Cell],
+    ) -> None:
+        """Put a start into force: its sources, cells, study and manifest, together.
+
+        StoreError as for `write_manifest`, before anything is written: a start that is refused
+        leaves the run as it was.
+        """
+        with self._locked():
+            self._continued(manifest)
+            self.write_sources(sources)
+            self.write_cells(cells)
+            self.write_study(study)
+            self.write_manifest(manifest)
 
     def write_study(self, study: Study) -> None:
         """Keep the study as `study.yaml`. What changed since the last start is logged."""
@@ -523,13 +568,17 @@ class RunFolder:
         StoreError if samples are there that were made with other weights or another dtype.
         """
         with self._locked():
-            old = self.read_manifest() if self.trial_ids() else None
-            if old is not None and old.dtype is None:
-                raise self._damaged(MANIFEST, "it does not say how pictures were made")
-            merged = merge_manifests(old, manifest)
+            merged = self._continued(manifest)
             self.write_json(MANIFEST, merged.as_json())
         self._start = None
         return merged
+
+    def _continued(self, manifest: Manifest) -> Manifest:
+        """The manifest with what the run has already; StoreError if the two do not go together."""
+        old = self.read_manifest() if self.trial_ids() else None
+        if old is not None and old.dtype is None:
+            raise self._damaged(MANIFEST, "it does not say how pictures were made")
+        return merge_manifests(old, manifest)
 
     # Sources and their maps
 
@@ -538,10 +587,12 @@ class RunFolder:
         with self._named_if_damaged(SOURCES_INDEX):
             return checked(SOURCES.validate_python, self.read_json(SOURCES_INDEX) or {})
 
-    def read_sources(self) -> dict[str, SourceImage]:
-        """The kept source pictures by label."""
+    def read_sources(
+        self, entries: Mapping[str, SourceEntry] | None = None
+    ) -> dict[str, SourceImage]:
+        """The kept source pictures by label, of the list of the run or of other `entries`."""
         sources = {}
-        for label, entry in self.source_entries().items():
+        for label, entry in (self.source_entries() if entries is None else entries).items():
             image = self.read_source(entry.file)
             if source_sha256(label, image) != entry.sha256:
                 raise StoreError(f"the kept picture of the source {one_line(label)} has changed")
@@ -559,12 +610,20 @@ class RunFolder:
     def write_sources(self, sources: Mapping[str, SourceImage]) -> None:
         """Keep the fitted source pictures (`sources/`) and their list (`sources.json`)."""
         with self._locked():
-            index = self.source_entries()
+            index = {**self.source_entries(), **self.keep_sources(sources)}
+            self.write_json(SOURCES_INDEX, {k: entry.model_dump() for k, entry in index.items()})
+
+    def keep_sources(self, sources: Mapping[str, SourceImage]) -> dict[str, SourceEntry]:
+        """Keep fitted source pictures by their content; returns their entries, not yet listed."""
+        found = {}
+        with self._locked():
             for label, source in sources.items():
                 name = f"{source.sha256[:16]}.png"
-                self._write(self.path / "sources" / name, encode_png(source.image))
-                index[label] = SourceEntry(file=name, sha256=source.sha256, tags=source.tags)
-            self.write_json(SOURCES_INDEX, {k: entry.model_dump() for k, entry in index.items()})
+                path, data = self.path / "sources" / name, encode_png(source.image)
+                if self.contents(path, MAX_BYTES) != data:
+                    self._write(path, data)
+                found[label] = SourceEntry(file=name, sha256=source.sha256, tags=source.tags)
+        return found
 
     def read_map(self, key: MapKey) -> np.ndarray | None:
         """The kept picture of a control map; None if none was kept.
@@ -670,11 +729,29 @@ class RunFolder:
         return sorted(key for key in {**old, **new} if old.get(key) != new.get(key) and key in old)
 
     def _write(self, path: Path, data: bytes) -> None:
+        """Put a file at its place; StoreError where that is reached over a link in the run."""
+        within = path.relative_to(self.path).parents
+        linked = next((folder for folder in within if (self.path / folder).is_symlink()), None)
+        if linked not in (None, Path()):  # the run folder itself may be linked to
+            raise StoreError(
+                f"{self.path / linked} is a link: nothing is written over links in a run; put the "
+                "folder itself in its place"
+            )
         with disk_errors(path):
             write_atomic(path, data)
 
+    def check_place(self) -> None:
+        """StoreError if the run's path no longer leads to the folder that was opened."""
+        if self._identity is None or _identity(self.path) == self._identity:
+            return
+        raise StoreError(
+            f"the run folder {self.path} was renamed, removed or replaced while it was in use: "
+            "what was stored until then lies where it was moved to; nothing more is written"
+        )
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self.check_place()
         with disk_errors(self.path):
             try:
                 self._lock.acquire()
@@ -684,3 +761,12 @@ class RunFolder:
             yield
         finally:
             self._lock.release()
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one at the same path; None if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.families import determinism
+from workbench.families.files import is_setting
+from workbench.families.hardware import hardware
 from workbench.store.errors import StoreError
 from workbench.store.schema import SCHEMA, Manifest, plain
 from workbench.study import SourceImage, Study
@@ -44,6 +46,7 @@ def conditions_here(device: str, dtype: str) -> dict[str, Any]:
     return {
         "device": device,
         "dtype": dtype,
+        "hardware": hardware(device),
         "deterministic": determinism.flags(),
         "versions": package_versions(),
         "python": platform.python_version(),
@@ -87,8 +90,9 @@ def merge_manifests(old: Manifest | None, new: Manifest) -> Manifest:
     mine, theirs = new.weight_hashes or {}, old.weight_hashes or {}
     changed = sorted(part for part in mine if part in theirs and mine[part] != theirs[part])
     if changed:
+        what = "settings or tokenizers of models" if all(map(is_setting, changed)) else "weights"
         raise StoreError(
-            f"the pictures in this run folder were made with other weights ({', '.join(changed)}): "
+            f"the pictures in this run folder were made with other {what} ({', '.join(changed)}): "
             "use another folder"
         )
     for was, now, words in (

@@ -283,9 +283,9 @@ class Manifest(_Open):
     models: part ("base/render", "controlnet/depth") -> id and revision. weight_hashes: weight file
     -> SHA-256. words: who judges words ("judge"), on what that was validated ("validated", "" if
     nobody has), what tells its weights from others ("weights"), and the words that it does not know
-    ("unknown"). sources: label -> SHA-256 of the fitted pixels. earlier: manifests of earlier
-    starts that differ in more than the time, newest first. What a run of an earlier version did not
-    say is None.
+    ("unknown"). hardware: card, driver and libraries, or processor (`families.hardware`).
+    sources: label -> SHA-256 of the fitted pixels. earlier: manifests of earlier starts that differ
+    in more than the time, newest first. What a run of an earlier version did not say is None.
     """
 
     schema_version: int = Field(SCHEMA, alias="schema")
@@ -302,6 +302,7 @@ class Manifest(_Open):
     scheduler: str | None = None
     scheduler_config: Table = None
     sources: Hashes = None
+    hardware: Table = None
     deterministic: Determinism | None = None
     versions: Table = None
     python: str | None = None

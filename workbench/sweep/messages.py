@@ -98,16 +98,17 @@ class WorkerInfo:
 class Job:
     """What all tasks of one start share: enough to make the plan and the models anew elsewhere.
 
-    study, family: JSON. models_dir: None leaves it to the worker's own settings. offline: the
-    worker must not touch the network; False leaves that to its own settings. device: "" leaves it
-    to the worker. threads: of PyTorch; None leaves them. stop_file: once it exists, work stops.
-    versions: those here of the packages that decide pixels. probe: what a worker must see that
-    comes after the handshake; None asks for nothing.
+    study, family, sources (the list of the kept pictures): JSON. models_dir: None leaves it to the
+    worker's own settings. offline: the worker must not touch the network; False leaves that to its
+    own settings. device: "" leaves it to the worker. threads: of PyTorch; None leaves them.
+    stop_file: once it exists, work stops. versions: those here of the packages that decide pixels.
+    probe: what a worker must see that comes after the handshake; None asks for nothing.
     """
 
     folder: str
     study: str
     family: str
+    sources: str
     models_dir: str | None
     offline: bool
     device: str

@@ -97,8 +97,6 @@ def run_study(
     run = RunFolder.prepare(folder)
     start = Start(run, study, plan, cancel)
     with run.claim():
-        run.write_study(study)
-        run.write_sources(plan.sources)
         meter.phase("loading")
         ready: AbstractContextManager[Backend]
         if executor.kind == IN_PROCESS:
@@ -106,7 +104,9 @@ def run_study(
         else:
             ready = scheduled(start, family, executor, meter)
         with ready as backend:
-            _run(start, backend, meter)
+            begun = _run(start, backend, meter)
+        if not begun:  # the run is as it was
+            return run
         records = sorted(backend.records(), key=lambda record: record.trial.id)
         run.write_table(build_table(records, frozenset(cell.id for cell in plan.cells)))
         if cancel.cancelled:  # a table that is newer than the study is that of a complete run
@@ -133,18 +133,20 @@ class Backend(Protocol):
         ...
 
 
-def _run(start: Start, backend: Backend, meter: ProgressMeter) -> None:
-    """Everything between the plan and the table."""
+def _run(start: Start, backend: Backend, meter: ProgressMeter) -> bool:
+    """Everything between the plan and the table; False if it was cancelled before it began.
+
+    Nothing of the run is replaced before the models are loaded and found to be those of the run.
+    """
     run, plan, cancel = start.run, start.plan, start.cancel
     manifest = backend.describe()
-    if manifest is None:
-        return
-    run.write_manifest(manifest)
-    run.write_cells(plan.cells)
+    if manifest is None or cancel.cancelled:
+        return False
+    run.begin(start.study, plan.sources, manifest, plan.cells)
     meter.phase("preparing")
     work = backend.find_work()
     if work is None:
-        return
+        return True
     missing = [plan.trials_by_id[trial] for trial in work.trials]
     meter.count_done(len(plan.trials) - len(missing))
     if missing or work.unmeasured:
@@ -157,6 +159,7 @@ def _run(start: Start, backend: Backend, meter: ProgressMeter) -> None:
     if not cancel.cancelled:
         meter.phase("finishing")
         backend.finish()
+    return True
 
 
 @contextmanager

@@ -6,6 +6,7 @@ loads no model: it hands out ids, and sees on the disk what has been stored.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -75,6 +76,9 @@ def scheduled(
             folder=str(start.run.path.resolve()),
             study=study.model_dump_json(),
             family=family.model_dump_json(),
+            sources=json.dumps(
+                {k: e.model_dump() for k, e in start.run.keep_sources(plan.sources).items()}
+            ),
             models_dir=str(models_dir().resolve()) if os.environ.get(MODELS_VARIABLE) else None,
             offline=is_offline(),
             device=pool.device,

@@ -24,7 +24,7 @@ from workbench.generation.events import StepCallback
 from workbench.generation.schedulers import make_scheduler
 from workbench.generation.steering import plan_controlnets
 from workbench.images import ImageError
-from workbench.measuring import Measurer, PlannedReadings, embedding_of, measure_safely
+from workbench.measuring import Measured, Measurer, PlannedReadings, embedding_of, measure_safely
 from workbench.measuring.across import (
     LOOKS,
     STRUCTURE,
@@ -277,13 +277,15 @@ class RunSteps:
         }
         samples = []
         measured = []
+        size = 1
         for trial in unmeasured:
             record = self._record(trial)
             if record.failed:
                 measured.append(self.measurer.failed(trial, record.failed))
             else:
                 samples.append((trial, self.run.read_sample(trial)))
-        measured += measure_safely(self.measurer, samples, cells)
+                size = max(size, int(record.made_by.get("batch_size") or 1))
+        measured += self._read(samples, size, cells)
         for found in measured:
             rows = self.measurer.lacking(self._record(found.trial_id).rows, found.rows)
             self.records[found.trial_id] = self.run.add_rows(
@@ -323,7 +325,8 @@ class RunSteps:
         """Measure and commit one batch."""
 
         pictures = {r.trial.id: r.image for r in results if r.image is not None}
-        measured = {m.trial_id: m for m in measure_safely(self.measurer, list(pictures.items()))}
+        size = max((int(r.made_by.get("batch_size") or 1) for r in results), default=1)
+        measured = {m.trial_id: m for m in self._read(list(pictures.items()), size)}
         # Seeds made in one batch are compared at once: it spares `finish` a second writing.
         embeddings = _embeddings({trial: found.extra for trial, found in measured.items()})
         groups = self.measurer.seed_groups_within(embeddings)
@@ -341,6 +344,22 @@ class RunSteps:
                 extra=found.extra,
             )
         self.made += len(pictures)
+
+    def _read(
+        self,
+        samples: Sequence[tuple[str, np.ndarray]],
+        size: int,
+        cells: Mapping[str, Sequence[Cell]] | None = None,
+    ) -> list[Measured]:
+        """The readings of pictures, each trial once.
+
+        With `fill_batches` judges, too, get groups of one size, filled with copies, so that what is
+        left of a batch after a stop is read as it would have been in the whole one.
+        """
+        filled = list(samples)
+        if self.study.fill_batches:
+            filled += filled[-1:] * (size - len(filled))
+        return list({m.trial_id: m for m in measure_safely(self.measurer, filled, cells)}.values())
 
     def fail(self, trials: Iterable[str], reason: str) -> None:
         """Put trials that are not there on record as failed; the next start tries them again."""
@@ -381,6 +400,7 @@ class RunSteps:
     def save_references(self) -> None:
         """Keep chance and ceiling, if any were looked up."""
         if "measurer" in vars(self):
+            self.run.check_place()
             with disk_errors(self.run.path / REFERENCES):
                 self.measurer.references.cache.save()
 

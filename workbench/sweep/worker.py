@@ -20,6 +20,7 @@ from workbench.families.manager import ModelManager
 from workbench.generation.batching import BatchSize, first_size, most_size
 from workbench.generation.recovery import full_message, is_full
 from workbench.store import RunFolder
+from workbench.store.schema import SOURCES
 from workbench.study import Study, choices_among, make_plan
 from workbench.sweep.devices import device_problem, own_device
 from workbench.sweep.estimate import check_fit
@@ -51,12 +52,12 @@ class WorkerSession:
         run = RunFolder.open(job.folder)
         study = Study.model_validate_json(job.study)
         self.manager = _load_manager(job, study) if manager is None else manager
-        kept = run.read_sources()
+        kept = run.read_sources(SOURCES.validate_json(job.sources))
         plan = make_plan(
             study,
             resolution=self.manager.family.resolution,
             choices=choices_among([Family.model_validate_json(job.family)]),
-            sources={label: kept[label] for label in study.sources},
+            sources=kept,
         )
         if manager is None:
             check_fit(study, plan, self.manager)

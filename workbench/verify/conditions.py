@@ -12,6 +12,7 @@ from typing import Any
 
 from workbench.controls import network_needs
 from workbench.families import Family, ModelRef
+from workbench.families.files import is_setting
 from workbench.families.locate import LocateError, fingerprints, locate
 from workbench.paths import models_dir
 from workbench.store import Manifest, Record
@@ -19,17 +20,19 @@ from workbench.study import Plan
 from workbench.verify.result import DIFFERENT, IDENTICAL, UNCHECKED, Group, Item
 from workbench.versions import FIGURES
 
+_ABSENT = {"hardware": "none", "deterministic": "no longer known", "versions": "not installed"}
 EARLIER = " at an earlier start"
 UNNAMED = "the run needs it, and its manifest does not say which it was made with"
 Changes = dict[str, tuple[str, str]]
 _SWITCHES = {
     *("device", "dtype", "threads", "deterministic_algorithms", "cudnn_deterministic"),
-    *("cudnn_benchmark", "cudnn_tf32", "matmul_tf32", "float32_matmul_precision"),
-    "cublas_workspace",
+    *("cudnn_benchmark", "cudnn_tf32", "matmul_tf32", "float32_matmul_precision", "cpu_float32"),
+    *("fp16_reduced_sums", "bf16_reduced_sums", "cublas_workspace", "attention kernels"),
+    *("card", "compute", "driver", "cuda", "rocm", "cudnn"),
 }
 _STRONG = {*FIGURES, *_SWITCHES} - {"controlnet-workbench"}
 """What decides pixels and readings; what this program itself did is told by its commit."""
-_WEAK = ("platform", "cpu_count", "python", "source code")
+_WEAK = ("processor", "instructions", "memory", "platform", "cpu_count", "python", "source code")
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
@@ -37,10 +40,10 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     found: Changes = {}
     for name in ("device", "dtype", "python", "platform", "cpu_count"):
         _compare(found, name, then.get(name), now.get(name))
-    for part in ("deterministic", "versions"):
+    for part in ("hardware", "deterministic", "versions"):
         old, new = then.get(part) or {}, now.get(part) or {}
         for name in old:
-            _compare(found, name, old[name], new.get(name, "not installed"))
+            _compare(found, name, old[name], new.get(name, _ABSENT[part]))
     old, new = then.get("git"), now.get("git")
     if old and new:
         _compare(found, "source code", _commit(old), _commit(new))
@@ -54,19 +57,29 @@ def explanation(
 
     Args:
         found: from `changes`.
-        weights: names of the weight files that are not those of the run.
+        weights: names of the model files that are not those of the run.
         otherwise: what it must be where nothing that decides pixels has changed. Things that
             hardly do (Python, the commit of this program) are then named beside it.
     """
     parts = []
     if weights:
         shown = ", ".join(weights[:2]) + (" …" if len(weights) > 2 else "")
-        parts.append(f"the weights have changed ({shown})")
+        what = "settings or tokenizers of models" if all(map(is_setting, weights)) else "weights"
+        parts.append(f"the {what} have changed ({shown})")
     parts += [_was(found, name) for name in found if name in _STRONG]
     if parts:
         return "; ".join(parts[:4])
     weak = [_was(found, name) for name in _WEAK if name in found]
     return "; or ".join([otherwise, *weak] if otherwise else weak)
+
+
+def _kernels(made_by: Mapping[str, Any]) -> str:
+    """The kernels of attention that made a picture, each once; "" where nothing is known."""
+    try:
+        found = set(dict(made_by["runtime"]["attention_kernels"]).values())
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return ", ".join(sorted(map(str, found)))
 
 
 def _was(found: Mapping[str, tuple[str, str]], name: str) -> str:
@@ -127,7 +140,7 @@ class History:
 class Causes:
     """Why a figure of a run may differ, as a clause.
 
-    weights: names of the weight files that are not those of the run. now: device, dtype and threads
+    weights: names of the model files that are not those of the run. now: device, dtype and threads
     of the verification. Each method takes `otherwise`: what it must be where nothing is known to
     have changed.
     """
@@ -136,9 +149,13 @@ class Causes:
     weights: tuple[str, ...]
     now: Mapping[str, Any]
 
-    def of_picture(self, record: Record, otherwise: str) -> str:
-        """Why a picture that is made again may differ."""
-        return self._told(record, self.history.when_made(record), otherwise)
+    def of_picture(self, record: Record, otherwise: str, again: Mapping[str, Any]) -> str:
+        """Why a picture that is made again may differ; `again` is what made it now (`made_by`)."""
+        changed = dict(self.history.when_made(record))
+        was, is_ = (_kernels(made) for made in (record.made_by, again))
+        if was and was != is_:
+            changed["attention kernels"] = was, is_
+        return self._told(record, changed, otherwise)
 
     def of_readings(self, record: Record, otherwise: str) -> str:
         """Why readings may differ, which may be younger than their picture."""
@@ -169,11 +186,12 @@ def check_weights(
     """
     if not manifest:
         detail = "the run has no manifest that names them"
-        return Group("weights", "weight files", (Item("weights", UNCHECKED, detail=detail),))
+        return Group("weights", "model files", (Item("weights", UNCHECKED, detail=detail),))
     root = models_dir(models)
     hashed = manifest.get("weight_hashes") or {}
     refs = {ref.title: ref for ref in _all_refs(family)}
     needed = set() if plan is None else {ref.title for ref in _needed_refs(family, plan)}
+    settings = any(map(is_setting, hashed))  # manifests of earlier versions name weights alone
     items = []
     current: dict[str, str] = {}
     for title, ref in refs.items():
@@ -186,7 +204,8 @@ def check_weights(
             here = {}
         current |= here
         for name in _unnamed(title, named, here) if title in needed else ():
-            items.append(Item(name, UNCHECKED, detail=UNNAMED))
+            if settings or not is_setting(name):
+                items.append(Item(name, UNCHECKED, detail=UNNAMED))
     for name, wanted in hashed.items():
         found = current.get(name, "")
         missing = f"there is no such file in {root}, and the hub's cache has no such model"
@@ -195,9 +214,10 @@ def check_weights(
         elif not found:
             items.append(Item(name, UNCHECKED, detail=missing))
         else:
-            detail = f"other weights than the run was made with ({found[:20]}…)"
+            what = "another file" if is_setting(name) else "other weights"
+            detail = f"{what} than the run was made with ({found[:20]}…)"
             items.append(Item(name, DIFFERENT, detail=detail))
-    return Group("weights", "weight files", tuple(items))
+    return Group("weights", "model files", tuple(items))
 
 
 def _is_of(name: str, title: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from workbench.analysis import PROMPT_METRIC, metric_name, primary_metrics
 from workbench.controls import MapKey
-from workbench.formats import fixed, signed
+from workbench.formats import fixed, printable, signed
 from workbench.images import ImageError
 from workbench.store import Record, RunFolder, StoreError, build_table
 from workbench.study import Study, StudyError
@@ -34,7 +34,6 @@ from workbench.verify.result import (
     UNCHECKED,
     WITHIN,
     Outcome,
-    printable,
     worst,
 )
 
@@ -98,13 +97,15 @@ class RunView:
 class PixelDifference:
     """How two pictures differ.
 
-    worst: largest difference of a channel, of 255. share: of pixels that differ at all. problem:
-    why they cannot be held against each other, "" if they can.
+    worst: largest difference of a channel, of 255. share: of pixels that differ at all. mean: of
+    all channels' differences, of 255. problem: why they cannot be held against each other, "" if
+    they can.
     """
 
     worst: int = 0
     share: float = 0.0
     problem: str = ""
+    mean: float = 0.0
 
     @property
     def outcome(self) -> Outcome:
@@ -119,7 +120,8 @@ def compare_pixels(a: np.ndarray, b: np.ndarray) -> PixelDifference:
     if a.shape != b.shape:
         return PixelDifference(problem="it has another size")
     distance = np.abs(a.astype(int) - b.astype(int))
-    return PixelDifference(int(distance.max()), float((distance.max(axis=-1) > 0).mean()))
+    share = float((distance.max(axis=-1) > 0).mean())
+    return PixelDifference(int(distance.max()), share, mean=float(distance.mean()))
 
 
 def compare_tables(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFrame:

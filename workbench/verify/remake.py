@@ -236,7 +236,7 @@ class Remaker:
         name = f"trial {record.trial.id}"
         if record.failed:
             return _failed_item(name, record.failed, made)
-        why = self.causes.of_picture(record, REPLACED)
+        why = self.causes.of_picture(record, REPLACED, made.made_by)
         if made.image is None:
             return Item(name, DIFFERENT, detail=f"it fails when made again; {why}")
         found = compare_pixels(self.picture(record.trial.id), made.image)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from workbench.atomic import write_atomic
+from workbench.formats import printable
 from workbench.store import RunFolder, StoreError
 
 Outcome = Literal["identical", "within tolerance", "different", "not checked"]
@@ -178,11 +179,6 @@ def as_text(result: Verification) -> str:
         lines += ["", "Conditions that are not those of the run"]
         lines += [f"  {name}: {old} -> {new}" for name, (old, new) in result.conditions.items()]
     return "\n".join(map(printable, lines))
-
-
-def printable(line: str) -> str:
-    """A line without what would steer the terminal: names and reasons come from the run's files."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _summary(group: Group, width: int, seed: int) -> str:

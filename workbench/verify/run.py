@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.families import FamilyError, LocateError, get_family
 from workbench.families.determinism import deterministic
+from workbench.families.hardware import card
 from workbench.generation import CancelToken, GenerationError, Step
 from workbench.store import Record, RunFolder, StoreError, conditions_here
 from workbench.study import Plan, Study, StudyError, make_plan
@@ -160,6 +161,7 @@ class _Job:
         manager = self.manager or load_manager(_computed_on(self.study, self.device), self.device)
         threads = torch.get_num_threads()
         now = {"device": self.device, "dtype": manager.dtype, "threads": threads}
+        now |= card(self.device)
         causes = Causes(self.history, other_weights, now)
         remaker = Remaker(self.stored, manager, Measurer(plan, manager), causes, self.cancel)
         self.meter.phase("measuring again")

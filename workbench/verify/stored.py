@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.images import ImageError, read_png, sha256_image
 from workbench.store import COLUMNS, Record, RunFolder, StoreError, build_table
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH, png_text
+from workbench.store.schema import SourceEntry
 from workbench.store.table import decode_table
 from workbench.study import Cell, Plan, SourceImage, Study, StudyError, load_source, make_plan
 from workbench.study.canonical import settings_hash
@@ -169,7 +170,25 @@ def check_sources(
                 good[label] = drawn
         outcome = DIFFERENT if problems else IDENTICAL
         items.append(Item(label, outcome, detail="; ".join(problems)))
+    foreign = {label: entry for label, entry in kept.items() if label not in study.sources}
+    items += [
+        Item(label, DIFFERENT if problem else IDENTICAL, detail=problem)
+        for label, entry in foreign.items()
+        if (problem := _foreign_problem(stored, label, entry)) or stored.had_another_study
+    ]
     return good, Group("sources", "sources", tuple(items))
+
+
+def _foreign_problem(stored: StoredRun, label: str, entry: SourceEntry) -> str:
+    """What is wrong with a listed source that the study does not ask for; "" if nothing is."""
+    starts = [stored.manifest, *(stored.manifest.get("earlier") or [])]
+    if not any((start.get("sources") or {}).get(label) == entry.sha256 for start in starts):
+        return "no study of this run has such a source: it was added to sources.json"
+    try:
+        stored.run.read_sources({label: entry})
+    except (ImageError, StoreError) as error:
+        return f"the kept picture of an earlier form of the study is not as it was: {error}"
+    return ""
 
 
 def check_pictures(stored: StoredRun, plan: Plan | None) -> Group:

@@ -65,7 +65,9 @@ def segmentation(weights: Weights, device: str) -> Mapping[str, Network]:
 
     place = weights.place
     with told_plainly(place.name, f"a model for {weights.ref.loader}"):
-        config = transformers.AutoConfig.from_pretrained(place.name, **place.plain_keywords)
+        config = transformers.AutoConfig.from_pretrained(
+            place.name, trust_remote_code=False, **place.plain_keywords
+        )
     kind = config.model_type
     if kind not in _MASKS and kind not in known.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES:
         raise FamilyError(f"{place.name}: a model of the kind {kind} is not read here")
@@ -123,9 +125,13 @@ def _load(weights: Weights, automatic: Any, device: str) -> tuple[Any, Any]:
     place = weights.place
     with quiet_loading(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
         processor = AutoImageProcessor.from_pretrained(
-            place.name, use_fast=False, **place.plain_keywords
+            place.name, use_fast=False, trust_remote_code=False, **place.plain_keywords
         )
         model = automatic.from_pretrained(
-            place.name, use_safetensors=True, dtype=torch.float32, **place.keywords
+            place.name,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            **place.keywords,
         )
     return model.eval().requires_grad_(False).to(device), processor

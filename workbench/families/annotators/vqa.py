@@ -91,11 +91,12 @@ def load(weights: Weights, device: str) -> Mapping[str, BlipWords]:
     import transformers
 
     place = weights.place
+    plain = {"trust_remote_code": False, **place.plain_keywords}
     # The Pillow processor gives the same pixels whether or not torchvision is installed.
     pictures = getattr(transformers, "BlipImageProcessorPil", transformers.BlipImageProcessor)
     with quiet_loading(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
-        processor = pictures.from_pretrained(place.name, **place.plain_keywords)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place.name, **place.plain_keywords)
+        processor = pictures.from_pretrained(place.name, **plain)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place.name, **plain)
         model = transformers.BlipForQuestionAnswering.from_pretrained(
             place.name, use_safetensors=True, dtype=torch.float32, **place.keywords
         )
