@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torchmetrics.classification import BinaryF1Score
 
-from workbench.controls import ControlError, compare, extract
+from workbench.controls import ControlError, compare, extract, get_control
 from workbench.images import ImageError, encode_png
 
 NETWORKS = {"depth": lambda batch: batch.mean(axis=3).astype(np.float32)}
@@ -109,3 +109,27 @@ def test_wrong_calls_are_clear() -> None:
         compare(np.zeros((2, 2, 7), np.uint8), scene(), "canny")
     with pytest.raises(ValidationError, match="lo"):
         extract(scene(), "canny", lo=1)
+
+
+@pytest.mark.parametrize("name", ["canny", "hed", "lineart", "scribble", "lines"])
+def test_what_is_the_same_both_ways_is_compared_once(name: str) -> None:
+    control = get_control(name)
+    settings = control.settings()
+    rng = np.random.default_rng(3)
+    drawn = np.zeros((3, 96, 96, 3), np.uint8)
+    for picture in drawn[:2]:
+        for x, y, u, v in rng.integers(5, 90, (6, 4)).tolist():
+            cv2.line(picture, (x, y), (u, v), (255, 255, 255), 2)
+    a, b, nothing = (control.from_picture(picture) for picture in drawn)
+    assert control.same_both_ways(a, b)
+    assert control.agreement(a, b, settings) == control.agreement(b, a, settings)
+    assert 0 < control.agreement(a, b, settings).value < 1
+    assert not control.same_both_ways(a, nothing)
+
+
+def test_a_faint_map_makes_a_direction() -> None:
+    control = get_control("hed")
+    bright = np.zeros((64, 64, 3), np.uint8)
+    bright[20:22] = 255
+    a, b = control.from_picture(bright), control.from_picture(bright // 4)
+    assert not control.same_both_ways(a, b)

@@ -120,6 +120,11 @@ class SoftControl(Control[S]):
             return NO_LINES
         return Reading(matched_f1(*_lines(preds, target), settings.tolerance))
 
+    def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
+        """Pairs have no direction, where both maps have some and count the same as a line."""
+        same = a.data.shape == b.data.shape and _level(a) == _level(b)
+        return same and not _empty(a) and not _empty(b)
+
     def noise(self, target: ControlMap, settings: S) -> Reading:
         """F1 of white noise. A wanted map without lines leaves nothing to compare."""
         if _empty(target):
@@ -129,7 +134,7 @@ class SoftControl(Control[S]):
     def compare(self, preds: ControlMap, target: ControlMap, settings: S) -> dict[str, Reading]:
         """All four readings. A wanted map without lines leaves nothing to compare."""
         from workbench.metrics.edges import default_tolerance, edge_f1
-        from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ms_ssim, ssim
+        from workbench.metrics.structure import MS_SSIM_SIDE, SSIM_SIDE, ssim_scores
 
         if _empty(target):
             return all_nothing(self.metrics, NO_LINES.reason)
@@ -140,9 +145,9 @@ class SoftControl(Control[S]):
             Reading(edge_f1(lines, wanted, pixels)),
         ]
         truth, found = target.data, _sized(preds, target.data)
-        for score, side in ((ssim, SSIM_SIDE), (ms_ssim, MS_SSIM_SIDE)):
-            large = min(truth.shape) >= side
-            readings.append(Reading(score(found, truth)) if large else too_small(side))
+        likeness = ssim_scores(found, truth)
+        for score, side in ((likeness.ssim, SSIM_SIDE), (likeness.ms_ssim, MS_SSIM_SIDE)):
+            readings.append(Reading(score) if min(truth.shape) >= side else too_small(side))
         return {spec.name: reading for spec, reading in zip(self.metrics, readings, strict=True)}
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
@@ -154,12 +159,16 @@ def _empty(target: ControlMap) -> bool:
     return float(target.data.max()) <= EMPTY
 
 
+def _level(target: ControlMap) -> float:
+    """How bright a line is, at least."""
+    return min(ON_A_LINE, float(target.data.max()) / 2)
+
+
 def _lines(preds: ControlMap, target: ControlMap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The middles of the lines of both maps, bool H×W of the target's size."""
     from workbench.metrics.thinning import thin
 
-    truth = target.data
-    level = min(ON_A_LINE, float(truth.max()) / 2)
+    truth, level = target.data, _level(target)
     return thin(_sized(preds, truth) > level), thin(truth > level)
 
 

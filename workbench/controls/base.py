@@ -147,6 +147,11 @@ class Control(ABC, Generic[S]):
         """The primary reading of `compare` alone; overridden where the others cost more."""
         return self.compare(preds, target, settings)[self.primary]
 
+    def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
+        """Whether `agreement` is known to be the same whichever of two maps is the target, so that
+        it need not be computed twice."""
+        return False
+
     def noise(self, target: ControlMap, settings: S) -> Reading | None:
         """The primary reading of white noise as dense as the target, where noise is a danger.
 

@@ -120,6 +120,10 @@ class CannyControl(Control[CannySettings]):
         found = resize_map(preds.data, truth.shape[:2])
         return Reading(matched_f1(found, truth, settings.tolerance))
 
+    def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
+        """Pairs have no direction, where both maps have some and no map is resampled."""
+        return a.data.shape == b.data.shape and bool(a.data.any() and b.data.any())
+
     def noise(self, target: ControlMap, settings: CannySettings) -> Reading:
         """F1 of white noise. A wanted map without edges leaves nothing to compare."""
         if not target.data.any():

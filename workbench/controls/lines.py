@@ -159,6 +159,10 @@ class LinesControl(Control[LinesSettings]):
         tolerance = default_tolerance(height, width, settings.tolerance)
         return Reading(edge_scores(pens[0], pens[1], tolerance).f1)
 
+    def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
+        """F1 has no direction, where both maps have lines and are drawn at one size."""
+        return a.picture.shape == b.picture.shape and bool(len(a.data) and len(b.data))
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: LinesSettings
     ) -> dict[str, Reading]:

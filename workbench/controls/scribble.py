@@ -110,6 +110,10 @@ class ScribbleControl(Control[ScribbleSettings]):
             return Reading.nothing("the wanted map has no strokes")
         return Reading(matched_f1(*_middles(preds, target), settings.tolerance))
 
+    def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
+        """Pairs have no direction, where both maps have some and no map is resampled."""
+        return a.data.shape == b.data.shape and bool(a.data.any() and b.data.any())
+
     def noise(self, target: ControlMap, settings: ScribbleSettings) -> Reading:
         """F1 of white noise. A wanted map without strokes leaves nothing to compare."""
         if not target.data.any():

@@ -103,7 +103,9 @@ class StructureDistances:
 def map_distance(a: ControlMap, b: ControlMap, name: str, settings_json: str) -> Reading:
     """The distance of two control maps as `StructureDistances` defines it."""
     control, settings = resolve(name, settings_json)
-    both = [control.agreement(b, a, settings), control.agreement(a, b, settings)]
+    both = [control.agreement(b, a, settings)]
+    if not control.same_both_ways(a, b):
+        both.append(control.agreement(a, b, settings))
     known = [reading.value for reading in both if not reading.is_nan]
     if not known:
         return both[0]

@@ -9,15 +9,19 @@ The pairs are found exactly. Nearest pixels are paired first: pixels one fixed s
 compete for one another, so each step pairs a whole map at once. The few that are left over grow
 trees of alternating paths, all at the same time, until each tree reaches a pixel without a partner
 or nothing more can be reached (Azad, Buluç and Pothen 2015, "A parallel tree grafting algorithm for
-maximum cardinality matching in bipartite graphs", IPDPS).
+maximum cardinality matching in bipartite graphs", IPDPS). What lies within reach of a pixel are a
+few ranges of the other map's pixels, one in each row of the disc around it, which spares looking at
+every place of the disc.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 21
 _Index = NDArray[np.int32]
 
 
@@ -48,6 +52,10 @@ class _Graph:
         order = np.argsort(squares, kind="stable")[: np.sum(squares <= tolerance**2 + 1e-9)]
         width = a.shape[1] + 2 * reach
         self.steps = (steps[0] * width + steps[1])[order].astype(np.int32)
+        rows = np.arange(-reach, reach + 1)
+        wide = np.sqrt(tolerance**2 + 1e-9 - rows * rows).astype(np.int32).clip(max=reach)
+        self._rows = (rows * width + np.stack([-wide, wide + 1])).astype(np.int32)
+        self._before: list[_Index] = []
         self.places: list[_Index] = []
         self.numbers: list[_Index] = []
         for edges in (a, b):
@@ -55,6 +63,7 @@ class _Graph:
             places = np.flatnonzero(flat).astype(np.int32)
             numbers = np.full(flat.size, len(places), np.int32)
             numbers[places] = np.arange(len(places))
+            self._before.append(np.append(0, np.cumsum(flat)).astype(np.int32))
             self.places.append(places)
             self.numbers.append(numbers)
         self.mate = [self._blank(side) for side in (0, 1)]
@@ -65,8 +74,13 @@ class _Graph:
         return values
 
     def pair_nearest(self) -> _Index:
-        """Pairs pixels, the nearest first; returns those of side 0 that are left without."""
-        free = np.arange(len(self.places[0]), dtype=np.int32)
+        """Pairs pixels, the nearest first; returns those of side 0 that are left without, but for
+        those with nothing in reach."""
+        everyone = np.arange(len(self.places[0]), dtype=np.int32)
+        reaching = [
+            part[(first < last).any(axis=1)] for part, first, last in self._rows_of(0, everyone)
+        ]
+        free = np.concatenate([everyone[:0], *reaching])
         for step in self.steps:
             to = self.numbers[1][self.places[0][free] + step]
             hit = self.mate[1][to] < 0
@@ -78,15 +92,36 @@ class _Graph:
         self.mate[0][ours] = theirs
         self.mate[1][theirs] = ours
 
+    def _rows_of(self, side: int, pixels: _Index) -> Iterator[tuple[_Index, _Index, _Index]]:
+        """Some of these pixels at a time, and the other side's within reach of each of them: in
+        each row of the disc those from `first` up to `last` (excluded), n×rows both."""
+        size = max(1, _BLOCK // self._rows.shape[1])
+        for start in range(0, len(pixels), size):
+            part = pixels[start : start + size]
+            places = self.places[side][part][:, None]
+            first, last = (self._before[1 - side][places + ends] for ends in self._rows)
+            yield part, first, last
+
     def _near(self, side: int, pixels: _Index, wanted: NDArray[np.bool_]) -> tuple[_Index, _Index]:
         """Every pair of one of these pixels and a wanted one of the other side within reach."""
         found = [(pixels[:0], pixels[:0])]
-        rows = max(1, _BLOCK // len(self.steps))
-        for start in range(0, len(pixels), rows):
-            part = pixels[start : start + rows]
-            to = self.numbers[1 - side][self.places[side][part][:, None] + self.steps].ravel()
-            hits = np.flatnonzero(wanted[to])
-            found.append((part[hits // len(self.steps)], to[hits]))
+        for part, first, last in self._rows_of(side, pixels):
+            count = last - first
+            wide = int(count.sum()) > len(wanted)  # then look among the wanted ones alone
+            if wide:
+                before = np.append(0, np.cumsum(wanted[:-1])).astype(np.int32)
+                first = before[first]
+                count = before[last] - first
+            rows = np.flatnonzero(count)
+            each, start = count.ravel()[rows], first.ravel()[rows]
+            ends = np.cumsum(each, dtype=np.int32)
+            ours = np.repeat(part[rows // count.shape[1]], each)
+            theirs = np.arange(len(ours), dtype=np.int32) + np.repeat(start - (ends - each), each)
+            if wide:
+                found.append((ours, np.flatnonzero(wanted[:-1]).astype(np.int32)[theirs]))
+            else:
+                kept = wanted[theirs]
+                found.append((ours[kept], theirs[kept]))
         ours, theirs = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return ours, theirs
 

@@ -177,13 +177,16 @@ def _errors(preds: Array, target: Array) -> list[Tensor]:
     found = []
     for p, t in zip(*(maps.flatten(1, 2) for maps in pairs), strict=True):
         wanted = _defined(t)
-        p, t = p[wanted], t[wanted]
+        if not wanted.all():
+            p, t = p[wanted], t[wanted]
+        along = p[:, 0] * t[:, 0] + p[:, 1] * t[:, 1] + p[:, 2] * t[:, 2]
         # The arc tangent stays exact for small angles, where the arc cosine does not.
-        angle = torch.atan2(torch.linalg.cross(p, t).norm(dim=1), (p * t).sum(1)).rad2deg()
+        angle = torch.atan2(torch.linalg.cross(p, t).norm(dim=1), along).rad2deg()
         found.append(torch.where(_defined(p), angle, torch.full_like(angle, 90.0)))
     return found
 
 
 def _defined(vectors: Tensor) -> Tensor:
-    finite: Tensor = torch.isfinite(vectors).all(1)
-    return finite & (vectors.norm(dim=1) >= LEAST_LENGTH)
+    long: Tensor = vectors.norm(dim=1) >= LEAST_LENGTH
+    finite = torch.isfinite(vectors)
+    return long if finite.all() else long & finite.all(1)

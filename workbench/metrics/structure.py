@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -40,6 +41,14 @@ _WINDOW = np.exp(-np.square(np.arange(-_RIM, _RIM + 1) / 1.5) / 2)
 _WINDOW /= _WINDOW.sum()
 
 
+@dataclass(frozen=True)
+class SsimScores:
+    """SSIM and multi-scale SSIM of one pair of maps; NaN where the maps are too small for it."""
+
+    ssim: float
+    ms_ssim: float
+
+
 def ssim(preds: Array, target: Array) -> float:
     """SSIM, −1 … 1; equal to scikit-image's with Gaussian weights and population covariance."""
     return mean(_ssim(p, t) for p, t in _pairs(preds, target))
@@ -47,7 +56,13 @@ def ssim(preds: Array, target: Array) -> float:
 
 def ms_ssim(preds: Array, target: Array) -> float:
     """Multi-scale SSIM, 0 … 1, with the five weights of its paper."""
-    return mean(_ms_ssim(p, t) for p, t in _pairs(preds, target))
+    return mean(_scores(p, t).ms_ssim for p, t in _pairs(preds, target))
+
+
+def ssim_scores(preds: Array, target: Array) -> SsimScores:
+    """Both scores of one pair of maps H×W, from one pass over it at full size."""
+    ((p, t),) = _pairs(preds, target)
+    return _scores(p, t)
 
 
 class MapSSIM(PictureMetric):
@@ -77,7 +92,7 @@ class MapMultiScaleSSIM(PictureMetric):
     """
 
     def _values(self, preds: Array, target: Array) -> Iterable[float]:
-        return [_ms_ssim(p, t) for p, t in _pairs(preds, target)]
+        return [_scores(p, t).ms_ssim for p, t in _pairs(preds, target)]
 
 
 def _local(p: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,15 +115,18 @@ def _ssim(p: np.ndarray, t: np.ndarray) -> float:
     return float((luminance * contrast).mean())
 
 
-def _ms_ssim(p: np.ndarray, t: np.ndarray) -> float:
+def _scores(p: np.ndarray, t: np.ndarray) -> SsimScores:
     if min(t.shape) < MS_SSIM_SIDE:
-        return math.nan
-    product = 1.0
-    for weight in _WEIGHTS[:-1]:
-        product *= max(0.0, float(_local(p, t)[1].mean())) ** weight
+        return SsimScores(_ssim(p, t), math.nan)
+    whole, product = math.nan, 1.0
+    for scale, weight in enumerate(_WEIGHTS[:-1]):
+        luminance, contrast = _local(p, t)
+        if scale == 0:
+            whole = float((luminance * contrast).mean())
+        product *= max(0.0, float(contrast.mean())) ** weight
         h, w = t.shape[0] // 2, t.shape[1] // 2
         p, t = (x[: 2 * h, : 2 * w].reshape(h, 2, w, 2).mean((1, 3)) for x in (p, t))
-    return float(product * max(0.0, _ssim(p, t)) ** _WEIGHTS[-1])
+    return SsimScores(whole, float(product * max(0.0, _ssim(p, t)) ** _WEIGHTS[-1]))
 
 
 def _pairs(preds: Array, target: Array) -> Iterable[tuple[np.ndarray, np.ndarray]]:

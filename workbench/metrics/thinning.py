@@ -7,17 +7,16 @@ that neither breaks a stroke nor shortens a line.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 # The eight neighbours clockwise from the one above (P2 … P9 in the paper), a bit each.
-_BITS = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.float32)
+_AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
-def _table(side: int) -> NDArray[np.uint8]:
-    """1 for each of the 256 neighbourhoods whose middle pixel may go in this pass, 0 or 1."""
-    may_go = np.zeros(256, np.uint8)
+def _table(side: int) -> NDArray[np.bool_]:
+    """For each of the 256 neighbourhoods whether its middle pixel may go in this pass, 0 or 1."""
+    may_go = np.zeros(256, np.bool_)
     for code in range(256):
         n = [code >> k & 1 for k in range(8)]  # above, …, right (2), …, below (4), …, left (6)
         steps = sum(a == 0 and b == 1 for a, b in zip(n, n[1:] + n[:1], strict=True))
@@ -39,11 +38,23 @@ def thin(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     if strokes.dtype != np.bool_ or strokes.ndim != 2:
         raise ValueError(f"strokes must be bool H×W, not {strokes.dtype} {strokes.shape}")
-    left = strokes.astype(np.uint8)
+    left = np.pad(strokes, 1)
+    width = left.shape[1]
+    flat, places = left.ravel(), np.flatnonzero(left).astype(np.int32)
+    steps = [down * width + across for down, across in _AROUND]
+    codes = np.zeros(flat.size, np.uint8)
+    for bit, step in enumerate(steps):
+        codes[width + 1 : -width - 1] |= (
+            flat[width + 1 + step : flat.size - width - 1 + step].view(np.uint8) << bit
+        )
     while True:
-        before = int(left.sum())
+        before = len(places)
         for table in _TABLES:
-            code = cv2.filter2D(left, cv2.CV_8U, _BITS, borderType=cv2.BORDER_CONSTANT)
-            left[np.asarray(cv2.LUT(code, table)).reshape(left.shape) > 0] = 0
-        if int(left.sum()) == before:
-            return left.astype(np.bool_)
+            goes = table[codes[places]]
+            gone, places = places[goes], places[~goes]
+            for bit, step in enumerate(steps):
+                codes[gone - step] &= np.uint8(255 - (1 << bit))
+        if len(places) == before:
+            flat[:] = False
+            flat[places] = True
+            return left[1:-1, 1:-1].copy()

@@ -46,8 +46,9 @@ def run_study(
 
     Samples and readings that are stored are kept: a changed study computes only its new cells, and
     readings missing for a stored sample are taken from the stored picture. Each batch is on disk
-    before the next begins, so a killed run loses at most one. What fails is a failed trial with a
-    reason and hinders no other; where an error was the reason, the next start tries again.
+    before the next begins, so a killed run loses at most one; on a CUDA device, where a batch is
+    measured while the next is drawn, at most three. What fails is a failed trial with a reason and
+    hinders no other; where an error was the reason, the next start tries again.
 
     Without a `manager`, a run in which nothing is left to do is returned as it is: no model is
     loaded and nothing is written. Today's weights are then not compared with those that it was made

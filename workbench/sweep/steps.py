@@ -6,9 +6,10 @@ the scheduler sends them one by one. A batch is made in `make` and stored in `st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from workbench.generation import BatchSizer, CancelToken, SampleResult, generate
 from workbench.generation.batching import BatchSize
 from workbench.generation.events import StepCallback
 from workbench.generation.schedulers import make_scheduler
-from workbench.generation.steering import plan_controlnets
+from workbench.generation.steering import controlnet_names, plan_controlnets
 from workbench.images import ImageError
 from workbench.measuring import Measured, Measurer, PlannedReadings, embedding_of, measure_safely
 from workbench.measuring.across import (
@@ -55,6 +56,7 @@ from workbench.store import (
     plain,
 )
 from workbench.study import Cell, Plan, Study, StudyError, Trial
+from workbench.sweep.beside import beside, pays
 
 IN_PROCESS = "in-process"
 """The worker's name where the process that was started does the work itself."""
@@ -66,7 +68,13 @@ ACROSS = (LOOKS, STRUCTURE, BASES_STRUCTURE, BASES_POSE)
 """Metrics that are read off several pictures at once."""
 Row = Mapping[str, Any]
 CellGroup = tuple[Cell, ...]
+Measure = Callable[
+    [Measurer, Sequence[tuple[str, np.ndarray]], Mapping[str, Sequence[Cell]] | None],
+    list[Measured],
+]
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -257,7 +265,10 @@ class RunSteps:
     def refer(self) -> None:
         """Chance and ceiling of all cells, in the order in which the plan asks for them."""
 
-        cells = {(c.map_key, c.variant, c.full_prompt): c for c in reversed(self.plan.cells)}
+        self._refer_to(self.plan.cells)
+
+    def _refer_to(self, asking: Sequence[Cell]) -> None:
+        cells = {(c.map_key, c.variant, c.full_prompt): c for c in reversed(asking)}
         for cell in reversed(cells.values()):
             if self.cancel.cancelled:
                 return
@@ -300,16 +311,18 @@ class RunSteps:
         on_step: StepCallback | None = None,
         allow_failures: bool = False,
     ) -> Iterator[list[SampleResult]]:
-        """Make samples, and store each batch with its readings before the next one is begun.
+        """Make samples, and store each batch with its readings.
 
-        Yields each batch once it is stored. What was learned in earlier calls with that batch size
-        about the memory that batches take is kept. After a cancel the batch at work is given up.
+        Yields each batch once it is stored, before the next one is begun, or on a CUDA device while
+        the next ones are drawn (see `beside`). What was learned in earlier calls with that batch
+        size about the memory that batches take is kept. After a cancel the batch at work is given
+        up.
         """
 
         if batch_size not in self._sizers:
             fill = self.study.fill_batches
             self._sizers[batch_size] = BatchSizer(batch_size, self.manager, fill=fill)
-        for results in generate(
+        batches = generate(
             trials,
             self.measurer.source_maps,
             self.manager,
@@ -317,16 +330,39 @@ class RunSteps:
             on_step=on_step,
             cancel=self.cancel,
             allow_failures=allow_failures or self.made > 0,
-        ):
+        )
+        if pays(self.manager) and self._is_ready(trials):
+            yield from beside(batches, partial(self.store, measure=Measurer.measure), self.store)
+            return
+        for results in batches:
             self.store(results)
             yield results
 
-    def store(self, results: Sequence[SampleResult]) -> None:
+    def _is_ready(self, trials: Sequence[Trial]) -> bool:
+        """Load all that these trials need, so that they can be measured while others are drawn.
+
+        False if that fails: the errors belong where the models are used.
+        """
+        manager = self.manager
+        try:
+            manager.clip()
+            for name in networks_read(self.plan, manager):
+                manager.networks().get(name)
+            for trial in trials:
+                base = manager.for_base(trial.base)
+                base.pipeline(*controlnet_names(trial, manager.family))
+            self._refer_to([c for trial in trials for c in self.plan.cells_by_trial[trial.id]])
+        except Exception as error:
+            log.warning("pictures are measured one batch after the other: %s", error)
+            return False
+        return True
+
+    def store(self, results: Sequence[SampleResult], measure: Measure = measure_safely) -> None:
         """Measure and commit one batch."""
 
         pictures = {r.trial.id: r.image for r in results if r.image is not None}
         size = max((int(r.made_by.get("batch_size") or 1) for r in results), default=1)
-        measured = {m.trial_id: m for m in self._read(list(pictures.items()), size)}
+        measured = {m.trial_id: m for m in self._read(list(pictures.items()), size, how=measure)}
         # Seeds made in one batch are compared at once: it spares `finish` a second writing.
         embeddings = _embeddings({trial: found.extra for trial, found in measured.items()})
         groups = self.measurer.seed_groups_within(embeddings)
@@ -350,6 +386,7 @@ class RunSteps:
         samples: Sequence[tuple[str, np.ndarray]],
         size: int,
         cells: Mapping[str, Sequence[Cell]] | None = None,
+        how: Measure = measure_safely,
     ) -> list[Measured]:
         """The readings of pictures, each trial once.
 
@@ -359,7 +396,7 @@ class RunSteps:
         filled = list(samples)
         if self.study.fill_batches:
             filled += filled[-1:] * (size - len(filled))
-        return list({m.trial_id: m for m in measure_safely(self.measurer, filled, cells)}.values())
+        return list({m.trial_id: m for m in how(self.measurer, filled, cells)}.values())
 
     def fail(self, trials: Iterable[str], reason: str) -> None:
         """Put trials that are not there on record as failed; the next start tries them again."""
