@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from workbench.generation import CancelToken
 
 Show = Callable[[Any], None]
-"""Takes progress: `done`, `total`, `seconds_left` (None or NaN while unknown), `phase`."""
+"""Takes progress: `done`, `total`, `seconds_left` (None or NaN while unknown), `phase`, and `unit`
+where `done` and `total` count anything but pictures."""
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def progress_bar(title: str) -> Iterator[Show]:
 
         def show(progress: Any) -> None:
             nonlocal last
-            what = f"{title}: {progress.phase}"
+            unit = _unit(progress)
+            what = f"{title}: {progress.phase}{unit}"
             bar.update(
                 task,
                 completed=progress.done,
@@ -85,8 +87,8 @@ def progress_bar(title: str) -> Iterator[Show]:
             tenths = 10 * progress.done // max(progress.total, 1)
             if not console.is_terminal and last != (progress.phase, tenths):
                 last = (progress.phase, tenths)
-                done = f"({progress.done}/{progress.total})"
-                line = f"{what} {done} {_left(progress)}".rstrip()
+                done = f"({progress.done}/{progress.total}{unit})"
+                line = f"{title}: {progress.phase} {done} {_left(progress)}".rstrip()
                 console.print(line, markup=False, emoji=False)
 
         yield show
@@ -107,7 +109,7 @@ def _cell_bar(title: str, publish: Callable[..., None]) -> Show:
     def show(progress: Any) -> None:
         nonlocal begun
         done, total = progress.done, progress.total
-        text = f"{title}: {progress.phase}, {done} of {total}"
+        text = f"{title}: {progress.phase}, {done} of {total}{_unit(progress)}"
         if left := _left(progress):
             text += f", {left}"
         bar = f'<progress value="{done:d}" max="{max(total, 1):d}"></progress>'
@@ -116,6 +118,11 @@ def _cell_bar(title: str, publish: Callable[..., None]) -> Show:
         begun = True
 
     return show
+
+
+def _unit(progress: Any) -> str:
+    unit = getattr(progress, "unit", "")
+    return f" {unit}" if unit else ""
 
 
 def _left(progress: Any) -> str:

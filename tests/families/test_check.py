@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_hub import files_in, serving, small_hub
 from tiny_families import COMMIT, FAMILIES, snapshot, write_tiny_families
 
 from workbench.families import ControlNetRef, FamilyError, LocateError, ModelRef, NetworkRef
@@ -143,23 +144,6 @@ def test_the_hubs_errors_say_the_way_out(kind: str, words: str) -> None:
         raise error
 
 
-def test_a_gated_model_is_refused_before_any_work(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import HfApi, errors
-
-    def gated(*_: Any, **__: Any) -> None:
-        raise errors.GatedRepoError.__new__(errors.GatedRepoError)
-
-    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(HfApi, "auth_check", gated)
-    shutil.rmtree(models / "some" / "flow-base")
-    text = problems(FLOW, models, "depth")
-    assert "https://huggingface.co/some/flow-base" in text
-    assert len(text.splitlines()) == 1
-
-
 def test_only_what_is_loaded_is_downloaded() -> None:
     files = [
         "README.md",
@@ -176,12 +160,14 @@ def test_only_what_is_loaded_is_downloaded() -> None:
         "tokenizer/merges.txt",
         "safety_checker/model.fp16.safetensors",
         "text_encoder_3/model-00001-of-00002.safetensors",
+        "text_encoder_3/model-00002-of-00002.safetensors",
         "text_encoder_3/model.safetensors.index.json",
     ]
     parts = ("unet", "vae", "tokenizer", "safety_checker", "text_encoder_3")
     assert wanted_files(files, ModelRef(repo="a/b", variant="fp16"), parts) == [
         "model_index.json",
         "text_encoder_3/model-00001-of-00002.safetensors",
+        "text_encoder_3/model-00002-of-00002.safetensors",
         "text_encoder_3/model.safetensors.index.json",
         "tokenizer/merges.txt",
         "unet/config.json",
@@ -197,90 +183,58 @@ def test_only_what_is_loaded_is_downloaded() -> None:
 
 
 def test_a_download_is_loaded_as_a_folder(
-    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a hub that hands out files of this disk: the index first, then what it asks for."""
-    import huggingface_hub
-
     source = snapshot(models, "some/xl-base")
-    files = [str(p.relative_to(source)) for p in source.rglob("*") if p.is_file()]
-    asked: list[str] = []
-
-    def download(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.extend(allow_patterns)
-        return str(source)
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: files)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: source / files[0])
-    monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda *_, **__: str(source / "model_index.json")
-    )
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    place = fetch(XL.base["one"], Place("some/xl-base", {}, None), models)
-    assert (place.folder, place.revision) == (source, COMMIT)
-    assert "unet/diffusion_pytorch_model.fp16.safetensors" in asked
+    hub = small_hub({"some/xl-base": files_in(source)}, COMMIT)
+    with serving(hub, tmp_path / "home", monkeypatch):
+        place = fetch(XL.base["one"], Place("some/xl-base", {}, None))
+    assert place.folder is not None and place.folder.is_relative_to(tmp_path / "home" / "hub")
+    assert files_in(place.folder) == files_in(source)
+    assert place.revision == COMMIT
     assert place.keywords == {"local_files_only": True, "variant": "fp16"}
     # Later runs load the same commit, and the user is told so.
-    assert read_pins(models / "pins.json") == {"some/xl-base": COMMIT}
+    assert read_pins(tmp_path / "home" / "models" / "pins.json") == {"some/xl-base": COMMIT}
     (told,) = caplog.messages
     assert f"some/xl-base is pinned at {COMMIT}" in told and "pins.json" in told
 
 
+HED = {"ControlNetHED.pth": b"weights"}
+
+
 def test_what_is_pinned_or_on_this_disk_gets_no_other_pin(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import huggingface_hub
-
-    def download(repo: str, name: str, *, revision: str | None) -> str:
-        return f"/cache/snapshots/{revision or 'e' * 40}/{name}"
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    pins = models / "pins.json"
-    fetch(XL.base["one"], locate(XL.base["one"], models), models)
-    fixed = NetworkRef(loader="hed", repo="a/b", revision="c" * 40)
-    fetch(fixed, Place("a/b", {}, None, fixed.revision), models)
-    assert not pins.exists()
-    loose = NetworkRef(loader="hed", repo="a/b")
-    fetch(loose, Place("a/b", {}, None), models)
-    assert read_pins(pins) == {"a/b": "e" * 40}
-    pins.write_text(json.dumps({"a/b": "d" * 40}), "utf-8")
-    fetch(loose, Place("a/b", {}, None, "d" * 40), models)
+    pins, commit = models / "pins.json", "e" * 40
+    with serving(small_hub({"a/b": HED}, commit), tmp_path / "home", monkeypatch):
+        fetch(XL.base["one"], locate(XL.base["one"], models), models)
+        fixed = NetworkRef(loader="hed", repo="a/b", revision=commit)
+        fetch(fixed, Place("a/b", {}, None, fixed.revision), models)
+        assert not pins.exists()
+        loose = NetworkRef(loader="hed", repo="a/b")
+        fetch(loose, Place("a/b", {}, None), models)
+        assert read_pins(pins) == {"a/b": commit}
+        pins.write_text(json.dumps({"a/b": "d" * 40}), "utf-8")
+        with pytest.raises(LocateError, match="no revision"):
+            fetch(loose, locate(loose, models), models)
     assert read_pins(pins) == {"a/b": "d" * 40}
 
 
 def test_pins_that_cannot_be_written_are_told_and_do_no_harm(
-    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import huggingface_hub
-
-    monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda *_, **__: f"/cache/{'e' * 40}/ControlNetHED.pth"
-    )
     (models / "pins.json").write_text("[]", "utf-8")
-    fetch(NetworkRef(loader="hed", repo="a/b"), Place("a/b", {}, None), models)
+    with serving(small_hub({"a/b": HED}, COMMIT), tmp_path / "home", monkeypatch):
+        fetch(NetworkRef(loader="hed", repo="a/b"), Place("a/b", {}, None), models)
     assert "could not be pinned" in caplog.text
 
 
-def test_without_a_network_the_hub_is_asked_once_and_all_models_are_named(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import HfApi
-
-    asked: list[str] = []
-
-    def away(_: Any, repo: str) -> None:
-        asked.append(repo)
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setenv("WORKBENCH_OFFLINE", "")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(HfApi, "auth_check", away)
-    for name in ("some/flow-base", "some/flow-depth", "some/flow-canny"):
-        shutil.rmtree(models / name)
-    text = problems(FLOW, models, "depth", "canny")
-    assert asked == ["some/flow-base"]
-    assert "some/flow-base, some/flow-depth, some/flow-canny" in text
-    assert "no route to host" in text and "\n" not in text
+def test_some_of_several_weight_files_are_no_weights(models: Path) -> None:
+    folder = models / "some" / "flow-copy-depth"
+    (weights,) = folder.glob("*.safetensors")
+    weights.rename(folder / "diffusion_pytorch_model-00001-of-00002.safetensors")
+    text = problems(FAMILIES["tiny-flow-copy"], models, "depth")
+    assert "some of its weight files only" in text and "\n" not in text
 
 
 def test_pins_are_written_used_and_recorded(models: Path) -> None:

@@ -45,7 +45,7 @@ def test_chosen_judges_are_pinned_too(models: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     pins, unknown = pin_family(SD15, models)
     assert pins == {"Intel/dpt-large": COMMIT}
-    assert "openai/clip-vit-large-patch14" in unknown
+    assert "zer0int/LongCLIP-GmP-ViT-L-14" in unknown
     assert json.loads((models / "pins.json").read_text("utf-8")) == pins
 
 
@@ -62,7 +62,7 @@ def test_the_reason_why_a_model_cannot_be_used_is_told(models: Path) -> None:
     assert "cannot" not in found["network lineart"].text
     assert found["base v1-5"].text == "missing"
     (models / "pins.json").write_text("[]", "utf-8")
-    assert "pins.json" in states(SD15, models)["CLIP"].text
+    assert "pins.json" in states(SD15, models)["network segmentation"].text
 
 
 def test_every_model_comes_with_its_licence_or_its_card(models: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fake_hub import FakeHub, files_in, serving, small_hub
 from samples import make_samples
 from tiny_families import COMMIT, snapshot
 from tiny_models import FAMILY, SIDE, make_maps, make_trial
@@ -72,74 +75,54 @@ def test_weights_that_are_missing_are_the_same_refusal(guarded: Path, tmp_path: 
         ModelManager(FAMILY, models_dir=tmp_path).safety_checker()
 
 
-class Hub:
-    """A hub with the guarded base model, from which the base was fetched without its checker."""
-
-    def __init__(self, source: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import huggingface_hub
-
-        for name in ("WORKBENCH_OFFLINE", "HF_HUB_OFFLINE"):
-            monkeypatch.setenv(name, "")
-        self.source, self.root = source, root
-        self.folder = snapshot(root, "some/base")
-        shutil.copytree(source, self.folder, ignore=shutil.ignore_patterns("safety_checker"))
-        self.files = [str(p.relative_to(source)) for p in source.rglob("*") if p.is_file()]
-        self.fetched: list[str] = []
-        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: self.files)
-        monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", lambda *_: None)
-        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
-
-    def download(self, repo: str, *, revision: str, allow_patterns: list[str]) -> str:
-        assert (repo, revision) == ("some/base", COMMIT)
-        for name in allow_patterns:
-            self.fetched.append(name)
-            (self.folder / name).parent.mkdir(exist_ok=True)
-            shutil.copy(self.source / name, self.folder / name)
-        return str(self.folder)
-
-
 @pytest.fixture
-def hub(guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    shutil.copytree(guarded / "tiny", tmp_path / "tiny")
-    return Hub(guarded / "tiny" / "base", tmp_path, monkeypatch)
+def hub(guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub with the guarded base model, from which the base was fetched without its checker."""
+    source = guarded / "tiny" / "base"
+    with serving(small_hub({"some/base": files_in(source)}, COMMIT), tmp_path, monkeypatch) as hub:
+        shutil.copytree(guarded / "tiny", tmp_path / "models" / "tiny")
+        without = shutil.ignore_patterns("safety_checker")
+        shutil.copytree(source, snapshot(tmp_path / "hub", "some/base"), ignore=without)
+        yield hub
 
 
 FETCHED = FAMILY.model_copy(update={"base": {"render": ModelRef(repo="some/base")}})
 
 
-def test_the_checker_of_a_fetched_base_is_fetched_when_it_is_asked_for(hub: Hub) -> None:
-    assert require_models(FETCHED, ["render"], models=hub.root, safety_checker=True) == ()
-    assert hub.fetched == []
-    manager = ModelManager(FETCHED, models_dir=hub.root, checks_safety=True)
+def test_the_checker_of_a_fetched_base_is_fetched_when_it_is_asked_for(hub: FakeHub) -> None:
+    (missing,) = require_models(FETCHED, ["render"], safety_checker=True)
+    assert hub.asked == []
+    manager = ModelManager(FETCHED, checks_safety=True)
     grey = np.full((SIDE, SIDE, 3), 90, np.uint8)
     assert manager.safety_checker().blocked([grey]) in ([True], [False])
-    assert "safety_checker/model.safetensors" in hub.fetched
-    assert {name.partition("/")[0] for name in hub.fetched} == {
-        "safety_checker",
-        "feature_extractor",
-    }
+    assert "some/base/safety_checker/model.safetensors" in hub.asked
+    assert sorted(hub.asked) == sorted(f"some/base/{file.name}" for file in missing.missing)
+    assert {name.split("/")[2] for name in hub.asked} <= {"safety_checker", "feature_extractor"}
 
 
-def refusal(hub: Hub, family: Family, base: str = "render") -> str:
+def refusal(family: Family, base: str = "render") -> str:
     with pytest.raises(LocateError) as caught:
-        require_models(family, [base], models=hub.root, safety_checker=True)
+        require_models(family, [base], safety_checker=True)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_checker_that_cannot_come_is_refused_before_any_work(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "tiny/ink, comes without one" in refusal(hub, FAMILY, "ink")
-    hub.files = [name for name in hub.files if not name.startswith("safety_checker")]
-    assert "some/base, comes without one" in refusal(hub, FETCHED)
+    assert "tiny/ink, comes without one" in refusal(FAMILY, "ink")
+    known = hub.repos["some/base"]
+    files = {k: v for k, v in known.files.items() if not k.startswith("safety_checker")}
+    hub.repos["some/base"] = replace(known, files=files)
+    assert "some/base, comes without one" in refusal(FETCHED)
     monkeypatch.setenv("WORKBENCH_OFFLINE", "1")
-    assert "run once without --offline" in refusal(hub, FETCHED)
+    assert "run once without --offline" in refusal(FETCHED)
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd35"])
-def test_an_architecture_without_checkers_is_refused(hub: Hub, name: str) -> None:
+@pytest.mark.usefixtures("hub")
+def test_an_architecture_without_checkers_is_refused(name: str) -> None:
     architecture = get_family(name).architecture
     family = FAMILY.model_copy(update={"architecture": architecture})
     with pytest.raises(LocateError, match=f"architecture {architecture} have none"):
-        require_models(family, ["render"], models=hub.root, safety_checker=True)
+        require_models(family, ["render"], safety_checker=True)

@@ -76,6 +76,99 @@ def segformer(labels: int = CLASSES) -> tuple[Any, Any]:
     return SegformerForSemanticSegmentation(config), processor
 
 
+def depth_anything(kind: str = "relative") -> tuple[Any, Any]:
+    """A Depth Anything and its processor; kind: "relative" or "metric"."""
+    from transformers import (
+        DepthAnythingConfig,
+        DepthAnythingForDepthEstimation,
+        Dinov2Config,
+        DPTImageProcessor,
+    )
+
+    backbone = Dinov2Config(
+        image_size=32,
+        patch_size=8,
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+    )
+    config = DepthAnythingConfig(
+        backbone_config=backbone,
+        patch_size=8,
+        reassemble_hidden_size=32,
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=16,
+        head_hidden_size=8,
+        depth_estimation_type=kind,
+        max_depth=10 if kind == "metric" else 1,
+    )
+    processor = DPTImageProcessor(size={"height": 32, "width": 32}, ensure_multiple_of=8)
+    return DepthAnythingForDepthEstimation(config), processor
+
+
+def upernet(labels: int = CLASSES) -> tuple[Any, Any]:
+    """An UperNet on ConvNeXt and its processor."""
+    from transformers import (
+        ConvNextConfig,
+        SegformerImageProcessor,
+        UperNetConfig,
+        UperNetForSemanticSegmentation,
+    )
+
+    backbone = ConvNextConfig(
+        hidden_sizes=[8, 16, 16, 32],
+        depths=[1, 1, 1, 1],
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = UperNetConfig(
+        backbone_config=backbone,
+        hidden_size=16,
+        auxiliary_in_channels=16,
+        auxiliary_channels=16,
+        num_labels=labels,
+    )
+    processor = SegformerImageProcessor(size={"height": 64, "width": 64})
+    return UperNetForSemanticSegmentation(config), processor
+
+
+def mask2former(labels: int = CLASSES) -> tuple[Any, Any]:
+    """A Mask2Former on Swin and its processor."""
+    from transformers import (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        Mask2FormerImageProcessor,
+        SwinConfig,
+    )
+
+    swin = SwinConfig(
+        image_size=64,
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=swin,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        dim_feedforward=32,
+        num_attention_heads=2,
+        num_queries=6,
+        num_labels=labels,
+    )
+    processor = Mask2FormerImageProcessor(
+        size={"height": 64, "width": 64}, num_labels=labels, ignore_index=255
+    )
+    return Mask2FormerForUniversalSegmentation(config), processor
+
+
 def save(made: tuple[Any, Any], folder: Path) -> Any:
     """A folder as `save_pretrained` leaves it; gives the model back."""
     model, processor = made

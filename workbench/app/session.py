@@ -253,7 +253,8 @@ class _LivePlot:
         }
         state = self._session.state
         state.update(lambda s: {"study": replace(s.study, **values)})
-        if progress.done and now >= self._next_plot:
+        downloading = bool(getattr(progress, "unit", ""))
+        if progress.done and not downloading and now >= self._next_plot:
             self.plot()
             took = time.monotonic() - now
             self._next_plot = time.monotonic() + max(PLOT_SECONDS, took / PLOT_SHARE)

@@ -143,9 +143,18 @@ def print_plan(
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         say(f"  {name:<{width}}  {value}")
+    if plan.downloads:
+        total = sum(one.bytes for one in plan.downloads)
+        say(f"Models to download first, {_gigabytes(total)}:")
+        for one in plan.downloads:
+            say(f"  {one.ref.title}: {_gigabytes(one.bytes)}")
     if unknown:
         say(f"This study cannot run yet: {unknown}")
     return not unknown
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
 
 
 def _estimate(seconds: float | None, origin: str) -> str:

@@ -134,6 +134,15 @@ class Family(Value):
             gives = LOADERS[ref.loader].gives
             if name != CLIP and name not in gives:
                 raise ValueError(f"{name}: the loader {ref.loader} gives {', '.join(gives)}")
+            if ref.bins and name != CLIP and not LOADERS[ref.loader].processor:
+                raise ValueError(f"{name}: the loader {ref.loader} reads no pytorch_model.bin")
+        vaes = [self.vae] if self.vae is not None else []
+        for model in (*self.base.values(), *self.controlnets.values(), *vaes):
+            if model.bins:
+                raise ValueError(
+                    f"{model.title}: weights: bin is for CLIP and judges; base models, ControlNets "
+                    "and VAEs are read from safetensors: save them with save_pretrained"
+                )
         return self
 
     def with_judges(self, chosen: Mapping[str, str]) -> Family:

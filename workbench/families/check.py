@@ -14,6 +14,7 @@ from typing import Any
 from workbench.families.allowed import class_problem
 from workbench.families.catalogue import CLIP, Family
 from workbench.families.files import (
+    PICKLES,
     components,
     lacks_checker,
     network_folders,
@@ -21,7 +22,7 @@ from workbench.families.files import (
     variant_of,
     variants,
 )
-from workbench.families.hub import UnreachableError, check_access, hub_has_checker
+from workbench.families.hub import Download, Hub, UnreachableError, room_problem
 from workbench.families.loaders import LOADERS, package_problem
 from workbench.families.locate import (
     LocateError,
@@ -35,7 +36,6 @@ from workbench.families.locate import (
 )
 from workbench.families.refs import Architecture, ControlNetRef, ModelRef, NetworkRef
 
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 _SHORT = 12  # digits of a commit that are shown
 
@@ -48,7 +48,7 @@ def require_models(
     models: str | Path | None = None,
     *,
     safety_checker: bool = False,
-) -> tuple[ModelRef, ...]:
+) -> tuple[Download, ...]:
     """Find all models and look into their folders; nothing is loaded or downloaded.
 
     Of networks that read pictures, the packages which their loaders import are looked for too.
@@ -59,7 +59,8 @@ def require_models(
         safety_checker: whether the base models' own safety checkers are needed.
 
     Returns:
-        Models that must be downloaded first. The hub was asked whether that is allowed.
+        What must be downloaded first. The hub was asked for its lists of files and whether they
+        may be had, and the disk whether it has room.
 
     Raises:
         LocateError: with every problem, one to a line.
@@ -82,7 +83,8 @@ def require_models(
         )
     if family.vae is not None:
         survey.fits("VAE", survey.find("VAE", family.vae), weights_problem)
-    survey.fits("CLIP", survey.find("CLIP", family.clip), clip_problem)
+    bins = family.clip.bins
+    survey.fits("CLIP", survey.find("CLIP", family.clip), lambda f: clip_problem(f, bins=bins))
     for name in dict.fromkeys(networks):
         role, reader = f"network {name}", family.networks.get(name)
         if reader is None:
@@ -106,31 +108,37 @@ def require_models(
 class _Survey:
     """What was found of the models that a study needs.
 
-    `absent` are the models to download, by hub id; `failed` the titles of those that were told to
-    be missing, for a union model serves several control types; `unreachable` says why the hub does
-    not answer, after which it is not asked again.
+    `downloads` are the models to download, by title, of which a safety checker has another;
+    `failed` the titles of those that were told to be missing, for a union model serves several
+    control types; `unreachable` says why the hub does not answer, after which it is not asked
+    again, and `absent` which hub ids it was not asked for.
     """
 
     models: str | Path | None
     problems: list[str] = field(default_factory=list)
-    absent: dict[str, ModelRef] = field(default_factory=dict)
+    downloads: dict[str, Download] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    hub: Hub = field(default_factory=Hub)
     unreachable: str = ""
+    absent: list[str] = field(default_factory=list)
 
     def find(self, role: str, ref: ModelRef) -> Place | None:
         """Where a model lies; None where it cannot be had, which is then a problem."""
+        if ref.title in self.failed:
+            return None
         try:
             place = locate(ref, self.models)
-            if place.folder is None and ref.repo not in self.absent:
-                self.absent[ref.repo] = ref
-                if not self.unreachable:
-                    check_access(ref)
+            if place.folder is None and ref.title not in self.downloads:
+                if self.unreachable:
+                    self.absent.append(ref.repo)
+                    return None
+                self.downloads[ref.title] = self.hub.plan(ref, place.revision)
             return place
         except UnreachableError as error:
             self.unreachable = error.reason
+            self.absent.append(ref.repo)
         except LocateError as error:
-            if ref.title not in self.failed:
-                self.problems.append(f"{role}: {error}")
+            self.problems.append(f"{role}: {error}")
             self.failed.add(ref.title)
         return None
 
@@ -148,44 +156,49 @@ class _Survey:
         if self.unreachable:
             return
         try:
-            problem = _checker_problem(role, family, ref, place)
+            problem = self._checker_problem(role, family, ref, place)
             self.problems += [problem] if problem else []
         except UnreachableError as error:
             self.unreachable = error.reason
-            self.absent[f"the safety checker of {role}"] = ref
+            self.absent.append(f"the safety checker of {role}")
         except LocateError as error:
             self.problems.append(f"safety checker of {role}: {error}")
 
-    def result(self) -> tuple[ModelRef, ...]:
-        """The models to download. LocateError with every problem, one to a line."""
+    def result(self) -> tuple[Download, ...]:
+        """What is to be downloaded. LocateError with every problem, one to a line."""
+        downloads = tuple(self.downloads.values())
         if self.unreachable:
+            absent = dict.fromkeys([*(one.ref.repo for one in downloads), *self.absent])
             self.problems.append(
-                f"these models are not on this disk: {', '.join(self.absent)}; and the hub cannot "
+                f"these models are not on this disk: {', '.join(absent)}; and the hub cannot "
                 f"be reached ({self.unreachable}): mend the network, or copy each to "
                 "PATH/owner/name and give --models PATH"
             )
+        elif problem := room_problem(downloads):
+            self.problems.append(problem)
         if self.problems:
             raise LocateError("\n".join(dict.fromkeys(self.problems)))
-        return tuple(self.absent.values())
+        return downloads
 
-
-def _checker_problem(role: str, family: Family, ref: ModelRef, place: Place) -> str:
-    """Why a base model's safety checker cannot be loaded, as one sentence, else ""."""
-    way = "leave safety_checker out of the study, or take a base model that brings one"
-    if not family.parts_of.checks_safety:
-        kind = family.architecture
-        return f"safety_checker: models of the architecture {kind} have none: {way}"
-    if place.folder is not None and not lacks_checker(place.folder):
-        return ""
-    if ref.repo and (place.folder is None or place.revision):
-        if is_offline():
-            return (
-                f"safety_checker: that of {role}, {ref.title}, is not on this disk, and the "
-                "network is switched off: run once without --offline, or leave it out of the study"
-            )
-        if hub_has_checker(ref, place.revision):
+    def _checker_problem(self, role: str, family: Family, ref: ModelRef, place: Place) -> str:
+        """Why a base model's safety checker cannot be loaded, as one sentence, else ""."""
+        way = "leave safety_checker out of the study, or take a base model that brings one"
+        if not family.parts_of.checks_safety:
+            kind = family.architecture
+            return f"safety_checker: models of the architecture {kind} have none: {way}"
+        if place.folder is not None and not lacks_checker(place.folder):
             return ""
-    return f"safety_checker: {role}, {ref.title}, comes without one: {way}"
+        if ref.repo and (place.folder is None or place.revision):
+            if is_offline():
+                return (
+                    f"safety_checker: that of {role}, {ref.title}, is not on this disk, and the "
+                    "network is switched off: run once without --offline, or leave it out of the "
+                    "study"
+                )
+            if found := self.hub.plan_checker(ref, place.revision):
+                self.downloads[f"the safety checker of {ref.title}"] = found
+                return ""
+        return f"safety_checker: {role}, {ref.title}, comes without one: {way}"
 
 
 def _net_problem(folder: Path, family: Family, ref: ControlNetRef, bases: list[Path]) -> str:
@@ -196,15 +209,20 @@ def _net_problem(folder: Path, family: Family, ref: ControlNetRef, bases: list[P
     return next(filter(None, found), "")
 
 
-def weights_problem(folder: Path) -> str:
-    """Why a folder's weights cannot be loaded (as the end of a sentence), else ""."""
+def weights_problem(folder: Path, *, bins: bool = False) -> str:
+    """Why a folder's weights cannot be loaded (as the end of a sentence), else "".
+
+    bins: whether a `pytorch_model.bin` may be read.
+    """
     for name, path in network_folders(folder).items():
         what = f"its {name}" if name else "it"
-        if variants(path):
+        if variants(path, bins=bins):
             continue
         if not path.is_dir():
             return f"{what} is missing"
-        if any(file.suffix in _PICKLES for file in path.iterdir()):
+        if any(variant_of(file.name) is not None for file in path.iterdir()):
+            return f"{what} has some of its weight files only: copy the others there too"
+        if any(file.name.endswith(PICKLES) for file in path.iterdir()):
             return (
                 f"{what} has pickled weights only, which are never loaded; save it with "
                 "save_pretrained(..., safe_serialization=True) first"
@@ -294,12 +312,16 @@ def network_problem(ref: NetworkRef, folder: Path) -> str:
         missing = [name for name in ref.files if not (folder / name).is_file()]
         return f"it lacks {' and '.join(missing)}{ref.source}" if missing else ""
     processor = LOADERS[ref.loader].processor
-    return _model_problem(folder) or (_processor_problem(folder) if processor else "")
+    found = _model_problem(folder, bins=ref.bins)
+    return found or (_processor_problem(folder) if processor else "")
 
 
-def clip_problem(folder: Path) -> str:
-    """Why a folder cannot be loaded as a CLIP (as the end of a sentence), else ""."""
-    if problem := _model_problem(folder):
+def clip_problem(folder: Path, *, bins: bool = False) -> str:
+    """Why a folder cannot be loaded as a CLIP (as the end of a sentence), else "".
+
+    bins: whether a `pytorch_model.bin` may be read.
+    """
+    if problem := _model_problem(folder, bins=bins):
         return problem
     words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     if not words and not (folder / "tokenizer.json").is_file():
@@ -307,8 +329,8 @@ def clip_problem(folder: Path) -> str:
     return _processor_problem(folder)
 
 
-def _model_problem(folder: Path) -> str:
-    if problem := weights_problem(folder):
+def _model_problem(folder: Path, *, bins: bool) -> str:
+    if problem := weights_problem(folder, bins=bins):
         return problem
     return "" if (folder / "config.json").is_file() else "it has no config.json"
 
@@ -404,7 +426,7 @@ def _identity(ref: ModelRef, need: str) -> tuple[str, str]:
 
 def _problem(role: str, ref: ModelRef, folder: Path) -> str:
     if role.partition(" ")[0].lower() == CLIP:
-        return clip_problem(folder)
+        return clip_problem(folder, bins=ref.bins)
     return network_problem(ref, folder) if isinstance(ref, NetworkRef) else weights_problem(folder)
 
 

@@ -110,9 +110,8 @@ def load_clip(place: Place, device: str = "cpu") -> ClipJudge:
         model = CLIPModel.from_pretrained(
             place.name,
             config=_config(place),
-            use_safetensors=True,
             dtype=torch.float32,
-            **place.keywords,
+            **place.weights_keywords,
         )
         tokenizer = CLIPTokenizer.from_pretrained(place.name, **plain)
         processor = processor_type.from_pretrained(place.name, **plain)

@@ -10,18 +10,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-_WEIGHTS = re.compile(
-    r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?(?:-\d+-of-\d+)?\.safetensors"
-)
+_END = r"(?:\.(?P<variant>[a-z0-9_]+))?(?:-\d+-of-(?P<shards>\d+))?"
+_WEIGHTS = re.compile(rf"(?:diffusion_pytorch_model|model){_END}\.safetensors")
+_BINS = re.compile(rf"pytorch_model{_END}\.bin")
 _SETTINGS = {
     *("model_index.json", "config.json", "scheduler_config.json", "generation_config.json"),
     *("preprocessor_config.json", "processor_config.json", "tokenizer_config.json"),
     *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),
     *("merges.txt", "spiece.model", "sentencepiece.bpe.model"),
 }
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+"""How files end whose weights are pickled."""
 SAFETY_PARTS = ("safety_checker", "feature_extractor")
 """The folders of a base model that its safety checker is loaded from."""
-_NETWORKS = ("unet", "vae", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+NETWORKS = ("unet", "vae", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+"""The components of a pipeline that hold weights which are loaded."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -34,15 +37,38 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def variant_of(name: str) -> str | None:
-    """The variant a weight file belongs to, "" for the plain one; None for other files."""
+    """The variant a safetensors file belongs to, "" for the plain one; None for other files."""
     match = _WEIGHTS.fullmatch(name)
     return None if match is None else match["variant"] or ""
 
 
-def variants(folder: Path) -> set[str]:
-    """The variants of the safetensors files in a folder, "" for plain ones."""
-    found = {variant_of(path.name) for path in folder.glob("*.safetensors")}
-    return {variant for variant in found if variant is not None}
+def weight_sets(names: Iterable[str], *, bins: bool = False) -> dict[str, tuple[str, ...]]:
+    """The sets of weight files among names without folders: variant ("" for plain) -> its files.
+
+    A set in several files counts only if all of them are there. Where no safetensors do and `bins`
+    says so, those of `pytorch_model.bin` are told.
+    """
+    listed = sorted(names)
+    for pattern in (_WEIGHTS, _BINS) if bins else (_WEIGHTS,):
+        found: dict[str, list[str]] = {}
+        needed: dict[str, int] = {}
+        for name in listed:
+            if match := pattern.fullmatch(name):
+                variant = match["variant"] or ""
+                if match["shards"]:
+                    needed[variant] = int(match["shards"])
+                else:  # sorted after its parts, if there are any: loading takes the one file
+                    found[variant], needed[variant] = [], 1
+                found.setdefault(variant, []).append(name)
+        whole = {v: tuple(own) for v, own in found.items() if len(own) >= needed.get(v, 1)}
+        if whole:
+            return whole
+    return {}
+
+
+def variants(folder: Path, *, bins: bool = False) -> set[str]:
+    """The variants of the weights in a folder, "" for plain ones; see `weight_sets`."""
+    return set(weight_sets((path.name for path in folder.glob("*.*")), bins=bins))
 
 
 def components(folder: Path) -> tuple[str, ...]:
@@ -60,7 +86,7 @@ def network_folders(folder: Path) -> dict[str, Path]:
     parts = components(folder)
     if not parts:
         return {"": folder}
-    return {name: folder / name for name in parts if name in _NETWORKS}
+    return {name: folder / name for name in parts if name in NETWORKS}
 
 
 def pick_variant(folder: Path, wanted: str) -> str:
@@ -78,7 +104,9 @@ def pick_variant(folder: Path, wanted: str) -> str:
     return wanted
 
 
-def weight_files(folder: Path, variant: str, skip: Iterable[str] = ()) -> list[Path]:
+def weight_files(
+    folder: Path, variant: str, skip: Iterable[str] = (), *, bins: bool = False
+) -> list[Path]:
     """The weight files that loading takes, where `variant` is the one that was picked.
 
     Those of each network of a pipeline, without the components `skip`, or of a single model;
@@ -88,9 +116,9 @@ def weight_files(folder: Path, variant: str, skip: Iterable[str] = ()) -> list[P
     for name, path in network_folders(folder).items():
         if name in skip:
             continue
-        files = {file: variant_of(file.name) for file in sorted(path.glob("*.safetensors"))}
-        chosen = next((v for v in (variant, "") if v in files.values()), None)
-        found += [file for file, own in files.items() if own == chosen]
+        sets = weight_sets((file.name for file in path.glob("*.*")), bins=bins)
+        chosen = next((v for v in (variant, "") if v in sets), None)
+        found += [] if chosen is None else [path / name for name in sets[chosen]]
     return found
 
 
@@ -114,7 +142,7 @@ def lacks_checker(folder: Path) -> bool:
 
 
 def file_hashes(
-    folder: Path, name: str, files: Sequence[str] = (), variant: str = ""
+    folder: Path, name: str, files: Sequence[str] = (), variant: str = "", *, bins: bool = False
 ) -> dict[str, str]:
     """SHA-256 (hex) of the files that are loaded from a folder, as "name/file" -> hash: weights,
     and what else decides pixels and readings (`setting_files`).
@@ -124,7 +152,7 @@ def file_hashes(
     if files:
         paths = [folder / file for file in files if (folder / file).is_file()]
     else:
-        paths = [*weight_files(folder, variant), *setting_files(folder)]
+        paths = [*weight_files(folder, variant, bins=bins), *setting_files(folder)]
     found: dict[str, str] = {}
     for path in paths:
         stat = path.stat()

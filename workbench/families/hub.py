@@ -1,17 +1,35 @@
-"""Getting models from a hub: only the files that are loaded, and errors that say the way out."""
+"""Getting models from a hub: what must be fetched, how large it is, and only what is loaded.
+
+A repository's list of files is asked for before any of its weights, so that what cannot be had is
+said first. Small files come before weights: a model whose weights are all there is complete.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from workbench.families.files import SAFETY_PARTS, components, lacks_checker, variant_of
+from workbench.families.files import (
+    NETWORKS,
+    PICKLES,
+    SAFETY_PARTS,
+    components,
+    lacks_checker,
+    variant_of,
+    weight_sets,
+)
 from workbench.families.locate import (
     LocateError,
     Place,
     add_pins,
+    hub_cache,
     is_offline,
     local_place,
     pins_path,
@@ -22,9 +40,114 @@ log = logging.getLogger(__name__)
 _SMALL = (".json", ".txt", ".model")
 _UNASKED = ("safety_checker",)
 _HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore")
+GB = 1e9
+
+Watch = Callable[[str, int], None]
+"""Told of a download: the file, and how many of its bytes have arrived since the last call. What it
+raises ends the download; files that are complete are kept."""
 
 
-def fetch(ref: ModelRef, place: Place, models: str | Path | None = None) -> Place:
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository: its name with folders, its size in bytes, and the SHA-256 (hex) of
+    its content where the hub tells it ("" for small files)."""
+
+    name: str
+    bytes: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a repository at one commit, by name."""
+
+    commit: str
+    files: Mapping[str, HubFile]
+
+
+@dataclass(frozen=True)
+class Download:
+    """What is fetched of one model: at `commit` these `files`, of which `missing` are not in the
+    hub's cache yet."""
+
+    ref: ModelRef
+    commit: str
+    files: tuple[HubFile, ...]
+    missing: tuple[HubFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that are still to come."""
+        return sum(file.bytes for file in self.missing)
+
+
+@dataclass
+class Hub:
+    """Asks the hub for lists of files, for each repository and revision once."""
+
+    _known: dict[tuple[str, str], Listing] = field(default_factory=dict)
+
+    def listing(self, ref: ModelRef, revision: str) -> Listing:
+        """A repository's files; LocateError with the way out if it may not be read."""
+        key = ref.repo, revision
+        if key not in self._known:
+            from huggingface_hub import HfApi
+
+            with hub_errors(ref):
+                api = HfApi()
+                info = api.model_info(ref.repo, revision=revision or None, files_metadata=True)
+                if info.gated is not False:
+                    api.auth_check(ref.repo)
+            files = (
+                HubFile(one.rfilename, int(one.size or 0), one.lfs.sha256 if one.lfs else "")
+                for one in info.siblings or ()
+            )
+            self._known[key] = Listing(str(info.sha), {file.name: file for file in files})
+        return self._known[key]
+
+    def plan(self, ref: ModelRef, revision: str) -> Download:
+        """What must be fetched of a model; LocateError if the repository lacks what is loaded.
+
+        Nothing is kept on this disk.
+        """
+        listing = self.listing(ref, revision)
+        files = getattr(ref, "files", ())
+        if files:
+            names = [_inside(ref) + name for name in files]
+            absent = [name for name in names if name not in listing.files]
+        else:
+            parts = self._parts(ref, listing)
+            names = wanted_files(tuple(listing.files), ref, parts)
+            absent = []
+            _require_weights(ref, names, parts, listing)
+        if absent:
+            raise LocateError(
+                f"{ref.repo} at revision {listing.commit} lacks {' and '.join(absent)}: mend the "
+                f"catalogue entry, or copy the file to PATH/{ref.repo} and give --models PATH"
+            )
+        return _download(ref, listing, names)
+
+    def plan_checker(self, ref: ModelRef, revision: str) -> Download | None:
+        """What must be fetched of a base model's safety checker; None if it has none."""
+        listing = self.listing(ref, revision)
+        names = _checker_files(tuple(listing.files), ref)
+        return _download(ref, listing, names) if names else None
+
+    def _parts(self, ref: ModelRef, listing: Listing) -> tuple[str, ...]:
+        """The components of a pipeline; none for a single model."""
+        index = f"{_inside(ref)}model_index.json"
+        if index not in listing.files:
+            return ()
+        from huggingface_hub import hf_hub_download
+
+        with hub_errors(ref), TemporaryDirectory() as folder:
+            found = hf_hub_download(ref.repo, index, revision=listing.commit, local_dir=folder)
+            return components(Path(found).parent)
+
+
+def fetch(
+    ref: ModelRef, place: Place, models: str | Path | None = None, watch: Watch | None = None
+) -> Place:
     """Download a hub model into the hub's cache and say where it lies; no-op for a local one.
 
     The commit of a model whose revision the catalogue leaves open is pinned (in the file that
@@ -36,12 +159,124 @@ def fetch(ref: ModelRef, place: Place, models: str | Path | None = None) -> Plac
     """
     if place.folder is not None:
         return place
-    revision = place.revision or None
-    files = getattr(ref, "files", ())
-    found = _fetch_files(ref, files, revision) if files else _fetch_model(ref, revision)
+    return carry_out(Hub().plan(ref, place.revision), models, watch)
+
+
+def carry_out(
+    download: Download, models: str | Path | None = None, watch: Watch | None = None
+) -> Place:
+    """Fetch what is missing of a model, verify it and say where it lies; see `fetch`."""
+    from huggingface_hub import hf_hub_download
+
+    ref, root = download.ref, Path()
+    if problem := room_problem([download]):
+        raise LocateError(problem)
+    missing = set(download.missing)
+    for file in sorted(download.files, key=lambda one: one.bytes):
+        with hub_errors(ref):
+            path = Path(
+                hf_hub_download(
+                    ref.repo, file.name, revision=download.commit, tqdm_class=_bar(file.name, watch)
+                )
+            )
+        if file in missing:
+            _verify(ref, file, path)
+        root = path.parents[len(Path(file.name).parts) - 1]
     if not ref.revision:
-        _pin(ref.repo, found.revision, pins_path(models))
-    return found
+        _pin(ref.repo, download.commit, pins_path(models))
+    return local_place(ref, root / ref.subfolder, download.commit)
+
+
+def room_problem(downloads: Iterable[Download]) -> str:
+    """Why the hub's cache has no room for downloads, as one sentence, else ""."""
+    need, cache = sum(one.bytes for one in downloads), hub_cache()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if need <= free:
+        return ""
+    return (
+        f"the models to download take {need / GB:.1f} GB, and only {free / GB:.1f} GB are free for "
+        f"{cache}: make room there, or set HF_HOME to a folder on a larger disk"
+    )
+
+
+def _download(ref: ModelRef, listing: Listing, names: Iterable[str]) -> Download:
+    from huggingface_hub import try_to_load_from_cache
+
+    files = tuple(listing.files[name] for name in names)
+    missing = tuple(
+        file
+        for file in files
+        if not isinstance(try_to_load_from_cache(ref.repo, file.name, revision=listing.commit), str)
+    )
+    return Download(ref, listing.commit, files, missing)
+
+
+def _require_weights(
+    ref: ModelRef, names: Sequence[str], parts: Sequence[str], listing: Listing
+) -> None:
+    """LocateError if the files that would be fetched hold no weights of some network."""
+    networks = [part for part in parts if part in NETWORKS] or [""]
+    for part in networks:
+        folder = _inside(ref) + (f"{part}/" if part else "")
+        if weight_sets(_within(folder, names), bins=ref.bins):
+            continue
+        what = f" of its {part}" if part else ""
+        if not any(name.endswith(PICKLES) for name in _within(folder, listing.files)):
+            raise LocateError(f"{ref.repo} at revision {listing.commit} has no weights{what}")
+        way = f"load it yourself, save it with save_pretrained to PATH/{ref.repo} and give --models"
+        raise LocateError(
+            f"{ref.repo} at revision {listing.commit} has no safetensors weights{what}, and others "
+            f"are not loaded: give its entry a revision that has them, or {way} PATH"
+            + ("" if parts else "; a CLIP or a judge may say weights: bin")
+        )
+
+
+def _within(folder: str, names: Iterable[str]) -> list[str]:
+    """Names of the files directly in a folder ("unet/"), without it."""
+    inside = (name.removeprefix(folder) for name in names if name.startswith(folder))
+    return [name for name in inside if "/" not in name]
+
+
+def _inside(ref: ModelRef) -> str:
+    return f"{ref.subfolder}/" if ref.subfolder else ""
+
+
+def _bar(name: str, watch: Watch | None) -> Any:
+    """A class of progress bars that shows nothing and tells `watch`."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Quiet(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **keywords: Any) -> None:
+            self.counts = not str(keywords.get("desc", "")).endswith("downloading bytes")
+            known = {"total", "initial", "desc", "unit", "unit_scale"}
+            super().__init__(
+                *args, **{k: v for k, v in keywords.items() if k in known}, disable=True
+            )
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if watch is not None and self.counts and n:
+                watch(name, int(n))
+            return None
+
+    return Quiet
+
+
+def _verify(ref: ModelRef, file: HubFile, path: Path) -> None:
+    """LocateError, and the file removed, if it is not what the hub says it is."""
+    if not file.sha256:
+        return
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found == file.sha256:
+        return
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise LocateError(
+        f"{file.name} of {ref.repo} arrived damaged (its SHA-256 is {found[:12]}…, and "
+        f"{file.sha256[:12]}… on the hub) and was removed: start again, and if it comes back, copy "
+        f"the model to PATH/{ref.repo} and give --models PATH"
+    )
 
 
 def _pin(repo: str, commit: str, path: Path) -> None:
@@ -54,23 +289,6 @@ def _pin(repo: str, commit: str, path: Path) -> None:
         log.warning("%s is pinned at %s in %s: later runs load the same", repo, commit, path)
 
 
-def _fetch_model(ref: ModelRef, revision: str | None) -> Place:
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-
-    with hub_errors(ref):
-        files = HfApi().list_repo_files(ref.repo, revision=revision)
-        index = f"{ref.subfolder}/model_index.json" if ref.subfolder else "model_index.json"
-        parts: Sequence[str] = ()
-        if index in files:
-            found = hf_hub_download(ref.repo, index, revision=revision)
-            parts = components(Path(found).parent)
-        wanted = wanted_files(files, ref, parts)
-        if not any(variant_of(name.rpartition("/")[2]) is not None for name in wanted):
-            raise LocateError(f"{ref.repo} has no safetensors weights, and others are not loaded")
-        folder = Path(snapshot_download(ref.repo, revision=revision, allow_patterns=wanted))
-    return local_place(ref, folder / ref.subfolder, folder.name)
-
-
 def fetch_checker(ref: ModelRef, place: Place, models: str | Path | None = None) -> Place:
     """A base model's folder with its safety checker, which is fetched only when it is asked for.
 
@@ -81,28 +299,15 @@ def fetch_checker(ref: ModelRef, place: Place, models: str | Path | None = None)
     can_fetch = ref.repo and found.revision and not is_offline()
     if found.folder is None or not can_fetch or not lacks_checker(found.folder):
         return found
-    from huggingface_hub import HfApi, snapshot_download
-
-    with hub_errors(ref):
-        files = HfApi().list_repo_files(ref.repo, revision=found.revision)
-        wanted = _checker_files(files, ref)
-        if wanted:
-            snapshot_download(ref.repo, revision=found.revision, allow_patterns=wanted)
+    checker = Hub().plan_checker(ref, found.revision)
+    if checker is not None:
+        carry_out(checker, models)
     return found
-
-
-def hub_has_checker(ref: ModelRef, revision: str) -> bool:
-    """Whether a base model on the hub has a safety checker; LocateError if nobody can tell."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(ref):
-        return bool(_checker_files(HfApi().list_repo_files(ref.repo, revision=revision), ref))
 
 
 def _checker_files(files: Sequence[str], ref: ModelRef) -> list[str]:
     """The files of a base model's safety checker; none if it lacks some part."""
-    inside = f"{ref.subfolder}/" if ref.subfolder else ""
-    checker, processor = (f"{inside}{name}/" for name in SAFETY_PARTS)
+    checker, processor = (f"{_inside(ref)}{name}/" for name in SAFETY_PARTS)
     wanted = [
         name
         for name in wanted_files(files, ref, SAFETY_PARTS, unasked=())
@@ -110,21 +315,6 @@ def _checker_files(files: Sequence[str], ref: ModelRef) -> list[str]:
     ]
     weights = any(variant_of(name.removeprefix(checker)) is not None for name in wanted)
     return wanted if weights and any(name.startswith(processor) for name in wanted) else []
-
-
-def _fetch_files(ref: ModelRef, files: Sequence[str], revision: str | None) -> Place:
-    """Download single files, all of one commit: the first one's, where none is pinned."""
-    from huggingface_hub import hf_hub_download
-
-    inside = f"{ref.subfolder}/" if ref.subfolder else ""
-    root = Path()
-    with hub_errors(ref):
-        for name in files:
-            root = Path(hf_hub_download(ref.repo, inside + name, revision=revision))
-            for _ in Path(inside + name).parts:
-                root = root.parent
-            revision = root.name
-    return local_place(ref, root / ref.subfolder, root.name)
 
 
 def wanted_files(
@@ -138,7 +328,7 @@ def wanted_files(
     `parts` are the components of a pipeline; none for a single model, which is one folder. Those
     that are `unasked` are left out.
     """
-    inside = f"{ref.subfolder}/" if ref.subfolder else ""
+    inside = _inside(ref)
     folders: dict[str, list[str]] = {}
     for name in files:
         if name.startswith(inside):
@@ -147,21 +337,10 @@ def wanted_files(
                 folders.setdefault(folder, []).append(name)
     wanted: list[str] = []
     for folder, names in folders.items():
-        found = {name: variant_of(name.rpartition("/")[2]) for name in names}
-        variant = ref.variant if ref.variant in found.values() else ""
-        for name, belongs in found.items():
-            weights = belongs == variant and not (parts and folder == "")
-            if weights or name.endswith(_SMALL):
-                wanted.append(name)
+        sets = weight_sets((name.rpartition("/")[2] for name in names), bins=ref.bins)
+        weights = () if parts and folder == "" else sets.get(ref.variant) or sets.get("", ())
+        wanted += [n for n in names if n.endswith(_SMALL) or n.rpartition("/")[2] in weights]
     return sorted(wanted)
-
-
-def check_access(ref: ModelRef) -> None:
-    """Ask the hub whether a model may be downloaded; LocateError says why not."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(ref):
-        HfApi().auth_check(ref.repo)
 
 
 class UnreachableError(LocateError):
@@ -222,6 +401,6 @@ def _reason(error: BaseException) -> str:
 
 def _no_way(ref: ModelRef, reason: str) -> str:
     return (
-        f"{ref.repo} cannot be fetched ({reason}): mend the network, or copy the model to "
-        f"PATH/{ref.repo} and give --models PATH"
+        f"{ref.repo} cannot be fetched ({reason}): mend the network and start again, what has "
+        f"arrived is kept; or copy the model to PATH/{ref.repo} and give --models PATH"
     )

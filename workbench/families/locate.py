@@ -39,12 +39,22 @@ class Place:
     """What `from_pretrained` needs: a folder or a hub id, and the keywords that go with it.
 
     `folder` is None for a model that must be fetched. `revision` is the commit, where it is known.
+    `reads_bin` tells a folder without safetensors, whose `pytorch_model.bin` may be read.
     """
 
     name: str
     keywords: dict[str, Any]
     folder: Path | None
     revision: str = ""
+    reads_bin: bool = False
+
+    @property
+    def weights_keywords(self) -> dict[str, Any]:
+        """All keywords for a model of transformers: its weights never run code."""
+        safe: dict[str, Any] = {"use_safetensors": True}
+        if self.reads_bin:
+            safe = {"use_safetensors": False, "weights_only": True}
+        return {**self.keywords, **safe}
 
     @property
     def plain_keywords(self) -> dict[str, Any]:
@@ -100,7 +110,8 @@ def local_place(ref: ModelRef, folder: Path, revision: str = "") -> Place:
     keywords: dict[str, Any] = {"local_files_only": True}
     if variant := pick_variant(folder, ref.variant):
         keywords["variant"] = variant
-    return Place(str(folder), keywords, folder, revision)
+    reads_bin = ref.bins and not variants(folder) and bool(variants(folder, bins=True))
+    return Place(str(folder), keywords, folder, revision, reads_bin)
 
 
 def hub_cache() -> Path:
@@ -130,14 +141,16 @@ def fingerprints(ref: ModelRef, place: Place) -> dict[str, str]:
     """What tells a model from another: a commit where it is known, else SHA-256 of every file.
 
     "title" -> "revision <commit>", with ", variant <name>" where the files of a variant are loaded,
-    for a commit holds them all; or "title/file" -> hash, of the files that loading takes: weights,
-    configurations, tokenizers, the scheduler's settings.
+    and ", read from a .bin, weights only" where they are no safetensors, for a commit holds them
+    all; or "title/file" -> hash, of the files that loading takes: weights, configurations,
+    tokenizers, the scheduler's settings.
     """
     variant = str(place.keywords.get("variant", ""))
     files = getattr(ref, "files", ())
     if place.folder is not None and not place.revision:
-        return file_hashes(place.folder, ref.title, files, variant)
+        return file_hashes(place.folder, ref.title, files, variant, bins=place.reads_bin)
     loaded = f", variant {variant}" if variant and not files else ""
+    loaded += ", read from a .bin, weights only" if place.reads_bin else ""
     return {ref.title: f"revision {place.revision or 'not pinned'}{loaded}"}
 
 
@@ -200,7 +213,7 @@ def _is_whole(ref: ModelRef, folder: Path) -> bool:
     """
     if files := getattr(ref, "files", ()):
         return all((folder / name).is_file() for name in files)
-    return all(variants(path) for path in network_folders(folder).values())
+    return all(variants(path, bins=ref.bins) for path in network_folders(folder).values())
 
 
 def _pins(models: str | Path | None) -> dict[str, str]:

@@ -143,6 +143,9 @@ def _count(ref: ModelRef, models: str | Path | None, skip: Iterable[str] = ()) -
             return None
         # Pickles tell no shapes without being read; nearly all hold float32.
         return sum(file.stat().st_size // DTYPE_BYTES["float32"] for file in files)
+    if place.reads_bin:  # which tells no shapes either
+        files = weight_files(place.folder, "", bins=True)
+        return sum(file.stat().st_size // DTYPE_BYTES["float32"] for file in files)
     files = weight_files(place.folder, place.keywords.get("variant", ""), skip)
     try:
         return sum(parameters_in(file) for file in files)

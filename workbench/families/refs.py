@@ -29,8 +29,9 @@ class ModelRef(Value):
     A `revision` is a full commit hash. Without one the model's main branch is taken, or the commit
     that `workbench families pin` wrote down. `variant` names the files' variant to download
     ("fp16"); "" means the plain files; of a local folder the variant that is there is taken.
-    `licence` is the model's own, "" where it is not known for certain; local folders and base
-    models then have that of the family.
+    `weights: bin` allows a `pytorch_model.bin` where there are no safetensors: it is read as
+    weights only, so that no code in it is run. `licence` is the model's own, "" where it is not
+    known for certain; local folders and base models then have that of the family.
     """
 
     path: str = ""
@@ -38,6 +39,7 @@ class ModelRef(Value):
     revision: str = ""
     subfolder: str = ""
     variant: str = ""
+    weights: Literal["safetensors", "bin"] = "safetensors"
     licence: str = ""
 
     @model_validator(mode="after")
@@ -51,6 +53,11 @@ class ModelRef(Value):
         if self.path and (Path(self.path).is_absolute() or ".." in Path(self.path).parts):
             raise ValueError(f"{self.path}: must be a path below the models folder")
         return self
+
+    @property
+    def bins(self) -> bool:
+        """Whether a `pytorch_model.bin` may be read where there are no safetensors."""
+        return self.weights == "bin"
 
     @property
     def title(self) -> str:

@@ -14,7 +14,8 @@ from workbench.sweep.messages import ExecutorError, Probe, WorkerInfo
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 600.0
-KINDS = ("in-process", "processes", "dask")
+DASK = "dask"
+KINDS = ("in-process", "processes", DASK)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.controls import network_needs
-from workbench.families import Family, ModelRef, get_family
+from workbench.families import Family, get_family
 from workbench.families.check import require_models
+from workbench.families.hub import Download
 from workbench.families.manager import ModelManager
 from workbench.families.memory import free_memory, memory_need, weights_need
 from workbench.generation import GenerationError, generate
@@ -41,7 +42,8 @@ class DryRun:
     cells: cells of the grid. trials_before: pictures, one for each cell (in a pair of controls, for
     each two). trials_after: without those that would be identical. cached: of these, stored in the
     folder already. seconds_estimate: for the rest; None if no speed is known. speed_from: "stored"
-    (the run's own records), "calibration" (a few steps on this machine) or "".
+    (the run's own records), "calibration" (a few steps on this machine) or "". downloads: models
+    that the run would fetch first.
     """
 
     cells: int
@@ -50,6 +52,7 @@ class DryRun:
     cached: int
     seconds_estimate: float | None
     speed_from: str = ""
+    downloads: tuple[Download, ...] = ()
 
     @property
     def to_generate(self) -> int:
@@ -82,8 +85,10 @@ def dry_run(
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     plan = make_plan(study, resolution=family.resolution)
+    downloads: tuple[Download, ...] = ()
     if manager is None and calibrate:
-        calibrate = not require_plan(study, plan, family)  # nothing is downloaded for an estimate
+        downloads = require_plan(study, plan, family)
+        calibrate = not downloads  # nothing is downloaded for an estimate
     summary = plan.describe()
     stored = done_records(RunFolder(folder).scan().records, plan)
     missing = [trial for trial in plan.trials if trial.id not in stored]
@@ -108,6 +113,7 @@ def dry_run(
         cached=len(stored),
         seconds_estimate=seconds,
         speed_from=origin,
+        downloads=downloads,
     )
 
 
@@ -137,15 +143,19 @@ def _calibrated_pace(
     return seconds / sum(cost(trial) for trial in trials)
 
 
-def require_plan(study: Study, plan: Plan, family: Family) -> tuple[ModelRef, ...]:
-    """Check every model that a plan needs before any is loaded; those to download are returned.
+def require_plan(
+    study: Study, plan: Plan, family: Family, models: str | Path | None = None
+) -> tuple[Download, ...]:
+    """Check every model that a plan needs before any is loaded; the downloads are returned.
 
-    Raises LocateError with all problems at once.
+    models: the models folder, if not the usual one. Raises LocateError with all problems at once.
     """
     nets = plan_controlnets(plan, family)
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
     networks = (*needs, *family.word_network)
-    return require_models(family, study.base, nets, networks, safety_checker=study.safety_checker)
+    return require_models(
+        family, study.base, nets, networks, models, safety_checker=study.safety_checker
+    )
 
 
 def check_fit(study: Study, plan: Plan, manager: ModelManager) -> None:

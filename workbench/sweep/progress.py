@@ -13,6 +13,7 @@ from workbench.study import Trial
 CONTROL_COST = 0.45
 """What each ControlNet adds to a step, in steps without one."""
 MIN_INTERVAL = 0.2
+MB = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Progress:
 
     done, total: trials that are finished, of all trials of the plan (stored ones count as done).
     seconds_left: estimate for what is left, None while nothing is known yet.
-    phase: "loading", "preparing", "measuring", "generating", "finishing" or "done".
+    phase: "downloading", "loading", "preparing", "measuring", "generating", "finishing" or "done".
+    unit: "" for trials; "MB" while models are downloaded: `done` and `total` then count megabytes.
     last_image: the newest sample, uint8 H×W×3, or None.
     """
 
@@ -30,6 +32,7 @@ class Progress:
     seconds_left: float | None
     phase: str
     last_image: np.ndarray | None = None
+    unit: str = ""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -65,6 +68,24 @@ class ProgressMeter:
         """Enter another phase."""
         self._phase = name
         self._report(force=True)
+
+    def download(self, total: int) -> Callable[[str, int], None]:
+        """A `Watch` for a download of `total` bytes that reports megabytes."""
+        started, got = time.monotonic(), 0
+
+        def watch(_name: str, arrived: int) -> None:
+            nonlocal got
+            got += arrived
+            now = time.monotonic()
+            if self._callback is not None and (
+                got >= total or now - self._last_report >= MIN_INTERVAL
+            ):
+                self._last_report = now
+                left = (now - started) * max(total - got, 0) / max(got, 1)
+                megabytes = (min(got, total) // MB, total // MB)
+                self._callback(Progress(*megabytes, left, "downloading", unit="MB"))
+
+        return watch
 
     def count_done(self, trials: int) -> None:
         """Trials that were there before the start."""

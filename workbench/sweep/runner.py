@@ -9,6 +9,7 @@ from typing import Protocol
 
 from workbench.families import Family, FamilyError, get_family
 from workbench.families.determinism import deterministic
+from workbench.families.hub import Download, carry_out
 from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
@@ -16,7 +17,7 @@ from workbench.generation.recovery import memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
 from workbench.study import Study, StudyError, Trial, make_plan
 from workbench.study.fields import MAX_BATCH
-from workbench.sweep.backends import ExecutorChoice
+from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
 from workbench.sweep.estimate import check_fit, require_plan
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
@@ -94,8 +95,13 @@ def run_study(
             meter.count_done(len(plan.trials))
             meter.phase("done")
             return run
-        require_plan(study, plan, family)
+    models = None if manager is None else manager.models_dir
+    downloads = require_plan(study, plan, family, models)
     run = RunFolder.prepare(folder)
+    if executor.kind != DASK:  # whose workers may be anywhere, and fetch for themselves
+        download(downloads, models, meter, cancel)
+    if downloads and cancel.cancelled:
+        return run
     start = Start(run, study, plan, cancel)
     with run.claim():
         meter.phase("loading")
@@ -116,6 +122,34 @@ def run_study(
         run.final_scan = Scan({record.trial.id: record for record in records}, {})
         meter.phase("done")
     return run
+
+
+class _Cancelled(Exception):
+    """Ends a download."""
+
+
+def download(
+    downloads: Sequence[Download],
+    models: str | Path | None,
+    meter: ProgressMeter,
+    cancel: CancelToken,
+) -> None:
+    """Fetch models, one file after the other, with progress. A cancel keeps whole files.
+
+    Raises LocateError with the way out.
+    """
+    report = meter.download(sum(one.bytes for one in downloads))
+
+    def watch(name: str, arrived: int) -> None:
+        if cancel.cancelled:
+            raise _Cancelled
+        report(name, arrived)
+
+    try:
+        for one in downloads:
+            carry_out(one, models, watch)
+    except _Cancelled:
+        return
 
 
 class Backend(Protocol):

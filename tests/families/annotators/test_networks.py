@@ -18,6 +18,8 @@ from annotator_files import (
     random_state,
     write_annotator,
 )
+from fake_hub import FakeHub, serving, small_hub
+from tiny_families import snapshot
 
 from workbench.families import FamilyError, LocateError, NetworkRef
 from workbench.families.annotators.weights import Weights
@@ -167,74 +169,55 @@ def test_a_file_with_code_in_it_is_refused(
     assert "never run" not in capsys.readouterr().out
 
 
-class Hub:
-    """A hub with one repository: hands out files into a cache as the hub's library keeps them."""
-
-    def __init__(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cache = cache
-        self.asked: list[tuple[str, str, str | None]] = []
-        self.reachable = True
-        for name in ("WORKBENCH_OFFLINE", "HF_HUB_OFFLINE", "WORKBENCH_MODELS"):
-            monkeypatch.setenv(name, "")
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", self.download)
-
-    def download(self, repo: str, name: str, *, revision: str | None) -> str:
-        if not self.reachable:
-            raise ConnectionError("no route")
-        self.asked.append((repo, name, revision))
-        folder = self.cache / f"models--{repo.replace('/', '--')}"
-        commit = "c" * 40 if revision in {None, "main"} else str(revision)
-        path = folder / "snapshots" / commit / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"weights")
-        (folder / "refs").mkdir(exist_ok=True)
-        (folder / "refs" / "main").write_text(commit, "utf-8")
-        return str(path)
+FILES = {LOADERS[loader].files[0]: loader.encode() for loader in ("hed", "mlsd", "openpose")}
+AT = "c" * 40
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    return Hub(tmp_path / "cache", monkeypatch)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    inside = {f"in/{name}": data for name, data in FILES.items()}
+    with serving(small_hub({"a/b": FILES | inside}, AT), tmp_path, monkeypatch) as server:
+        yield server
 
 
-def test_files_of_one_repository_are_fetched_one_after_the_other(hub: Hub, tmp_path: Path) -> None:
+def test_files_of_one_repository_are_fetched_one_after_the_other(hub: FakeHub) -> None:
     """All annotators share a repository; that one of its files is here says nothing of others."""
-    models = tmp_path / "models"
     for loader in ("hed", "mlsd", "openpose"):
         ref = NetworkRef(loader=loader, repo="a/b")
-        assert locate(ref, models).folder is None
-        place = fetch(ref, locate(ref, models), models)
-        assert Weights(ref, place).path().read_bytes() == b"weights"
-        assert locate(ref, models) == place
-        assert place.revision == "c" * 40
-    assert [name for _, name, _ in hub.asked] == [
-        LOADERS[loader].files[0] for loader in ("hed", "mlsd", "openpose")
-    ]
+        assert locate(ref).folder is None
+        place = fetch(ref, locate(ref))
+        assert Weights(ref, place).path().read_bytes() == loader.encode()
+        assert locate(ref) == place
+        assert place.revision == AT
+    assert hub.asked == [f"a/b/{name}" for name in FILES]
 
 
-def test_a_file_on_a_hub_comes_from_the_repository_at_its_revision(
-    hub: Hub, tmp_path: Path
-) -> None:
-    ref = NetworkRef(loader="hed", repo="a/b", revision="d" * 40, subfolder="in")
-    found = Weights(ref, fetch(ref, locate(ref, tmp_path), tmp_path)).path()
+def test_a_file_on_a_hub_comes_from_the_repository_at_its_revision(hub: FakeHub) -> None:
+    ref = NetworkRef(loader="hed", repo="a/b", revision=AT, subfolder="in")
+    found = Weights(ref, fetch(ref, locate(ref))).path()
     assert found.is_file() and found.parent.name == "in"
-    assert hub.asked == [("a/b", "in/ControlNetHED.pth", "d" * 40)]
+    assert hub.asked == ["a/b/in/ControlNetHED.pth"]
 
 
-def test_a_file_on_a_hub_out_of_reach_is_named(hub: Hub, tmp_path: Path) -> None:
-    hub.reachable = False
+def test_a_file_on_a_hub_out_of_reach_is_named(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     family = family_with({"edges": {"loader": "hed", "repo": "someone/Annotators"}})
     with pytest.raises(LocateError, match=r"ControlNetHED\.pth of someone/Annotators") as error:
-        ModelManager(family, models_dir=tmp_path).network("edges")
+        ModelManager(family).network("edges")
     assert "--models PATH" in str(error.value)
 
 
-def test_a_cached_model_without_safe_weights_is_fetched(hub: Hub, tmp_path: Path) -> None:
+def test_a_cached_model_without_safe_weights_is_fetched(hub: FakeHub, tmp_path: Path) -> None:
     """Another program may have fetched the pickled weights of a model that has both."""
+    folder = snapshot(tmp_path / "hub", "a/depth")
+    folder.mkdir(parents=True)
     for name in ("config.json", "pytorch_model.bin"):
-        hub.download("a/depth", name, revision=None)
+        (folder / name).write_bytes(b"{}")
     ref = NetworkRef(loader="depth-transformers", repo="a/depth")
-    assert locate(ref, tmp_path / "models").folder is None
-    hub.download("a/depth", "model.safetensors", revision=None)
-    assert locate(ref, tmp_path / "models").folder is not None
+    assert locate(ref).folder is None
+    assert locate(ref.model_copy(update={"weights": "bin"})).reads_bin
+    (folder / "model.safetensors").write_bytes(b"")
+    assert locate(ref).folder is not None
+    assert not locate(ref.model_copy(update={"weights": "bin"})).reads_bin

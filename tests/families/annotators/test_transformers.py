@@ -10,105 +10,14 @@ import numpy as np
 import pytest
 import torch
 from annotator_files import family_with
-from tiny_networks import CLASSES, dpt, save, segformer
+from tiny_networks import CLASSES, depth_anything, dpt, mask2former, save, segformer, upernet
 
 from workbench.families import FamilyError, LocateError
 from workbench.families.annotators.transformers_models import gives_metres
 from workbench.families.manager import ModelManager
 
-
-def _depth_anything(kind: str = "relative") -> tuple[Any, Any]:
-    from transformers import (
-        DepthAnythingConfig,
-        DepthAnythingForDepthEstimation,
-        Dinov2Config,
-        DPTImageProcessor,
-    )
-
-    backbone = Dinov2Config(
-        image_size=32,
-        patch_size=8,
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-        reshape_hidden_states=False,
-    )
-    config = DepthAnythingConfig(
-        backbone_config=backbone,
-        patch_size=8,
-        reassemble_hidden_size=32,
-        neck_hidden_sizes=[8, 8, 16, 16],
-        fusion_hidden_size=16,
-        head_hidden_size=8,
-        depth_estimation_type=kind,
-        max_depth=10 if kind == "metric" else 1,
-    )
-    processor = DPTImageProcessor(size={"height": 32, "width": 32}, ensure_multiple_of=8)
-    return DepthAnythingForDepthEstimation(config), processor
-
-
-def _upernet() -> tuple[Any, Any]:
-    from transformers import (
-        ConvNextConfig,
-        SegformerImageProcessor,
-        UperNetConfig,
-        UperNetForSemanticSegmentation,
-    )
-
-    backbone = ConvNextConfig(
-        hidden_sizes=[8, 16, 16, 32],
-        depths=[1, 1, 1, 1],
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = UperNetConfig(
-        backbone_config=backbone,
-        hidden_size=16,
-        auxiliary_in_channels=16,
-        auxiliary_channels=16,
-        num_labels=CLASSES,
-    )
-    processor = SegformerImageProcessor(size={"height": 64, "width": 64})
-    return UperNetForSemanticSegmentation(config), processor
-
-
-def _mask2former() -> tuple[Any, Any]:
-    from transformers import (
-        Mask2FormerConfig,
-        Mask2FormerForUniversalSegmentation,
-        Mask2FormerImageProcessor,
-        SwinConfig,
-    )
-
-    swin = SwinConfig(
-        image_size=64,
-        embed_dim=16,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 2, 2],
-        window_size=4,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = Mask2FormerConfig(
-        backbone_config=swin,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        dim_feedforward=32,
-        num_attention_heads=2,
-        num_queries=6,
-        num_labels=CLASSES,
-    )
-    processor = Mask2FormerImageProcessor(
-        size={"height": 64, "width": 64}, num_labels=CLASSES, ignore_index=255
-    )
-    return Mask2FormerForUniversalSegmentation(config), processor
-
-
-DEPTHS = {"dpt": dpt, "depth-anything": _depth_anything}
-SEGMENTERS = {"segformer": segformer, "upernet": _upernet, "mask2former": _mask2former}
+DEPTHS = {"dpt": dpt, "depth-anything": depth_anything}
+SEGMENTERS = {"segformer": segformer, "upernet": upernet, "mask2former": mask2former}
 LOADER = {"depth": "depth-transformers", "segmentation": "segmentation-transformers"}
 
 
@@ -147,7 +56,7 @@ def test_depth(kind: str, tmp_path: Path, pictures: np.ndarray) -> None:
 
 def test_metres_are_turned_so_that_near_is_large(tmp_path: Path, pictures: np.ndarray) -> None:
     torch.manual_seed(0)
-    model = save(_depth_anything("metric"), tmp_path / "model")
+    model = save(depth_anything("metric"), tmp_path / "model")
     assert gives_metres(model.config)
     found = network("depth", tmp_path)(pictures)
     from transformers import DPTImageProcessorPil
@@ -157,7 +66,7 @@ def test_metres_are_turned_so_that_near_is_large(tmp_path: Path, pictures: np.nd
         fed = processor(images=pictures[0], return_tensors="pt")["pixel_values"]
         metres = model(pixel_values=fed).predicted_depth[0].numpy()
     assert np.allclose(found[0] * metres, 1, rtol=1e-3)
-    assert not gives_metres(_depth_anything()[0].config)
+    assert not gives_metres(depth_anything()[0].config)
 
 
 @pytest.mark.parametrize("kind", list(SEGMENTERS))
@@ -190,7 +99,7 @@ def test_too_many_classes_and_other_kinds_are_refused(tmp_path: Path) -> None:
     save(segformer(300), tmp_path / "model")
     with pytest.raises(FamilyError, match="300 classes"):
         network("segmentation", tmp_path)
-    save(_depth_anything(), tmp_path / "other" / "model")
+    save(depth_anything(), tmp_path / "other" / "model")
     with pytest.raises(FamilyError, match="kind depth_anything is not read"):
         network("segmentation", tmp_path / "other")
 

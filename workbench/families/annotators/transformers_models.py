@@ -128,10 +128,6 @@ def _load(weights: Weights, automatic: Any, device: str) -> tuple[Any, Any]:
             place.name, use_fast=False, trust_remote_code=False, **place.plain_keywords
         )
         model = automatic.from_pretrained(
-            place.name,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            **place.keywords,
+            place.name, trust_remote_code=False, dtype=torch.float32, **place.weights_keywords
         )
     return model.eval().requires_grad_(False).to(device), processor

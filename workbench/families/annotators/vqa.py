@@ -98,7 +98,7 @@ def load(weights: Weights, device: str) -> Mapping[str, BlipWords]:
         processor = pictures.from_pretrained(place.name, **plain)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place.name, **plain)
         model = transformers.BlipForQuestionAnswering.from_pretrained(
-            place.name, use_safetensors=True, dtype=torch.float32, **place.keywords
+            place.name, dtype=torch.float32, **place.weights_keywords
         )
     if tokenizer.unk_token_id in tokenizer.convert_tokens_to_ids(list(_ANSWERS)):
         raise FamilyError(f"{place.name}: its tokenizer does not know the answers yes and no")
