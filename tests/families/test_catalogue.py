@@ -10,7 +10,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from workbench.families import Family, FamilyError, ModelRef, get_family, load_catalogue
+from workbench.families import (
+    Family,
+    FamilyError,
+    LocateError,
+    ModelRef,
+    get_family,
+    load_catalogue,
+)
+from workbench.families.locate import locate
 from workbench.paperdoll import TAG_GROUPS
 
 ENTRY = {
@@ -160,3 +168,105 @@ def test_a_catalogue_that_grows_by_aliases_is_refused_at_once(tmp_path: Path) ->
     path.write_text("\n".join([*lines, "families: *a11"]), "utf-8")
     with pytest.raises(FamilyError, match="has more than 30,000 values"):
         load_catalogue(path)
+
+
+FINE_TUNE = """
+families:
+  my-style: {extends: sd15, base: {my-style: {path: my-style}}}
+"""
+
+
+def catalogue(folder: Path, text: str) -> dict[str, Family]:
+    path = folder / "families.yaml"
+    path.write_text(text, "utf-8")
+    return load_catalogue(path)
+
+
+def refused(folder: Path, text: str) -> str:
+    with pytest.raises(FamilyError) as caught:
+        catalogue(folder, text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_one_line_is_a_family_of_ones_own_fine_tune(tmp_path: Path) -> None:
+    ours, theirs = catalogue(tmp_path, FINE_TUNE)["my-style"], get_family("sd15")
+    assert ours.default_base == "my-style" and ours.base_ref("my-style").path == "my-style"
+    assert list(ours.base) == ["my-style", *theirs.base]
+    assert ours.model_dump(exclude={"name", "label", "licence", "base"}) == theirs.model_dump(
+        exclude={"name", "label", "licence", "base"}
+    )
+    assert ours.label == f"my-style, like {theirs.label}"
+    assert ours.licence != theirs.licence and theirs.licence in ours.licence
+
+
+def test_names_are_merged_models_and_lists_replaced_and_null_takes_away(tmp_path: Path) -> None:
+    text = """
+families:
+  mine:
+    extends: sdxl
+    label: Mine
+    licence: MIT
+    vae: null
+    controlnets: {lines: null, canny: {path: nets/canny}}
+    judges: {depth: {own: {loader: depth-transformers, path: depth}}}
+    defaults: {steps: 4}
+"""
+    ours, theirs = catalogue(tmp_path, text)["mine"], get_family("sdxl")
+    assert ours.vae is None and (ours.label, ours.licence) == ("Mine", "MIT")
+    assert set(ours.controlnets) == set(theirs.controlnets) - {"lines"}
+    assert ours.controlnets["canny"].model_dump(exclude_defaults=True) == {"path": "nets/canny"}
+    assert ours.controlnets["depth"] == theirs.controlnets["depth"]
+    assert set(ours.judges["depth"]) == {"own", *theirs.judges["depth"]}
+    assert ours.judges["clip"] == theirs.judges["clip"]
+    assert ours.defaults.model_dump() == theirs.defaults.model_dump() | {"steps": 4}
+
+
+def test_families_extend_each_other_in_chains_and_under_the_name_of_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+families:
+  small: {extends: mine, resolution: 64}
+  mine: {extends: sd15, defaults: {steps: 7}}
+"""
+    small = catalogue(tmp_path, text)["small"]
+    assert (small.resolution, small.defaults.steps) == (64, 7)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path))
+    assert get_family("small") == small and "sd15" in load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("one: {extends: sd51}", 'line 3: one.extends: there is no family called "sd51"'),
+        ("one: {extends: one}", "line 3: one.extends: one extends one: break the circle"),
+        ("one:\n    extends: sd15\n    colour: red", "line 5: one.colour: there is no such"),
+        (
+            "one: {extends: sd15, base: {x: {weights: bin, path: x}}}",
+            "line 3: one: x: weights: bin",
+        ),
+        ("one: {extends: sd15}\n  one: {extends: sdxl}", 'line 4: the key "one" appears twice'),
+        ("one: {extends: sd15}\n  two: [", "line 5, column"),
+        ("one: {label: a: b}", "line 3, column"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, entry: str, told: str) -> None:
+    text = refused(tmp_path, f"# mine\nfamilies:\n  {entry}\n")
+    assert text.startswith(str(tmp_path / "families.yaml")), text
+    assert told in text, text
+
+
+def test_a_circle_of_families_is_told_for_each(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError) as caught:
+        catalogue(tmp_path, "families: {one: {extends: two}, two: {extends: one}}")
+    assert str(caught.value).count("break the circle") == 2
+
+
+def test_a_single_file_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "my-style.safetensors").write_bytes(b"")
+    for path in ("my-style", "my-style.safetensors"):
+        with pytest.raises(
+            LocateError, match=r"my-style\.safetensors is a single file.*from_single"
+        ):
+            locate(ModelRef(path=path), tmp_path)

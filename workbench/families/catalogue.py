@@ -14,6 +14,7 @@ from pydantic import Field, StrictStr, ValidationError, model_validator
 
 from workbench.controls import get_control
 from workbench.dtypes import DtypeName
+from workbench.families.entries import EXTENDS, Entries, EntryError, extended, reasons
 from workbench.families.loaders import LOADERS, WORDS
 from workbench.families.refs import (
     ARCHITECTURES,
@@ -26,10 +27,11 @@ from workbench.families.refs import (
 )
 from workbench.paths import models_dir
 from workbench.samplers import SamplerName
-from workbench.yamltext import MAX_BYTES, YamlError, read_yaml
+from workbench.yamltext import MAX_BYTES
 
 EXTRA_CATALOGUE = "families.yaml"
-"""A file of this name in the models folder adds families, or replaces those of the package."""
+"""A file of this name in the models folder adds families, or replaces or extends those of the
+package."""
 
 SEGMENTATION = "segmentation"
 CLIP = "clip"
@@ -171,6 +173,12 @@ class Family(Value):
         return {**self.control_settings.get(control, {}), **fixed}
 
     @property
+    def from_hub(self) -> bool:
+        """Whether any of the models that a study gets without choosing comes from a hub."""
+        refs = (*self.base.values(), *self.controlnets.values(), *self.networks.values())
+        return any(ref.repo for ref in (*refs, self.clip))
+
+    @property
     def default_base(self) -> str:
         """The base model that comes first in the catalogue."""
         return next(iter(self.base))
@@ -230,7 +238,9 @@ def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
     """Read a catalogue (YAML); without a path, the one that comes with the package.
 
     The families of `families.yaml` in the models folder are added to it, or replace those of the
-    same name. Raises FamilyError with every problem of a file, each with the family and field.
+    same name. An entry may extend a family of the file or of the package (`extends: sd15`, see
+    `workbench.families.entries.extended`). Raises FamilyError with every problem of a file, each
+    with the line, the family and the field.
     """
     if path is None:
         extra = models_dir() / EXTRA_CATALOGUE
@@ -240,7 +250,7 @@ def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
             text = file.read(MAX_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FamilyError(f"{path}: cannot be read: {error}") from error
-    return _parse(text, str(path))
+    return _families(_read(text, str(path)))
 
 
 def get_family(name: str) -> Family:
@@ -249,29 +259,38 @@ def get_family(name: str) -> Family:
 
 
 @cache
-def _own_catalogue() -> dict[str, Family]:
+def _own_entries() -> Entries:
     text = resources.files("workbench.families").joinpath("catalogue.yaml").read_text("utf-8")
-    return _parse(text, "catalogue.yaml")
+    return _read(text, "catalogue.yaml")
 
 
-def _parse(text: str, where: str) -> dict[str, Family]:
+@cache
+def _own_catalogue() -> dict[str, Family]:
+    return _families(_own_entries())
+
+
+def _read(text: str, where: str) -> Entries:
     try:
-        document = read_yaml(text, name=where, what="catalogue of families", aliases=True)
-    except YamlError as error:
+        return Entries(text, where)
+    except EntryError as error:
         raise FamilyError(str(error)) from error
-    entries = document.get("families")
-    if not isinstance(entries, dict):
-        raise FamilyError(f"{where}: needs a mapping called families")
+
+
+def _families(entries: Entries) -> dict[str, Family]:
+    known = {**_own_entries().families, **entries.families}
     families: dict[str, Family] = {}
     problems: list[str] = []
-    for name, entry in entries.items():
+    for name, entry in entries.families.items():
         try:
-            families[str(name)] = Family.model_validate(_named(name, entry))
+            whole = extended(name, entry, known) if isinstance(entry, dict) else entry
+            families[name] = Family.model_validate(_named(name, whole))
         except ValidationError as error:
             problems += [
-                f"{where}: {'.'.join(str(part) for part in (name, *item['loc']))}: {item['msg']}"
-                for item in error.errors(include_url=False)
+                f"{entries.place(name, *path)}: {'.'.join(map(str, (name, *path)))}: {told}"
+                for path, told in reasons(error.errors(include_url=False))
             ]
+        except ValueError as error:
+            problems.append(f"{entries.place(name, EXTENDS)}: {name}.{EXTENDS}: {error}")
     if problems:
         raise FamilyError("\n".join(problems))
     return families

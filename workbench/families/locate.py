@@ -18,6 +18,8 @@ from workbench.paths import MODELS_VARIABLE, config_dir, data_dir, models_dir
 OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
 """Environment variable that, set to 1, forbids the network; HF_HUB_OFFLINE does the same."""
 PINS_FILE = "pins.json"
+SINGLE_FILES = (".safetensors", ".ckpt")
+"""How checkpoints end that are one file."""
 
 
 class LocateError(FileNotFoundError):
@@ -80,6 +82,13 @@ def locate(ref: ModelRef, models: str | Path | None = None) -> Place:
     if not ref.repo:
         folder = _below(root, ref.path)
         if not folder.is_dir():
+            ends = ("", *SINGLE_FILES)
+            if single := [f for end in ends if (f := Path(f"{folder}{end}")).is_file()]:
+                raise LocateError(
+                    f"{single[0]} is a single file, and models are loaded from folders: load it "
+                    "once with diffusers' from_single_file, write a folder with save_pretrained "
+                    "(the guide to real models shows how), and name the folder"
+                )
             raise LocateError(
                 f'there is no model folder "{ref.path}" in {root}; '
                 f"set {MODELS_VARIABLE} if the models lie elsewhere"

@@ -96,7 +96,9 @@ def run_study(
             meter.phase("done")
             return run
     models = None if manager is None else manager.models_dir
-    downloads = require_plan(study, plan, family, models)
+    downloads: tuple[Download, ...] = ()
+    if manager is None or family.from_hub:  # else nothing can be missing that a manager has
+        downloads = require_plan(study, plan, family, models)
     run = RunFolder.prepare(folder)
     if executor.kind != DASK:  # whose workers may be anywhere, and fetch for themselves
         download(downloads, models, meter, cancel)
