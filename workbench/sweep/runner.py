@@ -15,7 +15,7 @@ from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
 from workbench.generation.recovery import memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
-from workbench.study import Study, StudyError, Trial, make_plan
+from workbench.study import Plan, Study, StudyError, Trial, make_plan
 from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
@@ -95,14 +95,10 @@ def run_study(
             meter.count_done(len(plan.trials))
             meter.phase("done")
             return run
-    models = None if manager is None else manager.models_dir
-    downloads: tuple[Download, ...] = ()
-    if manager is None or family.from_hub:  # else nothing can be missing that a manager has
-        downloads = require_plan(study, plan, family, models)
+    downloads = _downloads(study, plan, family, manager)
     run = RunFolder.prepare(folder)
-    if executor.kind != DASK:  # whose workers may be anywhere, and fetch for themselves
-        download(downloads, models, meter, cancel)
-    if downloads and cancel.cancelled:
+    # Workers of Dask may be anywhere, and fetch for themselves.
+    if executor.kind != DASK and not download(downloads, manager, meter, cancel):
         return run
     start = Start(run, study, plan, cancel)
     with run.claim():
@@ -130,15 +126,25 @@ class _Cancelled(Exception):
     """Ends a download."""
 
 
+def _downloads(
+    study: Study, plan: Plan, family: Family, manager: ModelManager | None
+) -> tuple[Download, ...]:
+    """What is to be fetched first; see `require_plan`."""
+    if manager is None:
+        return require_plan(study, plan, family)
+    # A manager may hold models that are nowhere else.
+    return require_plan(study, plan, family, manager.models_dir) if family.from_hub else ()
+
+
 def download(
     downloads: Sequence[Download],
-    models: str | Path | None,
+    manager: ModelManager | None,
     meter: ProgressMeter,
     cancel: CancelToken,
-) -> None:
-    """Fetch models, one file after the other, with progress. A cancel keeps whole files.
+) -> bool:
+    """Fetch models, one file after the other, with progress; whether no cancel ended it.
 
-    Raises LocateError with the way out.
+    What has arrived whole is kept. Raises LocateError with the way out.
     """
     report = meter.download(sum(one.bytes for one in downloads))
 
@@ -149,9 +155,10 @@ def download(
 
     try:
         for one in downloads:
-            carry_out(one, models, watch)
+            carry_out(one, None if manager is None else manager.models_dir, watch)
     except _Cancelled:
-        return
+        return False
+    return True
 
 
 class Backend(Protocol):
