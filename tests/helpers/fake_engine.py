@@ -47,14 +47,19 @@ class FakeEngine:
         self.plots = 0
         self.fail_with: Exception | None = None
 
-    def missing(self) -> str:
+    def missing(self, choice: Choice | None = None) -> str:
         return self.absent
+
+    def to_download(self, choice: Choice) -> tuple[str, ...]:
+        return ()
 
     def offer(self) -> Offer:
         controls = {"canny": "Canny edges", "depth": "Depth"}
         return Offer(("paperdoll:1", "paperdoll:2"), controls, PROMPT, ("render", "ink"))
 
-    def draw(self, choice: Choice, cancel: CancelToken) -> Picture | None:
+    def draw(
+        self, choice: Choice, cancel: CancelToken, progress: Callable[[Any], None]
+    ) -> Picture | None:
         self.threads.add(threading.get_ident())
         while not self.gate.wait(0.01):
             if cancel.cancelled:

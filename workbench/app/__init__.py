@@ -34,16 +34,25 @@ class Workbench(widgets.VBox):
     """The whole app as one widget. `session` can do by code all that the buttons do.
 
     runs: folder for run folders and saved studies, created when needed.
-    engine: the embedded models unless given.
+    family: model family, by name. models: folder of its models, if not the usual one. device: where
+    they compute ("cuda"); CUDA where there is some, else the CPU, if None.
+    engine: in place of all three.
     """
 
     def __init__(
-        self, runs: str | Path = "runs", *, engine: Engine | None = None, **options: Any
+        self,
+        runs: str | Path = "runs",
+        *,
+        family: str = "paperdoll",
+        models: str | Path | None = None,
+        device: str | None = None,
+        engine: Engine | None = None,
+        **options: Any,
     ) -> None:
         if engine is None:
             from workbench.app.engine import ModelEngine
 
-            engine = ModelEngine()
+            engine = ModelEngine(family, models_dir=models, device=device)
         self.session = Session(engine, Path(runs))
         message = widgets.HTML()
         message.add_class("wb-message")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from workbench.app.state import AppState, Choice, Picture, Screen, StudyRun
 from workbench.app.worker import Task, TaskState, Worker
+from workbench.formats import duration
 from workbench.generation.cancel import CancelToken
 from workbench.prompts import parse_tags
 
@@ -39,16 +40,23 @@ class Offer:
 class Engine(Protocol):
     """The rooms below, as the app uses them. Only the worker thread calls draw, run and plot."""
 
-    def missing(self) -> str:
-        """One sentence that says what is not there yet, or "" when everything is."""
+    def missing(self, choice: Choice | None = None) -> str:
+        """One sentence that says what the choice (None: the demo study) needs and cannot have, or
+        "" when nothing is in the way."""
+        ...
+
+    def to_download(self, choice: Choice) -> tuple[str, ...]:
+        """The models which the choice needs and which must be downloaded first, by title."""
         ...
 
     def offer(self) -> Offer:
         """What can be chosen."""
         ...
 
-    def draw(self, choice: Choice, cancel: CancelToken) -> Picture | None:
-        """Generate and measure one picture; None if cancelled."""
+    def draw(
+        self, choice: Choice, cancel: CancelToken, progress: Callable[[Any], None]
+    ) -> Picture | None:
+        """Generate and measure one picture; None if cancelled. Tells the progress of downloads."""
         ...
 
     def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
@@ -78,7 +86,7 @@ class Session:
             kept=self.offer.prompt,
             base=self.offer.bases[0],
         )
-        self.state = AppState(Screen(first, picture_status=engine.missing()))
+        self.state = AppState(Screen(first, picture_status=engine.missing(first)))
         self.worker = Worker()
         self._last: dict[str, Task] = {}
 
@@ -123,10 +131,10 @@ class Session:
 
     def draw(self) -> Task | None:
         """Queue the picture of the present choice; an older picture still under way is dropped."""
-        if self.engine.missing():
-            self.state.change(picture_status=self.engine.missing())
-            return None
         choice = self.state.now.choice
+        if missing := self.engine.missing(choice):
+            self.state.change(picture_status=missing)
+            return None
         busy = self.state.now.study.running
         self.state.change(picture_status="Waiting for the study …" if busy else "Drawing …")
 
@@ -141,11 +149,23 @@ class Session:
 
         return self._submit(
             DRAW,
-            lambda cancel: self.engine.draw(choice, cancel),
-            on_start=lambda: self.state.change(picture_status="Drawing …"),
+            lambda cancel: self.engine.draw(choice, cancel, self._tell_download),
+            on_start=lambda: self.state.change(picture_status=self._begins(choice)),
             on_result=show,
             on_end=lambda task: self._tell_failure(task, "picture_status"),
         )
+
+    def _begins(self, choice: Choice) -> str:
+        """What is said when a picture's turn has come."""
+        models = ", ".join(self.engine.to_download(choice))
+        return f"To be downloaded first: {models} …" if models else "Drawing …"
+
+    def _tell_download(self, progress: Any) -> None:
+        """Show how far a download is that a picture waits for."""
+        left = progress.seconds_left
+        rest = f", {duration(left)} left" if left else ""
+        text = f"Downloading models: {progress.done} of {progress.total} MB{rest} …"
+        self.state.change(picture_status=text)
 
     def run_demo(self) -> Task | None:
         """Queue the demo study; does nothing while it is running already."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.controls import network_needs
 from workbench.families import Family, get_family
 from workbench.families.check import require_models
 from workbench.families.hub import Download
@@ -24,6 +23,7 @@ from workbench.measuring.bases import networks_read
 from workbench.store import Record, RunFolder
 from workbench.study import Plan, Study, Trial, make_plan
 from workbench.sweep.devices import own_device
+from workbench.sweep.needs import networks_needed
 from workbench.sweep.progress import cost
 from workbench.sweep.steps import done_records, load_manager
 
@@ -151,8 +151,7 @@ def require_plan(
     models: the models folder, if not the usual one. Raises LocateError with all problems at once.
     """
     nets = plan_controlnets(plan, family)
-    needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
-    networks = (*needs, *family.word_network)
+    networks = networks_needed(plan, family)
     return require_models(
         family, study.base, nets, networks, models, safety_checker=study.safety_checker
     )
