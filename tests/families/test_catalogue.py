@@ -246,7 +246,10 @@ families:
             "one: {extends: sd15, base: {x: {weights: bin, path: x}}}",
             "line 3: one: x: weights: bin",
         ),
-        ("one: {extends: sd15}\n  one: {extends: sdxl}", 'line 4: the key "one" appears twice'),
+        (
+            "one: {extends: sd15}\n  one: {extends: sdxl}",
+            'line 4, column 3: the key "one" appears twice',
+        ),
         ("one: {extends: sd15}\n  two: [", "line 5, column"),
         ("one: {label: a: b}", "line 3, column"),
     ],
