@@ -279,6 +279,6 @@ def test_no_code_in_a_bin_is_run(
     own = hub._content
     hub._content = lambda repo, name: harmful if name.endswith(".bin") else own(repo, name)
     fetch(ref, locate(ref))
-    with pytest.raises(FamilyError, match="more than weights"):
+    with pytest.raises(FamilyError, match=r"holds more than weights, and no code in it is run"):
         load_networks(ref, locate, "cpu")
     assert "never run" not in capsys.readouterr().out

@@ -40,22 +40,21 @@ def told_plainly(name: str, what: str) -> Iterator[None]:
 
     Raises FamilyError. A missing package or too little memory goes through as it is.
     """
-    import pickle
-
     import torch
     from safetensors import SafetensorError
 
+    known = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
     try:
         yield
     except (FamilyError, torch.OutOfMemoryError):
         raise
-    except pickle.PickleError as error:
-        raise FamilyError(
-            f"{name} cannot be loaded as {what}: its .bin holds more than weights, or nothing that "
-            "can be read as weights only, and no code in it is run: take a model in safetensors"
-        ) from error
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+    except Exception as error:
+        if type(error).__name__ == "UnpicklingError":  # of weights only; the rest was not read
+            reason = "its .bin holds more than weights, and no code in it is run"
+        elif isinstance(error, known):
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+        else:
+            raise
         if ".tar" in reason and "weights_only" in reason:
             reason = "its .bin is in the old tar format, which cannot be read as weights only"
         raise FamilyError(f"{name} cannot be loaded as {what}: {reason}") from error
