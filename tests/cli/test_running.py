@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import run_command
+from PIL import Image
 from run_folders import begin_run
 
 STUDY = """
@@ -263,3 +265,48 @@ def test_a_report_of_an_older_run_looks_for_models_where_it_is_told(
     assert done.code == 0, done.err
     assert seen["WORKBENCH_MODELS"] == str((tmp_path / "models").resolve())
     assert seen["WORKBENCH_OFFLINE"] == seen["HF_HUB_OFFLINE"] == "1"
+
+
+def test_pictures_that_failed_are_told_with_their_reasons_and_the_exit_status(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most frequent first, with advice where one is known."""
+    from workbench.store import RunFolder
+    from workbench.study import Study, make_plan
+
+    black = "the picture is one solid colour (RGB 0, 0, 0)"
+    reasons = ["ValueError: no such thing", black, black, ""]
+
+    class Failing(FakeSweep):
+        def __call__(self, study: Study, folder: Path, **options: Any) -> RunFolder:
+            run = super().__call__(study, folder, **options)
+            plan = make_plan(study, resolution=64)
+            for trial, reason in zip(plan.trials, reasons, strict=True):
+                picture = None if reason else np.zeros((64, 64, 3), np.uint8)
+                made_by = {"dtype": "float16", "retry": reason.startswith("ValueError")}
+                run.write_trial(trial, picture, made_by, [], failed=reason)
+            return run
+
+    replace_sweep(monkeypatch, Failing(tmp_path))
+    done = run_command("run", study, "--out", tmp_path / "r")
+    assert done.code == 3 and "Done: the run is in" in done.out
+    told = done.err[done.err.index("3 of 4 pictures failed") :].splitlines()
+    assert told[1].startswith(f"  2 × {black}. Float16 overflows") and "bfloat16" in told[1]
+    assert "sdxl-vae-fp16-fix" in told[1]
+    assert told[2] == "  1 × ValueError: no such thing"
+    assert told[3] == "The same command tries again."
+
+
+def test_a_dry_run_says_what_its_author_may_not_expect(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none" / "paperdoll").mkdir(parents=True)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path / "none"))
+    noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "wide.png")
+    text = STUDY.replace('sources: ["paperdoll:900001"]', 'sources: ["paperdoll:900001", wide.png]')
+    study.write_text(text + "steps: 5\ncontrol_start: 0.3\ncontrol_end: 0.35\n")
+    done = run_command("run", study, "--dry-run", "-o", tmp_path / "r")
+    assert "acts at no step: none of the 5 steps lies whole within" in done.out
+    assert "1 of 2 sources are not square" in done.out and "25% of a picture" in done.out
+    assert "(wide.png)" in done.out

@@ -281,3 +281,153 @@ def test_offline_is_one_word(monkeypatch: pytest.MonkeyPatch, name: str, value: 
     assert not is_offline()
     monkeypatch.setenv(name, value)
     assert is_offline()
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
+
+
+def save_net(folder: Path, like: Path, kind: str, **changes: Any) -> None:
+    """A ControlNet with another configuration than one that is there, and weights that fit it."""
+    import diffusers
+
+    config = json.loads((like / "config.json").read_text("utf-8")) | changes
+    shutil.rmtree(folder, ignore_errors=True)
+    getattr(diffusers, kind).from_config(config).save_pretrained(folder)
+
+
+SD = FAMILIES["tiny-sd"]
+PLAIN, DEPTH = "ControlNetModel", "tiny/controlnet/depth"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"conditioning_channels": 1}, ["hints of 1 channels", "control maps have 3"]),
+        ({"conditioning_channels": 4}, ["hints of 4 channels"]),
+        (
+            {"block_out_channels": [16, 64]},
+            ["row of blocks is 16-16-16-64, that of the base model 16-16-16-32"],
+        ),
+        ({"layers_per_block": 2}, ["row of blocks is 16-16-16-16-32-32"]),
+        ({"in_channels": 8}, ["number of latent channels is 8, that of the base model 4"]),
+        (
+            {"conditioning_embedding_out_channels": [4, 8, 8]},
+            ["4 times smaller", "one latent covers 8 pixels"],
+        ),
+    ],
+)
+def test_a_controlnet_that_does_not_fit_is_found_before_any_work(
+    models: Path, changes: dict[str, Any], words: list[str]
+) -> None:
+    """Its weights are in order, and its text has the width of the base model's."""
+    save_net(models / DEPTH, models / "tiny/controlnet/canny", PLAIN, **changes)
+    text = problems(SD, models, "depth")
+    assert all(word in text for word in words), text
+    assert "take" in text and len(text.splitlines()) == 1
+    states = {state.role: state.problem for state in family_states(SD, models)}
+    assert states["ControlNet depth"] in text and states["ControlNet canny"] == ""
+    manager = ModelManager(SD, models_dir=models)
+    with pytest.raises(LocateError) as error:
+        manager.pipeline("depth")
+    assert states["ControlNet depth"] in str(error.value), "the app and notebooks hear it too"
+
+
+def test_a_mode_that_a_union_model_does_not_have_is_found_before_any_work(models: Path) -> None:
+    wrong = {"depth": ControlNetRef(repo="some/xl-union", union_mode=17)}
+    family = UNION.model_copy(update={"controlnets": wrong})
+    text = problems(family, models, "depth")
+    assert "union_mode 17 is not one of its 6 control types" in text and "from 0 to 5" in text
+    with pytest.raises(LocateError, match="union_mode 17"):
+        ModelManager(family, models_dir=models).pipeline("depth")
+
+
+def test_a_controlnet_of_sd3_for_inpainting_is_found_before_any_work(models: Path) -> None:
+    folder = models / "some" / "flow-depth"
+    save_net(
+        folder, models / "some" / "flow-canny", "SD3ControlNetModel", extra_conditioning_channels=1
+    )
+    assert "1 channels beside the control map" in problems(FLOW, models, "depth")
+
+
+def test_weights_that_are_cut_off_lack_some_or_are_others_are_told_apart(models: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    (weights,) = (models / DEPTH).glob("*.safetensors")
+    whole = weights.read_bytes()
+    for part in (whole[: len(whole) // 2], whole[:5], b""):
+        weights.write_bytes(part)
+        text = problems(SD, models, "depth")
+        assert "cut off or damaged" in text and "no ControlNet" not in text
+    weights.write_bytes(whole)
+    tensors = load_file(weights)
+    kept = {name: tensor for name, tensor in tensors.items() if "mid_block" not in name}
+    save_file(kept, weights)
+    assert f"lack {len(tensors) - len(kept)} of the {len(tensors)}" in problems(SD, models, "depth")
+    save_file({"a.weight": torch.ones(1), "b.weight": torch.ones(1)}, weights)
+    text = problems(SD, models, "depth")
+    assert "says ControlNetModel, but its weights are others (a.weight, b.weight" in text
+    save_file({"control_model.input_blocks.0.0.weight": torch.ones(1)}, weights)
+    assert "from_single_file" in problems(SD, models, "depth")
+    weights.write_bytes(whole)
+    edit_config(models / DEPTH, block_out_channels=[16, 64])
+    assert "does not describe its weights" in problems(SD, models, "depth")
+    edit_config(models / DEPTH, block_out_channels="many")
+    assert "describes no ControlNetModel" in problems(SD, models, "depth")
+
+
+def test_a_base_model_whose_file_is_cut_off_is_found_before_any_work(models: Path) -> None:
+    for part in ("unet", "vae", "text_encoder"):
+        (weights,) = (models / "tiny" / "base" / part).glob("*.safetensors")
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1])
+        text = problems(SD, models)
+        assert f"{part}: its weight file {weights.name} is cut off" in text
+        weights.write_bytes(whole)
+
+
+def test_an_inpainting_model_is_no_base_model(models: Path) -> None:
+    from diffusers import UNet2DConditionModel
+
+    folder = models / "tiny" / "base" / "unet"
+    config = UNet2DConditionModel.load_config(folder)
+    UNet2DConditionModel.from_config({**config, "in_channels": 9}).save_pretrained(folder)
+    text = problems(SD, models)
+    assert "takes 9 channels and its VAE gives 4, so it is an inpainting model" in text
+    assert "take the base model that it was made from" in text and len(text.splitlines()) == 1
+    states = {state.role: state.problem for state in family_states(SD, models)}
+    assert states["base one"] in text
+    with pytest.raises(LocateError, match="inpainting"):
+        ModelManager(SD, models_dir=models).pipeline()
+
+
+def test_parts_of_different_models_are_no_base_model(models: Path) -> None:
+    edit_config(models / "tiny" / "base" / "text_encoder", hidden_size=64)
+    assert "reads text of width 32 and its text encoders give 64" in problems(SD, models)
+
+
+def test_another_transformer_is_no_stable_diffusion_3(models: Path) -> None:
+    path = models / "some" / "flow-base" / "model_index.json"
+    index = json.loads(path.read_text("utf-8"))
+    index |= {"_class_name": "FluxPipeline"}
+    index["transformer"] = ["diffusers", "FluxTransformer2DModel"]
+    path.write_text(json.dumps(index), "utf-8")
+    text = problems(FLOW, models)
+    assert "another architecture (FluxPipeline)" in text and "FluxTransformer2DModel" in text
+    states = {state.role: state.problem for state in family_states(FLOW, models)}
+    assert "another architecture" in states["base one"]
+
+
+def test_a_stable_diffusion_3_saved_without_t5_is_loaded_without_it(models: Path) -> None:
+    base = models / "some" / "flow-base"
+    whole = ModelManager(FLOW, models_dir=models)
+    assert not whole.token_count("a girl, " * 12).truncated, "T5 reads 256"
+    index = json.loads((base / "model_index.json").read_text("utf-8"))
+    index |= {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    (base / "model_index.json").write_text(json.dumps(index), "utf-8")
+    shutil.rmtree(base / "text_encoder_3")
+    require_models(FLOW, ["one"], ["depth"], models=models)
+    manager = ModelManager(FLOW, models_dir=models)
+    assert manager.pipeline("depth").text_encoder_3 is None
+    assert manager.token_count("a girl, " * 12).truncated, "CLIP reads 20 here"

@@ -33,7 +33,9 @@ def test_managers_of_one_family_share_controlnets_and_judges(manager: ModelManag
     assert ink is not manager
     assert ink is manager.for_base("ink")
     assert ink.for_base("render") is manager
-    assert ink.pipeline("depth").controlnet is manager.pipeline("depth").controlnet
+    mine, theirs = (m.pipeline("depth").controlnet for m in (manager, ink))
+    assert mine is not theirs, "what a pipeline writes into its ControlNet stays with its base"
+    assert all(a is b for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
     assert ink.pipeline(None).unet is not manager.pipeline(None).unet
     assert ink.clip() is manager.clip()
     with pytest.raises(FamilyError, match="there is: render, ink"):

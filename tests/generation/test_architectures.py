@@ -18,8 +18,9 @@ from samples import make_samples
 from tiny_families import FAMILIES, UNION_MODES, write_tiny_families
 from tiny_models import PROMPTS, make_maps, make_trial
 
-from workbench.families import FamilyError
+from workbench.families import FamilyError, load_catalogue
 from workbench.families.manager import ModelManager
+from workbench.families.refs import ARCHITECTURES
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import ControlUse, Trial
 
@@ -125,6 +126,47 @@ def test_a_mixed_batch_equals_stock_one_at_a_time(
     together = make(trials, manager)
     for wanted in trials:
         assert np.abs(together[wanted.id] - stock(wanted, manager)).max() <= TOLERANCE
+
+
+def test_every_architecture_of_the_catalogue_is_here() -> None:
+    """So that a new one joins the tests of this file; union ControlNets count on their own."""
+    kinds = {
+        (family.architecture, any(ref.union_mode is not None for ref in nets))
+        for family in (*load_catalogue().values(), *FAMILIES.values())
+        if (nets := family.controlnets.values())
+    }
+    here = {
+        (
+            family.architecture,
+            any(ref.union_mode is not None for ref in family.controlnets.values()),
+        )
+        for family in FAMILIES.values()
+    }
+    assert kinds == here
+    assert {name for name, _ in here} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_a_picture_does_not_depend_on_its_batch(
+    managers: dict[str, ModelManager], family: str, guidance: float
+) -> None:
+    """Sources, scales, prompts and seeds of the others change it by a rounding at most."""
+    trials = mixed(family, guidance_scale=guidance)
+    alone = make(trials, managers[family], batch_size=1)
+    together = make(trials, managers[family], batch_size=len(trials))
+    for name, picture in together.items():
+        assert np.abs(picture - alone[name]).max() <= 1
+
+
+def test_two_types_of_a_union_model_do_not_depend_on_their_batch(
+    managers: dict[str, ModelManager],
+) -> None:
+    trials = [pair("tiny-union", 0.4, 1.0), pair("tiny-union", 1.2, 0.3, seed=2, prompt=PROMPTS[1])]
+    alone = make(trials, managers["tiny-union"], batch_size=1)
+    together = make(trials, managers["tiny-union"])
+    for name, picture in together.items():
+        assert np.abs(picture - alone[name]).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -294,3 +336,16 @@ def test_a_union_and_a_plain_controlnet_cannot_steer_together(tmp_path: Path) ->
     assert union.pair_problem("canny", "depth") == plain.pair_problem("canny", "depth") == ""
     with pytest.raises(FamilyError, match="union model"):
         ModelManager(both, models_dir=tmp_path).pipeline("canny", "depth")
+
+
+def test_checkpoints_without_a_mode_are_loaded_once(tmp_path: Path) -> None:
+    """Equal weights serve several control types, each with a ControlNet of its own to drive."""
+    write_tiny_families(tmp_path)
+    net = FAMILIES["tiny-sd"].controlnets["depth"]
+    family = FAMILIES["tiny-sd"].model_copy(update={"controlnets": {"depth": net, "canny": net}})
+    manager = ModelManager(family, models_dir=tmp_path)
+    depth, canny = manager.controlnet("depth"), manager.controlnet("canny")
+    assert depth is not canny and depth.conv_in is canny.conv_in
+    wanted = pair("tiny-sd", 0.4, 1.0)
+    (picture,) = make([wanted], manager).values()
+    assert np.abs(picture - stock(wanted, manager)).max() <= TOLERANCE

@@ -56,7 +56,7 @@ _FLOW = {
     "label": "Tiny SD3.5 (random weights)",
     "architecture": "stable-diffusion-3",
     "resolution": SIDE,
-    "text_limit": 20,
+    "text_limit": 256,
     "licence": "Apache-2.0",
     "base": {"one": {"repo": "some/flow-base"}},
     "clip": {"path": "some/clip"},

@@ -270,11 +270,11 @@ def test_pictures_count_as_they_come_in_and_once(
     tracker = CompletionTracker(run, plan, ProgressMeter(len(trials), reports.append))
     tracker.watch(trials)
     tracker.look(at_once=True)
-    assert not reports and not tracker.made, "what was there before comes with its task"
+    assert not reports and not tracker.sound, "what was there before comes with its task"
     for trial in trials[:2]:
         hidden[trial].rename(run.trial_folder(trial))
     tracker.look(at_once=True)
-    assert tracker.made and reports[-1].done == 2 and reports[-1].last_image is not None
+    assert tracker.sound and reports[-1].done == 2 and reports[-1].last_image is not None
     run.trial_folder(trials[2]).mkdir()  # is being written
     tracker.look(at_once=True)
     tracker.count(trials[:2], trials[0])

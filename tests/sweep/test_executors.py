@@ -20,6 +20,7 @@ import workbench.sweep.backends as backends
 import workbench.sweep.steps as steps
 import workbench.sweep.worker as worker
 from workbench.generation import CancelToken, GenerationError
+from workbench.generation.recovery import FailureBudget
 from workbench.store import RunFolder, StoreError
 from workbench.study import make_plan
 from workbench.sweep import ExecutorChoice, ExecutorError, Progress, run_study
@@ -211,11 +212,11 @@ def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
     real = steps.generate
     calls: list[bool] = []
 
-    def failing(*args: Any, allow_failures: bool, **keywords: Any) -> Any:
-        calls.append(allow_failures)
+    def failing(*args: Any, failures: FailureBudget, **keywords: Any) -> Any:
+        calls.append(failures.unlimited)
         if len(calls) == after + 1:
             raise GenerationError("no memory for even one picture")
-        return real(*args, allow_failures=allow_failures, **keywords)
+        return real(*args, failures=failures, **keywords)
 
     monkeypatch.setattr(steps, "generate", failing)
     if after == 0:
@@ -223,7 +224,12 @@ def test_errors_before_the_first_picture_end_the_run_later_ones_fail_trials(
             run_study(make_study(), tmp_path / "run", executor=PROCESSES)
         return
     run = run_study(make_study(), tmp_path / "run", executor=PROCESSES)
-    assert len(run.trial_ids()) == 12 and calls == [False, True, True, True]
+    assert len(run.trial_ids()) == 12 and calls == [False] * 3
+    failed = [record for record in run.records() if record.failed]
+    assert len(failed) == 4 and all(record.retry for record in failed)
+    for record in failed:
+        assert "not tried, as the first pictures of canny on render all failed" in record.failed
+        assert "no memory for even one picture" in record.failed
 
 
 def test_faults_of_a_worker_keep_their_traceback(

@@ -3,6 +3,7 @@ from being made, and the run has its table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.generation.sampler as sampler
 import workbench.sweep.scheduler as scheduler
+from workbench.generation.recovery import PATIENCE
 from workbench.store import RunFolder
 from workbench.study import Study, make_plan
 from workbench.sweep import ExecutorChoice, run_study
@@ -93,3 +95,27 @@ def check(run: RunFolder, bad: set[str]) -> None:
     assert len(records) == 8 and all(records[name].retry for name in bad)
     assert (run.path / "measurements.parquet").is_file()
     assert set(run.measurements()["trial"]) == set(records)
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_a_control_that_cannot_run_is_given_up_although_text_alone_can(
+    manager: TinyManager,
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: bool,
+) -> None:
+    """Its pictures are failed trials that say so, at every start, and the others are there."""
+    bad = {t.id for t in make_plan(study(), resolution=64).trials if t.control is not None}
+    break_trials(monkeypatch, bad, ZeroDivisionError("a fault"))
+    for _ in range(2):
+        if workers:
+            run = by_workers(tmp_path / "run", models, monkeypatch)
+        else:
+            run = run_study(study(), tmp_path / "run", manager=manager)
+        check(run, bad)
+        reasons = Counter(record.failed for record in run.records() if record.failed)
+        given_up = "not tried, as the first pictures of canny on render all failed"
+        rest = sum(n for reason, n in reasons.items() if reason.startswith(given_up))
+        assert rest == 4 - (PATIENCE - workers), "workers end the last task that fails"
+        assert all("a fault" in reason for reason in reasons)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from workbench.runs import Run
     from workbench.study import Study
 
+FAILED_STATUS = 3
+"""Exit status of a run in which a picture failed."""
+SHOWN = 5
+"""So many reasons are printed."""
+
 
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")],
@@ -56,7 +61,10 @@ def run(
         ),
     ] = 600,
 ) -> None:
-    """Run a study. Ctrl-C keeps what is done; started again, it computes only what is missing."""
+    """Run a study. Ctrl-C keeps what is done; started again, it computes only what is missing.
+
+    Exit status 3 if a picture failed: the reasons are printed, the most frequent first.
+    """
     from workbench.study import Study
 
     study = Study.from_yaml(study_file)
@@ -75,27 +83,39 @@ def run(
     except Stopped as stopped:
         say(stopped)
         raise typer.Exit(130) from None
-    _tell_failures(done)
+    failed = _tell_failures(done)
     say(done.word_judge)
     say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
+    if failed:
+        raise typer.Exit(FAILED_STATUS)
 
 
-def _tell_failures(run: Run) -> None:
-    """Say how many pictures failed, or could not be measured, and what the next start does."""
+def _tell_failures(run: Run) -> int:
+    """Say how many pictures failed and why, or could not be measured, and what the next start does.
+
+    Returns how many failed.
+    """
     from workbench.measuring import NOT_MEASURED
+    from workbench.store import failures
 
-    failed = retried = unread = 0
+    found = failures(run.records.values())
+    failed = sum(one.count for one in found)
+    retried = unread = 0
     for record in run.records.values():
-        failed += bool(record.failed)
         retried += record.retry
         unread += any(str(row.get("reason", "")).startswith(NOT_MEASURED) for row in record.rows)
     if failed:
-        where = f"{run.path}/trials"
-        say(f"{_pictures(failed)} failed; the records in {where} say why.", err=True)
+        whole = _pictures(len(run.records))
+        say(f"{failed} of {whole} failed; the records in {run.path}/trials:", err=True)
+        for one in found[:SHOWN]:
+            say(f"  {one.text}", err=True)
+        if len(found) > SHOWN:
+            say(f"  and {len(found) - SHOWN} other reasons", err=True)
     if unread:
         say(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
     if retried or unread:
         say("The same command tries again.", err=True)
+    return failed
 
 
 def _pictures(count: int) -> str:
@@ -148,6 +168,8 @@ def print_plan(
         say(f"Models to download first, {_gigabytes(total)}:")
         for one in plan.downloads:
             say(f"  {one.ref.title}: {_gigabytes(one.bytes)}")
+    for note in plan.notes:
+        say(note)
     if unknown:
         say(f"This study cannot run yet: {unknown}")
     return not unknown

@@ -60,7 +60,7 @@ class Family(Value):
 
     `architecture` decides which classes load them. `resolution` is the side of the pictures in
     pixels, `latent_scale` how many pixels one latent covers, `text_limit` the number of tokens read
-    by the text encoder that reads the fewest (start and end included). `base` maps names of base
+    by the text encoder that reads the most (start and end included). `base` maps names of base
     models to complete pipeline folders; `vae` replaces the VAE of all of them. `controlnets` maps
     control types to ControlNets; "lineart.anime" is that of one method of a control type.
     `networks` maps what a control needs ("depth") to the network that reads it, and "words" to the

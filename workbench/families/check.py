@@ -6,7 +6,7 @@ study is checked before the first one is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,17 @@ from workbench.families.locate import (
     pins_path,
     read_pins,
 )
-from workbench.families.refs import Architecture, ControlNetRef, ModelRef, NetworkRef
+from workbench.families.refs import ControlNetRef, ModelRef, NetworkRef
+from workbench.families.shapes import (
+    AGAIN,
+    BrokenFileError,
+    base_shapes_problem,
+    control_problem,
+    controlnet_shapes_problem,
+    denoiser_of,
+    header_shapes,
+    read_network,
+)
 
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 _SHORT = 12  # digits of a commit that are shown
@@ -66,12 +76,15 @@ def require_models(
         LocateError: with every problem, one to a line.
     """
     survey = _Survey(models)
-    folders: list[Path] = []
+    vae = None if family.vae is None else survey.find("VAE", family.vae)
+    if family.vae is not None and not survey.fits("VAE", vae, vae_problem):
+        vae = None
+    places: list[Place] = []
     for name in dict.fromkeys(bases):
         role, ref = f"base model {name}", family.base_ref(name)
         place = survey.find(role, ref)
-        if survey.fits(role, place, lambda folder: base_problem(folder, family.parts_of)):
-            folders += [place.folder] if place and place.folder else []
+        if survey.fits(role, place, lambda found: base_problem(found, family, vae)):
+            places += [place] if place else []
         if safety_checker and place is not None:
             survey.look_for_checker(role, family, ref, place)
     for name in dict.fromkeys(controlnets):
@@ -79,12 +92,14 @@ def require_models(
         survey.fits(
             role,
             survey.find(role, net),
-            lambda folder, net=net: _net_problem(folder, family, net, folders),  # type: ignore[misc]
+            lambda found, net=net: _net_problem(found, family, net, places),  # type: ignore[misc]
         )
-    if family.vae is not None:
-        survey.fits("VAE", survey.find("VAE", family.vae), weights_problem)
     bins = family.clip.bins
-    survey.fits("CLIP", survey.find("CLIP", family.clip), lambda f: clip_problem(f, bins=bins))
+    survey.fits(
+        "CLIP",
+        survey.find("CLIP", family.clip),
+        lambda found: clip_problem(_folder(found), bins=bins),
+    )
     for name in dict.fromkeys(networks):
         role, reader = f"network {name}", family.networks.get(name)
         if reader is None:
@@ -99,7 +114,7 @@ def require_models(
         survey.fits(
             role,
             survey.find(role, reader),
-            lambda folder, reader=reader: network_problem(reader, folder),  # type: ignore[misc]
+            lambda found, reader=reader: network_problem(reader, _folder(found)),  # type: ignore[misc]
         )
     return survey.result()
 
@@ -142,11 +157,11 @@ class _Survey:
             self.failed.add(ref.title)
         return None
 
-    def fits(self, role: str, place: Place | None, check: Callable[[Path], str]) -> bool:
+    def fits(self, role: str, place: Place | None, check: Callable[[Place], str]) -> bool:
         """Whether a model lies in a folder that has no problem."""
         if place is None or place.folder is None:
             return False
-        problem = check(place.folder)
+        problem = check(place)
         if problem:
             self.problems.append(f"{role}: {place.name} cannot be used: {problem}")
         return not problem
@@ -201,11 +216,10 @@ class _Survey:
         return f"safety_checker: {role}, {ref.title}, comes without one: {way}"
 
 
-def _net_problem(folder: Path, family: Family, ref: ControlNetRef, bases: list[Path]) -> str:
+def _net_problem(place: Place, family: Family, ref: ControlNetRef, bases: list[Place]) -> str:
     """Why a ControlNet does not fit one of the base models, else ""."""
-    union = ref.union_mode is not None
-    choices: list[Path | None] = [*bases] or [None]
-    found = (controlnet_problem(folder, family.parts_of, b, union=union) for b in choices)
+    choices: list[Place | None] = [*bases] or [None]
+    found = (controlnet_problem(place, family, ref, base) for base in choices)
     return next(filter(None, found), "")
 
 
@@ -231,79 +245,107 @@ def weights_problem(folder: Path, *, bins: bool = False) -> str:
     return ""
 
 
-def base_problem(folder: Path, architecture: Architecture) -> str:
-    """Why a folder is no base model of this architecture (as the end of a sentence), else ""."""
+def vae_problem(place: Place) -> str:
+    """Why a folder cannot be loaded as a VAE (as the end of a sentence), else ""."""
+    folder = _folder(place)
+    return weights_problem(folder) or read_network(folder, "AutoencoderKL", _variant(place)).problem
+
+
+def base_problem(place: Place, family: Family, vae: Place | None = None) -> str:
+    """Why a local base model cannot be used in the family (as the end of a sentence), else "".
+
+    `vae` is where the family's own VAE lies, which takes the place of the base model's.
+    """
+    folder, architecture = _folder(place), family.parts_of
     if not (folder / "model_index.json").is_file():
         return "it is no saved diffusers pipeline: it has no model_index.json"
     if problem := class_problem(folder):
         return f"it is not loaded: {problem}"
-    parts = components(folder)
+    index, parts = read_json(folder / "model_index.json"), components(folder)
+    kind = index.get("_class_name", "another pipeline")
     missing = [name for name in architecture.parts if name not in parts]
     other = [name for name in architecture.absent if name in parts]
     if missing or other:
-        kind = read_json(folder / "model_index.json").get("_class_name", "another pipeline")
         detail = f"it lacks a {missing[0]}" if missing else f"it has a {other[0]}"
         return f"it is of another architecture ({kind}): {detail}, unlike {architecture.text}"
-    return weights_problem(folder)
+    denoiser = index[architecture.denoiser][1]
+    if denoiser != architecture.denoiser_class:
+        return (
+            f"it is of another architecture ({kind}): its {architecture.denoiser} is a {denoiser}, "
+            f"no {architecture.denoiser_class}"
+        )
+    if problem := weights_problem(folder):
+        return problem
+    own = vae.folder if vae is not None else None
+    return base_shapes_problem(folder, architecture, _variant(place), own)
 
 
 def controlnet_problem(
-    folder: Path, architecture: Architecture, base: Path | None, *, union: bool
+    place: Place, family: Family, ref: ControlNetRef, base: Place | None = None
 ) -> str:
-    """Why a folder is no ControlNet for this base (as the end of a sentence), else "".
+    """Why a local ControlNet cannot steer this base (as the end of a sentence), else "".
 
     The weights' names tell the kinds apart: a union model's config may have any class name.
     """
+    folder, architecture = _folder(place), family.parts_of
     config = read_json(folder / "config.json")
     if not config:
         return "it is no diffusers model: it has no config.json"
     if problem := weights_problem(folder):
         return problem
-    names = _weight_names(folder)
-    if "pos_embed_input.proj.weight" in names:
-        kind = "SD3ControlNetModel"
-    elif "task_embedding" in names:
-        kind = "ControlNetUnionModel"
-    elif "controlnet_cond_embedding.conv_in.weight" in names:
-        kind = "ControlNetModel"
-    else:
-        return f"it is no ControlNet, but {config.get('_class_name', 'something else')}"
+    try:
+        names = header_shapes(folder, _variant(place)).keys()
+    except BrokenFileError as error:
+        return str(error)
+    kind = next((kind for name, kind in _TELLTALES.items() if name in names), "")
+    if not kind:
+        return _no_controlnet(config, sorted(names))
+    union = ref.union_mode is not None
     wanted = architecture.union_controlnet if union else architecture.controlnet
     if kind != wanted:
-        return f"it is of another kind: {kind}, where {wanted} is needed"
-    theirs = _width(config)
-    ours = _width(read_json(base / architecture.denoiser / "config.json")) if base else None
-    if ours is not None and theirs is not None and ours != theirs:
+        way = _OTHER_WAY.get((kind, wanted), "take one that was trained for this kind of model")
+        return f"it is of another kind: {kind}, where {wanted} is needed; {way}"
+    net = read_network(folder, kind, _variant(place))
+    problem = net.problem or control_problem(net, family.latent_scale, ref.union_mode)
+    if problem or base is None:
+        return problem
+    denoiser = denoiser_of(_folder(base), architecture, _variant(base))
+    return "" if denoiser.problem else controlnet_shapes_problem(net, denoiser, architecture)
+
+
+_TELLTALES = {
+    "pos_embed_input.proj.weight": "SD3ControlNetModel",
+    "task_embedding": "ControlNetUnionModel",
+    "controlnet_cond_embedding.conv_in.weight": "ControlNetModel",
+}
+"""A tensor by which the kind of a ControlNet is told, and its class."""
+_OTHER_WAY = {
+    ("ControlNetUnionModel", "ControlNetModel"): "say its union_mode in the catalogue entry",
+    ("ControlNetModel", "ControlNetUnionModel"): "leave union_mode out of the catalogue entry",
+}
+
+
+def _no_controlnet(config: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What a folder is whose tensors are those of no ControlNet known here."""
+    if any(name.startswith(("control_model.", "input_hint_block.")) for name in names):
         return (
-            f"it belongs to another architecture: its width is {theirs}, that of the base "
-            f"model {ours}"
+            "its weights are in the layout of the original code: convert the file with diffusers' "
+            "ControlNetModel.from_single_file(FILE).save_pretrained(FOLDER)"
         )
-    return ""
+    said = str(config.get("_class_name", "something else"))
+    shown = ", ".join(names[:2]) or "none"
+    if said in _TELLTALES.values():
+        return f"its config.json says {said}, but its weights are others ({shown}, …): {AGAIN}"
+    return f"it is no ControlNet, but {said} (its weights: {shown}, …): take a ControlNet"
 
 
-def _weight_names(folder: Path) -> set[str]:
-    from safetensors import SafetensorError, safe_open
-
-    names: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        if variant_of(path.name) is None:
-            continue
-        try:
-            with safe_open(path, framework="numpy") as file:
-                names |= set(file.keys())
-        except SafetensorError:
-            continue  # a broken file; loading it says so
-    return names
+def _folder(place: Place) -> Path:
+    assert place.folder is not None, "only what lies on this disk can be looked into"
+    return place.folder
 
 
-def _width(config: dict[str, Any]) -> int | None:
-    """The width of what the ControlNet and its base share: the text, or a transformer's tokens."""
-    if "cross_attention_dim" in config:
-        width = config["cross_attention_dim"]
-        return width if isinstance(width, int) else None
-    if "num_attention_heads" in config and "attention_head_dim" in config:
-        return int(config["num_attention_heads"]) * int(config["attention_head_dim"])
-    return None
+def _variant(place: Place) -> str:
+    return str(place.keywords.get("variant", ""))
 
 
 def network_problem(ref: NetworkRef, folder: Path) -> str:
@@ -403,6 +445,7 @@ def family_states(family: Family, models: str | Path | None = None) -> list[Mode
     usual = [(role, ref, False) for role, ref in _usual(family)]
     choices = [(role, ref, True) for role, ref in _choices(family)]
     bases = {f"base {name}" for name in family.base}
+    sound: list[Place] = []
     found = []
     for role, ref, is_choice in [*usual, *choices]:
         place, problem = None, ""
@@ -413,7 +456,8 @@ def family_states(family: Family, models: str | Path | None = None) -> list[Mode
         except LocateError as error:
             problem = str(error)
         if place is not None and place.folder is not None:
-            problem = _problem(role, ref, place.folder)
+            problem = _problem(family, role, ref, place, sound)
+            sound += [place] if role in bases and not problem else []
         licence = ref.licence or (family.licence if ref.path or role in bases else "")
         found.append(ModelState(role, ref, place, problem, licence, is_choice))
     return found
@@ -424,10 +468,18 @@ def _identity(ref: ModelRef, need: str) -> tuple[str, str]:
     return ref.title, ref.loader if isinstance(ref, NetworkRef) and need != CLIP else ""
 
 
-def _problem(role: str, ref: ModelRef, folder: Path) -> str:
-    if role.partition(" ")[0].lower() == CLIP:
-        return clip_problem(folder, bins=ref.bins)
-    return network_problem(ref, folder) if isinstance(ref, NetworkRef) else weights_problem(folder)
+def _problem(family: Family, role: str, ref: ModelRef, place: Place, bases: list[Place]) -> str:
+    """Why a model that is here cannot be used; `bases` are those that can, else ""."""
+    kind = role.partition(" ")[0].lower()
+    if kind == CLIP:
+        return clip_problem(_folder(place), bins=ref.bins)
+    if kind == "base":
+        return base_problem(place, family)
+    if isinstance(ref, ControlNetRef):
+        return _net_problem(place, family, ref, bases)
+    return (
+        network_problem(ref, _folder(place)) if isinstance(ref, NetworkRef) else vae_problem(place)
+    )
 
 
 def pin_family(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,8 @@ from torch import nn
 from workbench.dtypes import DTYPE_BYTES
 from workbench.families.allowed import class_problem
 from workbench.families.catalogue import Family, FamilyError, get_family
-from workbench.families.files import is_setting
+from workbench.families.check import base_problem, controlnet_problem
+from workbench.families.files import components, is_setting
 from workbench.families.hub import fetch, fetch_checker
 from workbench.families.loaders import WORDS, Network
 from workbench.families.locate import LocateError, Place, fingerprints, locate
@@ -66,8 +67,8 @@ class _Shared:
     """What managers of one family share although their base models differ."""
 
     def __init__(self) -> None:
-        self.controlnets: dict[str, Any] = {}
-        self.unions: dict[str, Any] = {}
+        self.nets: dict[tuple[str, ...], Any] = {}
+        self.controlnets: set[str] = set()
         self.hints: dict[str, TensorCache] = {}
         self.clip: ClipJudge | None = None
         self.networks: dict[NetworkRef, Mapping[str, Network]] = {}
@@ -77,7 +78,8 @@ class _Shared:
 class ModelManager:
     """All models of one family and one base model, loaded when first asked for and then kept.
 
-    Pipelines share their networks; managers made by `for_base` also share ControlNets and judges.
+    Pipelines share their networks; managers made by `for_base` also share the weights of
+    ControlNets, and judges.
     The judges always compute in float32. Embeddings which depend on nothing but weights and input
     are kept here too (`prompt_cache`, `hint_cache`, `latent_cache`), so that they live as long as
     the weights do. Pipelines are not safe for threads: use a manager from one thread only.
@@ -107,6 +109,7 @@ class ModelManager:
         self._shared = _Shared()
         self._shared.managers[self.base] = self
         self._pipelines: dict[tuple[str, ...], Any] = {}
+        self._controlnets: dict[str, Any] = {}
         self.runtime = runtime or Runtime()
         self.runtime.check(device)
         self.in_force: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -146,24 +149,28 @@ class ModelManager:
         return self._pipelines[controls]
 
     def controlnet(self, control: str) -> Any:
-        """The ControlNet of that name; those of one union model share their weights."""
-        kept, unions = self._shared.controlnets, self._shared.unions
-        if control not in kept:
+        """The ControlNet of that name, as this base model's own.
+
+        Equal weights are loaded once, whatever control types they serve and whatever base models
+        they steer. What a pipeline writes into its ControlNet stays with this base and this name:
+        that of Stable Diffusion 3.5 gives it the positions of its own transformer.
+        """
+        if control not in self._controlnets:
             ref, parts = self.family.controlnet_ref(control), self.family.parts_of
-            union = ref.union_mode is not None
-            net = unions.get(ref.title)
-            if net is None:
-                place = self._fetched(ref)
+            kind = parts.controlnet if ref.union_mode is None else parts.union_controlnet
+            place = self._fetched(ref)
+            base = self._fetched(self._base_ref)
+            _must_fit(place, controlnet_problem(place, self.family, ref, base))
+            key = (place.name, *map(str, place.keywords.items()), kind)
+            if key not in self._shared.nets:
                 with quiet_loading():
                     import diffusers
 
-                    kind = getattr(diffusers, parts.union_controlnet if union else parts.controlnet)
-                    net = _from_pretrained(kind, place, self.dtype)
-                prepare(net, self.runtime, self.device)
-            if union:
-                unions[ref.title] = net
-            kept[control] = _own_view(net) if union else net
-        return kept[control]
+                    net = _from_pretrained(getattr(diffusers, kind), place, self.dtype)
+                self._shared.nets[key] = prepare(net, self.runtime, self.device)
+            self._controlnets[control] = _own_view(self._shared.nets[key])
+            self._shared.controlnets.add(control)
+        return self._controlnets[control]
 
     def hint_cache(self, control: str) -> TensorCache:
         """Embedded control maps of one ControlNet, filled by the sampler."""
@@ -255,11 +262,18 @@ class ModelManager:
         return out
 
     def token_count(self, text: str) -> TokenCount:
-        """How many tokens the text encoder sees, start and end included; what is beyond is cut."""
+        """How many tokens the text encoder sees, start and end included; what is beyond is cut.
+
+        The encoder is the one that reads the most, as T5 in Stable Diffusion 3.5, and its limit
+        that of the family (`text_limit`), or its tokenizer's own where that is smaller.
+        """
         from workbench.families.clip_judge import count_tokens
 
-        tokenizer = self.pipeline(None).tokenizer
-        return count_tokens(tokenizer, text, int(tokenizer.model_max_length))
+        pipeline = self.pipeline(None)
+        t5 = getattr(pipeline, "text_encoder_3", None)
+        tokenizer = pipeline.tokenizer if t5 is None else pipeline.tokenizer_3
+        limit = min(self.family.text_limit, int(tokenizer.model_max_length))
+        return count_tokens(tokenizer, text, limit)
 
     def weight_hashes(self) -> dict[str, str]:
         """What tells the models used so far: SHA-256 of files, or commits (`fingerprints`)."""
@@ -308,11 +322,13 @@ class ModelManager:
         parts, vae = self.family.parts_of, self.family.vae
         place = self._fetched(self._base_ref)
         vae_place = None if vae is None else self._fetched(vae)
+        _must_fit(place, base_problem(place, self.family, vae_place))
         with quiet_loading():
             import diffusers
 
             kind = getattr(diffusers, parts.text)
             more = _accepted(kind, _LEFT_OUT)
+            more |= _saved_without(place, parts.optional)
             if vae_place is not None:
                 more["vae"] = _from_pretrained(diffusers.AutoencoderKL, vae_place, self.dtype)
             pipeline = _from_pretrained(kind, place, self.dtype, more)
@@ -372,12 +388,13 @@ def _bytes(value: Any) -> int:
 def _own_view(net: Any) -> Any:
     """A ControlNet that shares all weights with `net`, but can be driven on its own.
 
-    For union models, in which several control types live: what is changed in the `forward` of one
-    must not reach the others.
+    What is changed in the `forward` of one, or put in the place of its parts, does not reach the
+    others.
     """
     view = copy.copy(net)
     view._modules = dict(net._modules)
-    view._modules["controlnet_cond_embedding"] = copy.copy(net.controlnet_cond_embedding)
+    if "controlnet_cond_embedding" in view._modules:
+        view._modules["controlnet_cond_embedding"] = copy.copy(net.controlnet_cond_embedding)
     return view
 
 
@@ -413,6 +430,18 @@ def _from_pretrained(
 def _accepted(kind: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
     known = inspect.signature(kind.__init__).parameters
     return {key: value for key, value in keywords.items() if key in known}
+
+
+def _saved_without(place: Place, names: Iterable[str]) -> dict[str, None]:
+    """Those of the components that a base model was saved without, as arguments of its pipeline."""
+    there = names if place.folder is None else components(place.folder)
+    return {name: None for name in names if name not in there}
+
+
+def _must_fit(place: Place, problem: str) -> None:
+    """LocateError with the problem of what lies at a place, if it has one."""
+    if problem:
+        raise LocateError(f"{place.name} cannot be used: {problem}")
 
 
 def _own_settings(pipeline: Any) -> dict[str, Any]:

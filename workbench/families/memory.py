@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.dtypes import DTYPE_BYTES
 from workbench.families.catalogue import Family
-from workbench.families.files import weight_files
+from workbench.families.files import pick_variant, read_json, weight_files
 from workbench.families.locate import LocateError, locate
 from workbench.families.refs import ModelRef, NetworkRef
 
@@ -66,7 +66,9 @@ def weights_need(
         sizes = [_count(ref, models) or 0 for ref in family.controlnets.values()]
         nets: int | None = max(sizes, default=0)
     else:
-        nets = _sum(_count(ref, models) for ref in _loaded(family, controlnets))
+        loaded = {ref.title: ref for ref in map(family.controlnet_ref, controlnets)}
+        own = _sum(_taken(net, ref, models) for net in loaded.values() for ref in refs)
+        nets = _sum([own, *(_count(net, models) for net in loaded.values())])
     wanted = family.networks if networks is None else dict.fromkeys(networks)
     readers = [family.networks[name] for name in wanted if name in family.networks]
     judges = [_count(ref, models) for ref in [family.clip, *dict.fromkeys(readers)]]
@@ -107,26 +109,40 @@ def free_memory(device: str) -> int | None:
     return None
 
 
-def parameters_in(file: Path) -> int:
-    """Numbers in a safetensors file, from its header alone. ValueError if it is none."""
+def parameters_in(file: Path, prefix: str = "") -> int:
+    """Numbers in a safetensors file, from its header alone, of the tensors whose names begin so.
+
+    ValueError if it is none.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="numpy") as weights:
-            return sum(math.prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118 - it is no mapping
+            names = [key for key in weights.keys() if key.startswith(prefix)]  # noqa: SIM118 - it is no mapping
+            return sum(math.prod(weights.get_slice(key).get_shape()) for key in names)
     except SafetensorError as error:
         raise ValueError(f"{file} is no safetensors file") from error
 
 
-def _loaded(family: Family, controlnets: Iterable[str]) -> list[ModelRef]:
-    """The ControlNets as they are loaded: a union model once, others once for each name."""
-    refs = {name: family.controlnet_ref(name) for name in controlnets}
-    return list(
-        {
-            ref.title if ref.union_mode is not None else f"{name}: {ref.title}": ref
-            for name, ref in refs.items()
-        }.values()
-    )
+def _taken(net: ModelRef, base: ModelRef, models: str | Path | None) -> int | None:
+    """Parameters that a ControlNet takes from a base model and keeps for it as its own.
+
+    Those of Stable Diffusion 3.5 Large have no positions of their own. None if a file is not here.
+    """
+    try:
+        place, ours = locate(net, models), locate(base, models)
+    except LocateError:
+        return None
+    if place.folder is None or ours.folder is None:
+        return None
+    if read_json(place.folder / "config.json").get("use_pos_embed", True):
+        return 0
+    folder = ours.folder / "transformer"
+    files = weight_files(folder, pick_variant(folder, str(ours.keywords.get("variant", ""))))
+    try:
+        return sum(parameters_in(file, "pos_embed.") for file in files)
+    except (OSError, ValueError):  # broken; loading says so
+        return None
 
 
 def _count(ref: ModelRef, models: str | Path | None, skip: Iterable[str] = ()) -> int | None:

@@ -136,8 +136,9 @@ class Architecture:
         several, added up), and with a union ControlNet ("" where there is none).
     controlnet, union_controlnet: names of the ControlNet classes.
     parts: components which every base model must have.
+    optional: components which a base model may be saved without, and is then loaded without.
     absent: components which tell another architecture.
-    denoiser: folder of the network that predicts the noise.
+    denoiser, denoiser_class: folder of the network that predicts the noise, and its class.
     image: name of the pipelines' argument for control maps.
     encodes_maps: whether control maps go through the VAE, as latents.
     upcasts_vae: whether the stock pipelines decode in float32 where a VAE in half precision asks
@@ -151,6 +152,8 @@ class Architecture:
     controlnet: str
     parts: tuple[str, ...]
     denoiser: str
+    denoiser_class: str
+    optional: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     union: str = ""
     union_controlnet: str = ""
@@ -171,6 +174,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         parts=("unet", *_ONE_ENCODER),
         absent=("text_encoder_2", "transformer"),
         denoiser="unet",
+        denoiser_class="UNet2DConditionModel",
         checks_safety=True,
     ),
     "stable-diffusion-xl": Architecture(
@@ -183,14 +187,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         parts=("unet", *_TWO_ENCODERS),
         absent=("transformer",),
         denoiser="unet",
+        denoiser_class="UNet2DConditionModel",
     ),
     "stable-diffusion-3": Architecture(
         text="StableDiffusion3Pipeline",
         control="StableDiffusion3ControlNetPipeline",
         controlnet="SD3ControlNetModel",
         parts=("transformer", *_TWO_ENCODERS),
+        optional=("text_encoder_3", "tokenizer_3"),
         absent=("unet",),
         denoiser="transformer",
+        denoiser_class="SD3Transformer2DModel",
         image="control_image",
         encodes_maps=True,
         schedulers=FLOW_SAMPLERS,

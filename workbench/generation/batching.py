@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +14,7 @@ import torch
 
 from workbench.families.manager import ModelManager
 from workbench.generation.events import SampleResult
-from workbench.generation.recovery import is_full_record
+from workbench.generation.recovery import Kind, is_full_record
 from workbench.study import Trial
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,17 @@ class BatchKey:
             control_end=trial.control_end if controls else 1.0,
             size=trial.size,
         )
+
+    @property
+    def kind(self) -> Kind:
+        """The base model and the controls, each with its method: what fails as a whole."""
+        pairs = zip(self.controls, self.methods, strict=True)
+        return (self.base, *(".".join(filter(None, pair)) for pair in pairs))
+
+
+def kinds(trials: Iterable[Trial]) -> set[Kind]:
+    """The kinds of these trials."""
+    return {BatchKey.of(trial).kind for trial in trials}
 
 
 def _method(settings: str) -> str:

@@ -26,6 +26,12 @@ class ControlHook:
       maps share a batch. (ControlNets of transformers have no such embedding; see
       `ControlLatents`.)
 
+    * lets the fuser of a union model see one sample at a time. Its attention is
+      `nn.MultiheadAttention` without `batch_first`, which diffusers feeds samples first, so it
+      attends over the batch: each picture would depend on its company. For a batch of one it is
+      attention of each condition to itself, and so it is here for every sample
+      (diffusers.models.controlnets.controlnet_union.ResidualAttentionBlock).
+
     It works on `ControlNetModel`, on one control type of a `ControlNetUnionModel`, and on
     `SD3ControlNetModel`. Several ControlNets at once (diffusers' `MultiControlNetModel`) take one
     hook each, around each of its `nets`. diffusers adds the residuals of the second in place to
@@ -90,6 +96,8 @@ class ControlHook:
                 return self._hint(conditioning, embed)
 
             self._restore.append(_replace(embedding, embedded))
+        for layer in getattr(controlnet, "transformer_layes", ()):  # as diffusers spells it
+            self._restore.append(_replace(layer, _one_by_one(layer.forward)))
         return self
 
     def __exit__(
@@ -154,6 +162,15 @@ class ControlHook:
             of_key[key] = hint
         self._batch_hint = torch.cat([of_key[key] for key in self._keys] * halves)
         return self._batch_hint
+
+
+def _one_by_one(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A layer of a union model's fuser, B×K×C -> B×K×C, in which no row attends to another."""
+
+    def apart(rows: Tensor) -> Tensor:
+        return layer(rows.reshape(1, -1, rows.shape[-1])).reshape(rows.shape)
+
+    return apart
 
 
 def _replace(module: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:

@@ -38,19 +38,21 @@ def _embeddings(prompt: str, manager: ModelManager, negative: bool) -> tuple[Ten
     blank = negative and not prompt and bool(zeros)
     kept = manager.prompt_cache.get((prompt, blank))
     if kept is None:
-        kept = _encode(prompt, pipeline, torch.device(manager.device))
+        kept = _encode(prompt, pipeline, manager)
         if blank:
             kept = tuple(torch.zeros_like(part) for part in kept)
         manager.prompt_cache[(prompt, blank)] = kept
     return kept
 
 
-def _encode(prompt: str, pipeline: Any, device: torch.device) -> tuple[Tensor, ...]:
+def _encode(prompt: str, pipeline: Any, manager: ModelManager) -> tuple[Tensor, ...]:
     known = inspect.signature(pipeline.encode_prompt).parameters
-    more = {name: None for name in ("prompt_2", "prompt_3") if name in known}
+    more: dict[str, Any] = {name: None for name in ("prompt_2", "prompt_3") if name in known}
+    if "max_sequence_length" in known:  # of T5, which reads more than CLIP
+        more["max_sequence_length"] = manager.family.text_limit
     found = pipeline.encode_prompt(
         prompt=[prompt],
-        device=device,
+        device=torch.device(manager.device),
         num_images_per_prompt=1,
         do_classifier_free_guidance=False,
         **more,

@@ -8,17 +8,22 @@ ends with the error.
 from __future__ import annotations
 
 import gc
-import math
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+log = logging.getLogger(__name__)
+
 FULL = "out of memory"
 PATIENCE = 3
-"""So many failures before the first success end the work."""
+"""So many failures of one kind, before its first success, and no more of that kind is tried."""
+Kind = tuple[str, ...]
+"""What can fail as a whole: a base model, and the control types (with methods) that steer it."""
 
 # PyTorch reports a full main memory, and its libraries a full device, as RuntimeError:
 # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED.
@@ -42,27 +47,44 @@ class CallbackError(Exception):
 
 @dataclass
 class FailureBudget:
-    """How many pictures may yet fail before one succeeds; after that, any number may."""
+    """How many pictures of each kind may fail before one of them comes out; then any number may.
 
-    left: float
+    Kinds are counted apart: pictures without a ControlNet that come out say nothing of a ControlNet
+    that cannot run. Where the limit is reached, that kind is given up, or the work ends if nothing
+    at all has come out.
 
-    @classmethod
-    def of(cls, total: int, *, unlimited: bool = False) -> FailureBudget:
-        """For so many pictures; `unlimited` where earlier ones have come out."""
-        return cls(math.inf if unlimited else min(PATIENCE, total))
+    Args:
+        total: pictures that are to be made; fewer than `PATIENCE` of them make the limit lower.
+        sound: the kinds of which a picture has come out.
+        unlimited: nothing ends, and nothing is given up.
+    """
 
-    def succeeded(self) -> None:
-        """A picture came out."""
-        self.left = math.inf
+    total: int
+    sound: set[Kind] = field(default_factory=set)
+    unlimited: bool = False
+    given_up: dict[Kind, str] = field(default_factory=dict)
+    failed: Counter[Kind] = field(default_factory=Counter)
 
-    def tolerates(self, failures: int = 1) -> bool:
-        """Whether the work may go on after so many more failures."""
-        self.left -= failures
-        return self.left > 0
+    def succeeded(self, kind: Kind) -> None:
+        """A picture of that kind came out."""
+        self.sound.add(kind)
 
-    def spend(self, error: Exception) -> None:
-        """One picture failed alone; raises its error where no more failures are tolerated."""
-        if self.tolerates():
+    def tolerates(self, kind: Kind, failures: int = 1) -> bool:
+        """Whether more of the kind may be tried after so many more failures."""
+        self.failed[kind] += failures
+        known = self.unlimited or kind in self.sound
+        return known or self.failed[kind] < min(PATIENCE, self.total)
+
+    def spend(self, kind: Kind, error: Exception) -> None:
+        """One picture failed alone. Where no more are tolerated, the kind is given up.
+
+        Raises the error if no picture of any kind has come out.
+        """
+        if self.tolerates(kind):
+            return
+        if self.sound:
+            self.given_up[kind] = not_tried(kind, reason_of(error))
+            log.warning("%s", self.given_up[kind])
             return
         if is_full(error):
             raise GenerationError(
@@ -70,6 +92,13 @@ class FailureBudget:
                 f"programs, or take half precision or another device ({first_line(error)})"
             ) from error
         raise error
+
+
+def not_tried(kind: Kind, reason: str) -> str:
+    """Why pictures of a kind that was given up are not tried, as a failed trial's reason."""
+    base, *controls = kind
+    what = f"{' + '.join(controls) or 'no control'} on {base}"
+    return f"not tried, as the first pictures of {what} all failed: {reason}"
 
 
 def is_full(error: BaseException) -> bool:

@@ -45,7 +45,7 @@ def generate(
     batch_size: BatchSize | BatchSizer = 16,
     on_step: StepCallback | None = None,
     cancel: CancelToken | None = None,
-    allow_failures: bool = False,
+    failures: FailureBudget | None = None,
 ) -> Iterator[list[SampleResult]]:
     """Make one sample for each trial, and yield each batch of them as soon as it is finished.
 
@@ -72,7 +72,8 @@ def generate(
         on_step: called after each denoising step. An exception in it ends the iteration.
         cancel: after `cancel.cancel()`, from any thread, the batch at work is given up at its next
             step, nothing of it is yielded, and the iteration ends.
-        allow_failures: some pictures are known to come out; else, if the first ones all fail, their
+        failures: how many of each kind may fail; one of its own for this call if None. Pictures of
+            a kind that was given up are failed trials, too; where nothing at all comes out, the
             error is raised.
 
     Raises:
@@ -84,7 +85,7 @@ def generate(
     sizer = batch_size
     if not isinstance(sizer, BatchSizer):
         sizer = BatchSizer(sizer, manager)
-    failures = FailureBudget.of(len(trials), unlimited=allow_failures)
+    failures = failures or FailureBudget(len(trials))
     return _Call(maps, manager, sizer, on_step, cancel or CancelToken(), failures).batches(trials)
 
 
@@ -116,16 +117,12 @@ class _Call:
         """One batch, in halves if it fails; `fallback` says why it is smaller than was asked."""
         if self.cancel.cancelled:
             raise _CancelledError
+        if given_up := self.failures.given_up.get(batch.key.kind, ""):
+            return _failed(batch, given_up, _conditions(manager, 1))
         started = time.perf_counter()
         watch = _Watch(batch, self.on_step, self.cancel)
         size = len(batch.trials)
-        made_by: dict[str, Any] = {
-            "batch_size": size,
-            "device": manager.device,
-            **card(manager.device),
-            "dtype": manager.dtype,
-            "threads": torch.get_num_threads(),
-        }
+        made_by = _conditions(manager, size)
         if fallback:
             made_by["fallback"] = fallback
         reason = ""
@@ -136,13 +133,13 @@ class _Call:
         except Exception as error:
             reason = reason_of(error)
             if size == 1:
-                self.failures.spend(error)
+                self.failures.spend(batch.key.kind, error)
                 log.warning(
                     "trial %s cannot be made: %s", batch.trials[0].id, reason, exc_info=True
                 )
         # Outside of the handler, or the error would keep the memory of the failed call.
         if reason and size == 1:
-            return [SampleResult(batch.trials[0], None, reason, {**made_by, "retry": True})]
+            return _failed(batch, reason, made_by)
         if reason:
             log.warning("a batch of %d pictures failed (%s): trying it in two halves", size, reason)
             free_memory()
@@ -151,7 +148,7 @@ class _Call:
             return [r for half in halves for r in self.make(Batch(batch.key, half), manager, why)]
         if self.cancel.cancelled:
             raise _CancelledError
-        self.failures.succeeded()
+        self.failures.succeeded(batch.key.kind)
         finite = [True] * size if watch.finite is None else watch.finite.tolist()
         made_by["runtime"] = manager.in_force[names]
         made_by["seconds"] = round((time.perf_counter() - started) / size, 6)
@@ -159,6 +156,22 @@ class _Call:
             _result(trial, picture, bool(sound), manager, made_by)
             for trial, picture, sound in zip(batch.trials, pixels, finite, strict=True)
         ]
+
+
+def _conditions(manager: ModelManager, size: int) -> dict[str, Any]:
+    """How pictures are made here, for their records."""
+    return {
+        "batch_size": size,
+        "device": manager.device,
+        **card(manager.device),
+        "dtype": manager.dtype,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _failed(batch: Batch, reason: str, made_by: dict[str, Any]) -> list[SampleResult]:
+    """Trials that failed by an error; the next start tries them again."""
+    return [SampleResult(trial, None, reason, {**made_by, "retry": True}) for trial in batch.trials]
 
 
 class _CancelledError(Exception):

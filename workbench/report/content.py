@@ -22,8 +22,8 @@ from workbench.report.ranking import RankingFigures, draw_ranking
 from workbench.report.sheets import control_maps, sheets, source_pictures
 from workbench.report.tables import Table
 from workbench.report.usable import usable
-from workbench.store import RunFolder, StoreError
-from workbench.study import StudyError, pin_sources
+from workbench.store import RunFolder, Scan, StoreError, failures
+from workbench.study import StudyError, cut_note, pin_sources, window_note
 from workbench.study.yamlfile import parse_yaml
 from workbench.verify import state_sentence
 from workbench.verify.stored import run_digest
@@ -102,7 +102,11 @@ def collect(run: RunFolder) -> Content:
         title=name,
         facts=facts(whole, str(study.get("family", "")), str(manifest.get("created", ""))),
         prompt=_prompt(whole),
-        warnings=(*_warnings(whole, study, failed), *([told] if told else ())),
+        warnings=(
+            *_warnings(whole, study, failed),
+            *_notes(run, study, scan),
+            *([told] if told else ()),
+        ),
         headline=tuple(analysis.overridden_words(whole).values()),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
@@ -234,6 +238,21 @@ def _warnings(frame: pd.DataFrame, study: dict[str, Any], failed: Counter[str]) 
             f"{count} {verb} longer than the text encoder reads, and lost the words at its end."
         )
     return tuple(found)
+
+
+def _notes(run: RunFolder, study: dict[str, Any], scan: Scan) -> tuple[str, ...]:
+    """Advice on pictures that failed, and what the study does that its author may not expect."""
+    found = [
+        f"Of the pictures that failed, {one.text}."
+        for one in failures(scan.records.values())
+        if one.advice
+    ]
+    window = [study.get(name) for name in ("steps", "control_start", "control_end")]
+    if all(isinstance(value, int | float) for value in window):
+        found.append(window_note(*window))  # type: ignore[arg-type]
+    labels = study.get("sources") or []
+    cut = {k: entry.cut for k, entry in run.source_entries().items() if k in labels}
+    return tuple(filter(None, [*found, cut_note(cut)]))
 
 
 def _manifest_tables(manifest: dict[str, Any]) -> tuple[Table, ...]:

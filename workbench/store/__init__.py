@@ -4,6 +4,7 @@ Readers never write: only the process that holds `RunFolder.claim` puts a table 
 """
 
 from workbench.store.errors import SchemaError, StoreError, disk_errors
+from workbench.store.failures import Failure, failures
 from workbench.store.folder import RunFolder, RunStatus, Scan
 from workbench.store.manifest import ModelsInUse, build_manifest, conditions_here
 from workbench.store.schema import (
@@ -22,6 +23,7 @@ __all__ = [
     "COLUMNS",
     "FACTS",
     "Executor",
+    "Failure",
     "Manifest",
     "ModelsInUse",
     "Record",
@@ -36,5 +38,6 @@ __all__ = [
     "cell_facts",
     "conditions_here",
     "disk_errors",
+    "failures",
     "plain",
 ]

@@ -596,7 +596,7 @@ class RunFolder:
             image = self.read_source(entry.file)
             if source_sha256(label, image) != entry.sha256:
                 raise StoreError(f"the kept picture of the source {one_line(label)} has changed")
-            sources[label] = SourceImage(label, entry.sha256, image, entry.tags)
+            sources[label] = SourceImage(label, entry.sha256, image, entry.tags, entry.cut)
         return sources
 
     def read_source(self, name: str) -> np.ndarray:
@@ -615,14 +615,18 @@ class RunFolder:
 
     def keep_sources(self, sources: Mapping[str, SourceImage]) -> dict[str, SourceEntry]:
         """Keep fitted source pictures by their content; returns their entries, not yet listed."""
-        found = {}
+        found, known = {}, self.source_entries()
         with self._locked():
             for label, source in sources.items():
                 name = f"{source.sha256[:16]}.png"
                 path, data = self.path / "sources" / name, encode_png(source.image)
                 if self.contents(path, MAX_BYTES) != data:
                     self._write(path, data)
-                found[label] = SourceEntry(file=name, sha256=source.sha256, tags=source.tags)
+                old = known.get(label)  # the kept picture may be the source, and is square
+                cut = old.cut if old and old.sha256 == source.sha256 else 0.0
+                found[label] = SourceEntry(
+                    file=name, sha256=source.sha256, tags=source.tags, cut=source.cut or cut
+                )
         return found
 
     def read_map(self, key: MapKey) -> np.ndarray | None:

@@ -329,11 +329,15 @@ class Manifest(_Open):
 
 
 class SourceEntry(BaseModel):
-    """A source in `sources.json`: its kept picture in `sources/`, the hash of its pixels, tags."""
+    """A source in `sources.json`: its kept picture in `sources/`, the hash of its pixels, tags.
+
+    `cut` is the share of the original outside of its centred square, 0 where nobody wrote it down.
+    """
 
     file: str
     sha256: str
     tags: tuple[str, ...]
+    cut: float = Field(default=0.0, ge=0, lt=1)
 
 
 class PlannedCells(BaseModel):

@@ -3,6 +3,7 @@
 from workbench.study.choices import Choices, FamilyChoice, choices_among, installed_choices
 from workbench.study.errors import StudyError
 from workbench.study.fields import ControlChoice, PairChoice, Shortening
+from workbench.study.notes import cut_note, plan_notes, window_note
 from workbench.study.plan import active_steps, make_plan, prompt_variants
 from workbench.study.single import pin_sources, single_study
 from workbench.study.sources import load_source, load_sources
@@ -34,11 +35,14 @@ __all__ = [
     "Trial",
     "active_steps",
     "choices_among",
+    "cut_note",
     "installed_choices",
     "load_source",
     "load_sources",
     "make_plan",
     "pin_sources",
+    "plan_notes",
     "prompt_variants",
     "single_study",
+    "window_note",
 ]

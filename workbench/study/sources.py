@@ -77,7 +77,9 @@ def load_source(label: str, folder: Path, size: int, drawer: Drawer | None = Non
     fitted = _fit_map(label, picture, size, drawer) if is_map(label) else fit_image(picture, size)
     image = np.ascontiguousarray(fitted)
     image.flags.writeable = False
-    return SourceImage(label, source_sha256(label, image), image, tags)
+    height, width = picture.shape[:2]
+    cut = round(1 - min(height, width) / max(height, width), 3)
+    return SourceImage(label, source_sha256(label, image), image, tags, cut)
 
 
 def load_sources(

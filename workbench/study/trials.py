@@ -165,13 +165,15 @@ class SourceImage:
 
     `label` is the text of the study; `sha256` covers shape and pixels; `tags` are known for
     rendered scenes and empty for files. A source that is a map (`is_map`) is one of the study's one
-    control type, as that stores its maps.
+    control type, as that stores its maps. `cut` is the share of the original that lies outside of
+    its centred square and is not seen, in [0, 1); 0 also where nobody wrote it down.
     """
 
     label: str
     sha256: str
     image: np.ndarray
     tags: tuple[str, ...] = ()
+    cut: float = 0.0
 
     @property
     def is_map(self) -> bool:

@@ -21,7 +21,7 @@ from workbench.generation.steering import plan_controlnets
 from workbench.measuring import Measurer
 from workbench.measuring.bases import networks_read
 from workbench.store import Record, RunFolder
-from workbench.study import Plan, Study, Trial, make_plan
+from workbench.study import Plan, Study, Trial, make_plan, plan_notes
 from workbench.sweep.devices import own_device
 from workbench.sweep.needs import networks_needed
 from workbench.sweep.progress import cost
@@ -43,7 +43,8 @@ class DryRun:
     each two). trials_after: without those that would be identical. cached: of these, stored in the
     folder already. seconds_estimate: for the rest; None if no speed is known. speed_from: "stored"
     (the run's own records), "calibration" (a few steps on this machine) or "". downloads: models
-    that the run would fetch first.
+    that the run would fetch first. notes: what its author may not expect, see
+    `workbench.study.plan_notes`.
     """
 
     cells: int
@@ -53,6 +54,7 @@ class DryRun:
     seconds_estimate: float | None
     speed_from: str = ""
     downloads: tuple[Download, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def to_generate(self) -> int:
@@ -114,6 +116,7 @@ def dry_run(
         seconds_estimate=seconds,
         speed_from=origin,
         downloads=downloads,
+        notes=plan_notes(study, plan),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,9 @@ from workbench.families.hub import Download, carry_out
 from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
-from workbench.generation.recovery import memory_errors
+from workbench.generation.recovery import FailureBudget, Kind, memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
-from workbench.study import Plan, Study, StudyError, Trial, make_plan
+from workbench.study import Plan, Study, StudyError, Trial, make_plan, plan_notes
 from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
@@ -31,6 +32,8 @@ from workbench.sweep.steps import (
     load_manager,
     portions,
 )
+
+log = logging.getLogger(__name__)
 
 
 def run_study(
@@ -87,6 +90,7 @@ def run_study(
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
     plan = make_plan(study, resolution=family.resolution)
+    _tell(plan_notes(study, plan))
     meter = ProgressMeter(len(plan.trials), progress)
     if manager is None:
         run = RunFolder(folder)
@@ -120,6 +124,11 @@ def run_study(
         run.final_scan = Scan({record.trial.id: record for record in records}, {})
         meter.phase("done")
     return run
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        log.warning("%s", note)
 
 
 class _Cancelled(Exception):
@@ -170,7 +179,10 @@ class Backend(Protocol):
     def describe(self) -> Manifest | None: ...
     def find_work(self) -> Work | None: ...
     def measure(self, unmeasured: Mapping[str, tuple[str, ...]]) -> None: ...
-    def make(self, trials: Sequence[Trial], *, allow_failures: bool) -> None: ...
+    def make(self, trials: Sequence[Trial], sound: Collection[Kind]) -> None:
+        """Make samples; `sound` are the kinds of which pictures came out before."""
+        ...
+
     def finish(self) -> None: ...
     def records(self) -> Iterable[Record]:
         """All records of the run, of which its table is built."""
@@ -199,7 +211,7 @@ def _run(start: Start, backend: Backend, meter: ProgressMeter) -> bool:
     backend.measure(work.unmeasured)
     meter.phase("generating")
     meter.begin(missing)
-    backend.make(missing, allow_failures=len(missing) < len(plan.trials))
+    backend.make(missing, work.sound)
     if not cancel.cancelled:
         meter.phase("finishing")
         backend.finish()
@@ -242,7 +254,7 @@ class InProcess:
             if not steps.cancel.cancelled:
                 steps.measure(part)
 
-    def make(self, trials: Sequence[Trial], *, allow_failures: bool) -> None:
+    def make(self, trials: Sequence[Trial], sound: Collection[Kind]) -> None:
         def on_step(event: Step) -> None:
             self._meter.step(event.trials, event.done / event.total)
 
@@ -250,7 +262,7 @@ class InProcess:
             trials,
             self._steps.study.batch_size,
             on_step=on_step,
-            allow_failures=allow_failures,
+            failures=FailureBudget(len(trials), set(sound)),
         ):
             pictures = [result.image for result in results if result.image is not None]
             newest = pictures[-1] if pictures else None

@@ -21,8 +21,8 @@ import numpy as np
 
 from workbench.families import Family
 from workbench.families.locate import is_offline
-from workbench.generation.batching import plan_batches
-from workbench.generation.recovery import FailureBudget
+from workbench.generation.batching import BatchKey, kinds, plan_batches
+from workbench.generation.recovery import FailureBudget, Kind, not_tried
 from workbench.paths import MODELS_VARIABLE, models_dir
 from workbench.store import Executor, Manifest, Record, RunFolder, StoreError
 from workbench.study import Plan, Trial
@@ -134,7 +134,7 @@ class Scheduler:
         self._choice, self._pool, self._job, self._workers = choice, pool, job, workers
         self._tracker = CompletionTracker(start.run, start.plan, meter)
         self._watchdog = WorkerWatchdog(pool, choice.patience)
-        self._failures = FailureBudget.of(len(start.plan.trials))
+        self._failures = FailureBudget(len(start.plan.trials))
         self._dead: list[str] = []
         self._rerouted: Counter[Task] = Counter()
         self._unfit: set[str] = set()
@@ -166,9 +166,10 @@ class Scheduler:
             for part in portions(unmeasured, self._sizes.first)
         )
 
-    def make(self, trials: Sequence[Trial], *, allow_failures: bool) -> None:
+    def make(self, trials: Sequence[Trial], sound: Collection[Kind]) -> None:
         """Have samples made and stored; those whose workers keep dying are failed trials."""
-        self._failures = FailureBudget.of(len(trials), unlimited=allow_failures)
+        self._failures = FailureBudget(len(trials), self._tracker.sound)
+        self._tracker.sound |= set(sound)
         workers = max(len(self._workers), self._pool.joining)
         tasks = make_tasks(self._job, trials, self._sizes, workers)
         if any(task.kind == "make-chunk" for task in tasks):
@@ -257,16 +258,24 @@ class Scheduler:
             return []
         if outcome.unfit:
             return self._reroute(task, outcome)
-        if task.kind in MAKING and not task.allow_failures and self._tolerates(task):
-            return [replace(task, allow_failures=True)]
+        if task.kind in MAKING and (instead := self._without(task, outcome)):
+            return [instead]
         if outcome.fault:
             raise RuntimeError(f"a worker failed:\n{outcome.error}")
         raise ExecutorError(outcome.error)
 
-    def _tolerates(self, task: Task) -> bool:
-        """Whether the run can go on without these pictures, or none seem to be possible."""
+    def _without(self, task: Task, outcome: Failed) -> Task | None:
+        """How the run goes on where pictures of a task cannot be made; None where it cannot."""
         self._tracker.look(at_once=True)
-        return self._tracker.made or self._failures.tolerates(len(task.trials))
+        kind = BatchKey.of(self._plan.trials_by_id[task.trials[0]]).kind
+        if task.allow_failures:
+            return None
+        if self._failures.tolerates(kind, len(task.trials)):
+            return replace(task, allow_failures=True)
+        if not self._tracker.sound:
+            return None
+        reason = not_tried(kind, outcome.error.strip().splitlines()[-1])
+        return replace(task, kind="fail", reason=reason)
 
     def _reroute(self, task: Task, outcome: Failed) -> list[Task]:
         """The task for another worker than the one that cannot take part."""
@@ -348,11 +357,11 @@ def single_batches(job: Job, trials: Sequence[Trial], size: int) -> list[Task]:
 class CompletionTracker:
     """Counts what workers have stored: when a task is done, and within chunks while they are made.
 
-    The meter hears of each trial once. made: whether any picture came out in this start.
+    The meter hears of each trial once. sound: the kinds of which a picture has come out.
     """
 
     def __init__(self, run: RunFolder, plan: Plan, meter: ProgressMeter) -> None:
-        self.made = False
+        self.sound: set[Kind] = set()
         self._run, self._plan, self._meter = run, plan, meter
         self._counted: set[str] = set()
         self._watched: set[str] = set()
@@ -377,11 +386,13 @@ class CompletionTracker:
             new = self._watched.intersection(self._run.trial_ids())
         stored = [trial for trial in new if self._run.record_path(trial).is_file()]
         pictures = [trial for trial in stored if self._run.sample_path(trial).is_file()]
+        self.sound |= kinds(self._plan.trials_by_id[trial] for trial in pictures)
         self.count(stored, pictures[0] if pictures else "")
 
     def count(self, trials: Collection[str], picture: str) -> None:
         """These are stored; `picture` is one of them that has one, or ""."""
-        self.made = self.made or bool(picture)
+        if picture:
+            self.sound |= kinds([self._plan.trials_by_id[picture]])
         new = [self._plan.trials_by_id[trial] for trial in trials if trial not in self._counted]
         self._counted.update(trials)
         self._watched.difference_update(trials)

@@ -20,8 +20,9 @@ from workbench.families import Family, ModelRef, get_family
 from workbench.families.manager import ModelManager
 from workbench.families.runtime import runtime_record
 from workbench.generation import BatchSizer, CancelToken, SampleResult, generate
-from workbench.generation.batching import BatchSize
+from workbench.generation.batching import BatchSize, kinds
 from workbench.generation.events import StepCallback
+from workbench.generation.recovery import FailureBudget, Kind
 from workbench.generation.schedulers import make_scheduler
 from workbench.generation.steering import controlnet_names, plan_controlnets
 from workbench.images import ImageError
@@ -94,10 +95,12 @@ class Work:
     trials: ids of those without a sample, in plan order.
     unmeasured: trial id -> ids of its cells whose readings are missing although the sample is
         there, or is known to fail.
+    sound: what a picture of the plan is there of, see `workbench.generation.batching.kinds`.
     """
 
     trials: tuple[str, ...] = ()
     unmeasured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sound: frozenset[Kind] = field(default=frozenset(), compare=False)
 
 
 def done_records(records: Mapping[str, Record], plan: Plan) -> dict[str, Record]:
@@ -120,6 +123,7 @@ def work_left(
     return Work(
         tuple(trial.id for trial in plan.trials if trial.id not in done),
         {trial: tuple(cell.id for cell in lacking) for trial, lacking in cells.items() if lacking},
+        frozenset(kinds(record.trial for record in done.values() if not record.failed)),
     )
 
 
@@ -207,14 +211,14 @@ class RunSteps:
     """The steps of one run with one set of loaded models. For one thread, as models are.
 
     records: trial id -> its record, of trials that these steps have seen or stored.
-    made: how many pictures they have made.
+    sound: the kinds of pictures that they have made.
     """
 
     def __init__(self, start: Start, manager: ModelManager, worker: str = IN_PROCESS) -> None:
         self.run, self.study, self.plan = start.run, start.study, start.plan
         self.cancel, self.manager, self.worker = start.cancel, manager, worker
         self.records: dict[str, Record] = {}
-        self.made = 0
+        self.sound: set[Kind] = set()
         self._sizers: dict[BatchSize, BatchSizer] = {}
 
     @cached_property
@@ -309,7 +313,7 @@ class RunSteps:
         batch_size: BatchSize,
         *,
         on_step: StepCallback | None = None,
-        allow_failures: bool = False,
+        failures: FailureBudget | None = None,
     ) -> Iterator[list[SampleResult]]:
         """Make samples, and store each batch with its readings.
 
@@ -329,7 +333,7 @@ class RunSteps:
             batch_size=self._sizers[batch_size],
             on_step=on_step,
             cancel=self.cancel,
-            allow_failures=allow_failures or self.made > 0,
+            failures=failures,
         )
         if pays(self.manager) and self._is_ready(trials):
             yield from beside(batches, partial(self.store, measure=Measurer.measure), self.store)
@@ -379,7 +383,7 @@ class RunSteps:
                 failed=reason,
                 extra=found.extra,
             )
-        self.made += len(pictures)
+        self.sound |= kinds(r.trial for r in results if r.image is not None)
 
     def _read(
         self,

@@ -17,8 +17,8 @@ from workbench.families import Family
 from workbench.families.determinism import deterministic
 from workbench.families.locate import OFFLINE_VARIABLE
 from workbench.families.manager import ModelManager
-from workbench.generation.batching import BatchSize, first_size, most_size
-from workbench.generation.recovery import full_message, is_full
+from workbench.generation.batching import BatchSize, first_size, kinds, most_size
+from workbench.generation.recovery import FailureBudget, full_message, is_full
 from workbench.store import RunFolder
 from workbench.store.schema import SOURCES
 from workbench.study import Study, choices_among, make_plan
@@ -120,7 +120,10 @@ class WorkerSession:
         stored: list[str] = []
         pictures = [""]
         wanted = [self.steps.plan.trials_by_id[trial] for trial in trials]
-        for results in self.steps.make(wanted, size, allow_failures=task.allow_failures or known):
+        # All of one kind: the scheduler decides what becomes of it where none comes out.
+        sound = kinds(wanted) if known else kinds(wanted) & self.steps.sound
+        failures = FailureBudget(len(wanted), sound, unlimited=task.allow_failures)
+        for results in self.steps.make(wanted, size, failures=failures):
             stored += [result.trial.id for result in results]
             pictures += [result.trial.id for result in results if result.image is not None]
         return Stored(len(stored) < len(trials), trials=tuple(stored), picture=pictures[-1])

@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench.families.manager import ModelManager
 from workbench.generation import BatchKey, BatchSizer, CancelToken, SampleResult, Step, generate
+from workbench.generation.recovery import FailureBudget
 from workbench.images import read_image
 from workbench.measuring import Measurer, embedding_of, metric_spec
 from workbench.measuring.across import seed_groups
@@ -224,7 +225,7 @@ class Remaker:
                 batch_size=BatchSizer(size, self.manager, fill=True),
                 on_step=on_step,
                 cancel=self.cancel,
-                allow_failures=True,
+                failures=FailureBudget(0, unlimited=True),
             )
             of = {record.trial.id: record for record in records}
             items += [self._trial_item(of[r.trial.id], r) for r in chain.from_iterable(batches)]
