@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny_families import COMMIT, FAMILIES, write_tiny_families
+from tiny_families import COMMIT, FAMILIES
+from two_bases import BASES, plain_picture, write_two_bases
 from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.cli.common import Refusal
-from workbench.families import LocateError
+from workbench.families import LocateError, get_family
 from workbench.families.manager import ModelManager
 from workbench.store import RunFolder
-from workbench.study import Study, StudyError
+from workbench.study import Study, StudyError, make_plan
 
 STUDY = """
 name: tiny
@@ -37,7 +39,7 @@ PAIR = "  - {pair: [canny, {type: lines, settings: {method: lsd}}], scales: {lin
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    write_tiny_families(folder)
+    write_two_bases(folder)
     return folder
 
 
@@ -57,15 +59,19 @@ def call(*words: object) -> str:
 @pytest.mark.parametrize(
     "family", ["tiny-sd", "tiny-union", "tiny-xl", "tiny-flow", "tiny-flow-copy"]
 )
-def test_the_whole_chain(models: Path, tmp_path: Path, family: str) -> None:
+def test_the_whole_chain(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """From two base models, in other layouts, to pictures that plain diffusers makes of each."""
     study = tmp_path / "study.yaml"
-    study.write_text(STUDY.format(family=family, more=PAIR * (family == "tiny-union")), "utf-8")
+    text = STUDY.format(family=family, more=PAIR * (family == "tiny-union"))
+    study.write_text(f"{text}base: {list(BASES)}\n", "utf-8")
     out = tmp_path / "run"
     where = ("--models", models, "--offline")
     assert "Done" in call("run", study, "--out", out, *where)
     run = RunFolder.open(out)
     records = list(run.records())
-    assert len(records) == (14 if family == "tiny-union" else 6)
+    assert len(records) == 2 * (14 if family == "tiny-union" else 6)
     assert not any(record.failed for record in records)
     manifest = run.read_json("manifest.json")
     hashes = manifest["weight_hashes"]
@@ -74,10 +80,18 @@ def test_the_whole_chain(models: Path, tmp_path: Path, family: str) -> None:
         assert manifest["models"]["vae"] == "some/xl-vae"
     assert "controlnet/canny" in manifest["models"]
     used = Study.from_yaml(out / "study.yaml")
-    assert (used.steps, used.scheduler, used.base) == (2, "euler", ("one",))
+    assert (used.steps, used.scheduler, used.base) == (2, "euler", BASES)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(models))
+    known = get_family(family)
+    plan = make_plan(used, resolution=known.resolution, sources=run.read_sources())
+    for trial in plan.trials:
+        keys = {cell.control: cell.map_key for cell in plan.cells_by_trial[trial.id]}
+        maps = [run.read_map(keys[use.control]) for use in trial.controls]
+        wanted = plain_picture(known, trial, models, [m for m in maps if m is not None])
+        assert np.abs(run.read_sample(trial.id).astype(int) - wanted).max() <= 1, trial
     assert "Report" in call("report", out)
     assert "Canny edges" in (out / "report.html").read_text("utf-8")
-    text = call("verify", out, "--trials", 1, *where)
+    text = call("verify", out, "--trials", 2, *where)
     assert "model files" in text
 
 
