@@ -15,6 +15,7 @@ from tiny_models import FAMILY
 from workbench.families import LocateError
 from workbench.families.allowed import class_problem
 from workbench.families.check import base_problem
+from workbench.families.locate import local_place
 from workbench.families.manager import ModelManager
 from workbench.paths import data_dir
 
@@ -78,7 +79,9 @@ def test_what_nobody_needs_is_refused_before_it_is_loaded(
 ) -> None:
     folder = write_index(tmp_path / "evil", **changes)
     assert "model_index.json" in class_problem(folder)
-    assert class_problem(folder) in base_problem(folder, FAMILY.parts_of)
+    assert class_problem(folder) in base_problem(
+        local_place(FAMILY.base_ref("render"), folder), FAMILY
+    )
 
 
 def test_configurations_with_code_of_their_own_are_refused(tmp_path: Path) -> None:

@@ -414,9 +414,14 @@ def test_another_transformer_is_no_stable_diffusion_3(models: Path) -> None:
     index["transformer"] = ["diffusers", "FluxTransformer2DModel"]
     path.write_text(json.dumps(index), "utf-8")
     text = problems(FLOW, models)
-    assert "another architecture (FluxPipeline)" in text and "FluxTransformer2DModel" in text
+    assert "FluxTransformer2DModel" in text and "saved as a StableDiffusion3Pipeline" in text
     states = {state.role: state.problem for state in family_states(FLOW, models)}
-    assert "another architecture" in states["base one"]
+    assert states["base one"] in text
+    index["transformer"] = ["diffusers", "SD3Transformer2DModel"]
+    index["unet"] = ["diffusers", "UNet2DConditionModel"]
+    path.write_text(json.dumps(index), "utf-8")
+    states = {state.role: state.problem for state in family_states(FLOW, models)}
+    assert "of another architecture (FluxPipeline): it has a unet" in states["base one"]
 
 
 def test_a_stable_diffusion_3_saved_without_t5_is_loaded_without_it(models: Path) -> None:

@@ -260,7 +260,8 @@ def base_problem(place: Place, family: Family, vae: Place | None = None) -> str:
     if not (folder / "model_index.json").is_file():
         return "it is no saved diffusers pipeline: it has no model_index.json"
     if problem := class_problem(folder):
-        return f"it is not loaded: {problem}"
+        way = f"take one that is saved as a {architecture.text}"
+        return f"it is not loaded: {problem}; {way}"
     index, parts = read_json(folder / "model_index.json"), components(folder)
     kind = index.get("_class_name", "another pipeline")
     missing = [name for name in architecture.parts if name not in parts]

@@ -159,8 +159,6 @@ class ModelManager:
             ref, parts = self.family.controlnet_ref(control), self.family.parts_of
             kind = parts.controlnet if ref.union_mode is None else parts.union_controlnet
             place = self._fetched(ref)
-            base = self._fetched(self._base_ref)
-            _must_fit(place, controlnet_problem(place, self.family, ref, base))
             key = (place.name, *map(str, place.keywords.items()), kind)
             if key not in self._shared.nets:
                 with quiet_loading():
@@ -350,6 +348,10 @@ class ModelManager:
         refs = [self.family.controlnet_ref(name) for name in controls]
         if len(controls) > 1 and (problem := self.family.pair_problem(*controls[:2])):
             raise FamilyError(problem)
+        base = self._fetched(self._base_ref)
+        for ref in refs:
+            place = self._fetched(ref)
+            _must_fit(place, controlnet_problem(place, self.family, ref, base))
         nets = [self.controlnet(control) for control in controls]
         pipeline, parts = self.pipeline(None), self.family.parts_of
         with quiet_loading():
