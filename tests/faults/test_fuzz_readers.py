@@ -1,6 +1,6 @@
 """Protects what reads reports, pictures and run folders from files that are broken or hostile.
 
-Over 1,000 seeded ones: each is read rightly, refused in a sentence that names the file, or (by
+Over 400 seeded ones: each is read rightly, refused in a sentence that names the file, or (by
 `workbench verify`) called different, within two seconds of processor time and 1 GiB of memory.
 """
 
@@ -24,7 +24,7 @@ from workbench.study.jsontext import parse_json
 from workbench.sweep import run_study
 from workbench.verify.recover import RecoveryError, recover_study
 
-COUNT = 1050
+COUNT = 420
 SEED = 1
 
 
@@ -53,7 +53,7 @@ def test_malformed_reports_pictures_and_runs_are_read_rightly_or_refused(
 
     # They really are of all kinds: sound ones are read, others are mostly refused.
     for what in ("report", "picture"):
-        assert counts[f"{what} unharmed read"] > 20
+        assert counts[f"{what} unharmed read"] > 8
         assert f"{what} unharmed refused" not in counts
         for kind in ("study", "truncated", "flipped"):
             assert seen(f"{what} {kind}", "refused") > seen(f"{what} {kind}", "read"), kind
@@ -62,12 +62,12 @@ def test_malformed_reports_pictures_and_runs_are_read_rightly_or_refused(
     assert seen("file", "refused") > COUNT // 40 // 2
     assert seen("run unharmed", "refused") == 0 < seen("run unharmed", "table read")
     for kind in ("json value", "json text", "displaced", "nonsense", "truncated", "study", "table"):
-        assert seen(f"run {kind}", "") > 30, kind
+        assert seen(f"run {kind}", "") > 12, kind
     assert seen("run", "records read") > seen("run", "records refused")
-    assert seen("run", "sources refused") > 20 and seen("run", "sample refused") > 20
+    assert seen("run", "sources refused") > 8 and seen("run", "sample refused") > 8
     assert seen("run", "verify different") > seen("run", "verify identical") > 0
     assert seen("run", "verify refused") == 0
-    assert seen("run", "report read") > 3
+    assert seen("run", "report read") > 1
 
 
 @pytest.fixture

@@ -44,8 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     """Runs of the same study: by batch size, the one of 8 twice, and one on two threads."""
     folder = tmp_path_factory.mktemp("runs")
     made = {
-        name: make(folder / name, int(name.partition(" ")[0]))
-        for name in ("1", "3", "8", "8 again")
+        name: make(folder / name, int(name.partition(" ")[0])) for name in ("3", "8", "8 again")
     }
     made["two threads"] = make(folder / "two threads", 8, threads=2)
     return made
@@ -71,7 +70,7 @@ def test_two_processes_give_the_same_bytes_and_numbers(runs: dict[str, RunFolder
 
 
 @pytest.mark.models
-@pytest.mark.parametrize("other", ["1", "3", "two threads"])
+@pytest.mark.parametrize("other", ["3", "two threads"])
 def test_batch_size_and_threads_change_no_more_than_a_rounding(
     runs: dict[str, RunFolder], other: str
 ) -> None:
@@ -110,7 +109,7 @@ def test_the_manifest_and_the_records_say_what_made_it_so(runs: dict[str, RunFol
         "threads": 1,
     }
     assert runs["two threads"].read_json("manifest.json")["deterministic"]["threads"] == 2
-    for name, size in (("1", {1}), ("3", {2, 3}), ("8", {4, 8})):
+    for name, size in (("3", {2, 3}), ("8", {4, 8})):
         made = [record.made_by for record in runs[name].records()]
         assert {m["batch_size"] for m in made} <= size
         assert {m["threads"] for m in made} == {1}
