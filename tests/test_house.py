@@ -45,10 +45,11 @@ FLOORS = {
     "live": 7,
     "pictures": 7,
     "judging": 7,
-    "report": 8,
-    "runs": 9,
-    "cli": 10,
-    "app": 10,
+    "explorer": 8,
+    "report": 9,
+    "runs": 10,
+    "cli": 11,
+    "app": 11,
 }
 WIDGETS = {"ipywidgets", "plotly", "anywidget", "IPython", "traitlets"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}

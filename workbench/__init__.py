@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench import analysis, controls, families, images, metrics, plots
-    from workbench.app import Workbench
+    from workbench.app import Workbench, explore
     from workbench.paths import data_dir
     from workbench.pictures import compare, extract
     from workbench.runs import Run, open_run, run
@@ -28,6 +28,7 @@ __all__ = [
     "compare",
     "controls",
     "data_dir",
+    "explore",
     "extract",
     "families",
     "images",
@@ -44,6 +45,7 @@ _HOMES = {
     "Workbench": "app",
     "compare": "pictures",
     "data_dir": "paths",
+    "explore": "app",
     "extract": "pictures",
     "learning_table": "training.curves",
     "open_run": "runs",

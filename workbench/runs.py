@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -15,13 +16,14 @@ from workbench.atomic import write_atomic
 from workbench.controls import MapKey
 from workbench.live import cancelling, progress_bar
 from workbench.store import RunFolder, StoreError
-from workbench.study import Study
+from workbench.study import Study, StudyError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from workbench.analysis import Finding
+    from workbench.explorer import LocalNetworks, View, ViewChoice
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
     from workbench.judging import Standing
@@ -358,6 +360,49 @@ class Run:
         from workbench.report import write_report
 
         return write_report(self.folder, path if path is not None else self.path / "report.html")
+
+    def page(self, path: str | Path | None = None, choice: ViewChoice | None = None) -> Path:
+        """Write the explorer, one HTML file (``explorer.html`` in the run folder if None).
+
+        It needs no kernel, no server and no network; `wb.explore(run)` shows the same in a cell.
+
+        Args:
+            path: where to; an older file there is replaced.
+            choice: what is shown; a run of up to 2,000 pictures whole if None.
+
+        Returns:
+            Its path. ValueError if the choice names what the run does not have; OSError if the
+            file cannot be written.
+        """
+        from workbench.explorer import explorer_page
+
+        target = Path(path) if path is not None else self.path / "explorer.html"
+        write_atomic(target, explorer_page(self.view(choice)).encode("utf-8"))
+        return target
+
+    def view(self, choice: ViewChoice | None = None) -> View:
+        """What the explorer shows of the run; see `page`. ValueError for a choice it lacks."""
+        from workbench.explorer import view_run
+
+        return view_run(
+            self.folder,
+            self._frame,
+            title=self.path.resolve().name,
+            choice=choice,
+            networks=self._networks,
+            failed={trial: record.failed for trial, record in self.records.items()},
+        )
+
+    @property
+    @_once
+    def _networks(self) -> LocalNetworks:
+        from workbench.explorer import LocalNetworks
+        from workbench.report.content import study_family
+
+        judges: Mapping[str, str] = {}
+        with suppress(StudyError):
+            judges = self.study.judges
+        return LocalNetworks(study_family(self.folder), judges)
 
     def verify(
         self, *, trials: int = 4, seed: int | None = None, manager: ModelManager | None = None

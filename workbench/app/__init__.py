@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from workbench.app import html
+from workbench.app.explorer import Explorer, explore
 from workbench.app.session import Engine, Offer, Session
 from workbench.app.state import AppState, Choice, Picture, Row, Screen, StudyRun
 from workbench.app.views import Chooser, PictureView, StudyView
@@ -17,6 +18,7 @@ __all__ = [
     "AppState",
     "Choice",
     "Engine",
+    "Explorer",
     "Offer",
     "Picture",
     "Row",
@@ -27,6 +29,7 @@ __all__ = [
     "TaskState",
     "Workbench",
     "Worker",
+    "explore",
 ]
 
 

@@ -45,6 +45,7 @@ def _root(
 
 app.command("run")(with_models(running.run))
 app.command("report")(with_models(running.report))
+app.command("view")(with_models(running.view))
 app.command("verify")(with_models(checking.verify))
 app.command("diff")(checking.diff)
 app.command("study")(checking.study)

@@ -133,6 +133,44 @@ def report(
     say(f"Report: {written.resolve()}")
 
 
+def view(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file; RUN/explorer.html if absent.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in a browser.")] = True,
+    control: Annotated[
+        list[str] | None, typer.Option(help="Only this control type; may be given several times.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source; may be given several times.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 2000,
+    maps: Annotated[
+        bool | None,
+        typer.Option(
+            "--maps/--no-maps",
+            help="Read control maps back from the pictures; where that costs little if absent.",
+        ),
+    ] = None,
+) -> None:
+    """Explore a run in a browser: one HTML file that needs no kernel, server or network."""
+    import webbrowser
+
+    from workbench.cli.common import Refusal
+    from workbench.explorer import ViewChoice
+
+    choice = ViewChoice(pictures, seeds, tuple(source or ()), tuple(control or ()), maps)
+    try:
+        written = workbench.open_run(run_dir).page(output, choice).resolve()
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    typer.echo(f"Explorer: {written}")
+    if show and not webbrowser.open(written.as_uri()):
+        typer.echo("No browser was found: open that file in one.")
+
+
 def print_plan(
     study: Study, folder: Path, batch_size: int | None = None, device: str | None = None
 ) -> bool:

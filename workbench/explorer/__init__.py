@@ -1,0 +1,17 @@
+"""The explorer: a run's trade-off, contact sheet and pictures, linked; in a page or a notebook."""
+
+from workbench.explorer.data import Shown, explorer_data
+from workbench.explorer.page import explorer_page
+from workbench.explorer.pictures import LocalNetworks, RunPictures
+from workbench.explorer.view import View, ViewChoice, view_run
+
+__all__ = [
+    "LocalNetworks",
+    "RunPictures",
+    "Shown",
+    "View",
+    "ViewChoice",
+    "explorer_data",
+    "explorer_page",
+    "view_run",
+]

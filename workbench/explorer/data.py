@@ -1,0 +1,320 @@
+"""What the explorer shows of a run, as plain values that JSON can carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench import analysis
+from workbench.controls import ControlError, get_control
+from workbench.formats import number
+from workbench.measuring.specs import metric_spec
+from workbench.study.labels import is_scene, path_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+"""Of the layout of `explorer_data`; the script refuses another one."""
+CONTROL = "control"
+"""Stands for the primary metric of each control type, as `analysis.PROMPT_METRIC` of the prompt."""
+PLACES = ("control", "source", "base", "seed", "scale")
+DIGITS = 4
+
+Picture = tuple[str, str, str]
+"""What a picture is ("sample", "source", "wanted" or "read"), and two names that tell which:
+the trial; the source; source and control; trial and control."""
+
+
+@dataclass
+class Catalogue:
+    """The pictures that the explorer may ask for, each named once; data refer to them by number."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    _known: dict[Picture, int] = field(default_factory=dict)
+
+    def number(self, kind: str, one: str, other: str = "") -> int:
+        """The number of a picture; a new one if it has none yet."""
+        key = (kind, one, other)
+        if key not in self._known:
+            self._known[key] = len(self.pictures)
+            self.pictures.append(key)
+        return self._known[key]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the explorer shows: values for JSON, and the pictures that they name by number."""
+
+    data: dict[str, Any]
+    pictures: Sequence[Picture]
+
+
+def explorer_data(
+    frame: pd.DataFrame,
+    *,
+    title: str = "",
+    sources: Iterable[str] = (),
+    failed: Mapping[str, str] | None = None,
+    read_back: Iterable[str] = (),
+    notes: Sequence[str] = (),
+) -> Shown:
+    """Everything that the explorer shows of a run but the pixels.
+
+    Cells stand in columns, one entry for each; where a column holds whole numbers they point into
+    the list of that name. A metric's `at` points into its `references`, pairs of chance and
+    ceiling, and adherence is (value - chance) / (ceiling - chance).
+
+    Args:
+        frame: labelled long frame of the run, see `analysis.distinct_controls`.
+        title: the run's name.
+        sources: those whose picture can be shown.
+        failed: trial -> why it has no picture.
+        read_back: control labels whose maps can be read back from the pictures.
+        notes: what a reader must know, a sentence each.
+    """
+    failed, sources, read_back = dict(failed or {}), set(sources), set(read_back)
+    cells = frame.drop_duplicates("cell").reset_index(drop=True)
+    prompts, prompt_of = _prompts(cells)
+    lists: dict[str, list[Any]] = {}
+    columns: dict[str, Any] = {"prompt": prompt_of}
+    for name in PLACES:
+        lists[name], columns[name] = _indexed(cells[name])
+    lists["text"], columns["text"] = _indexed(cells["prompt"])
+    whole, columns["whole"] = _indexed(cells["full_prompt"])
+    catalogue = Catalogue()
+    columns["sample"] = [catalogue.number("sample", str(trial)) for trial in cells["trial"]]
+    columns["wanted"] = [
+        catalogue.number("wanted", str(source), str(control)) if source in sources else -1
+        for source, control in zip(cells["source"], cells["control"], strict=True)
+    ]
+    columns["read"] = [
+        catalogue.number("read", str(trial), str(control)) if control in read_back else -1
+        for trial, control in zip(cells["trial"], cells["control"], strict=True)
+    ]
+    reasons = [failed.get(str(trial), "") for trial in cells["trial"]]
+    metrics, tags = _readings(frame, cells)
+    data = {
+        "version": VERSION,
+        "title": title,
+        "notes": list(notes),
+        "controls": [_control(str(label), frame) for label in lists.pop("control")],
+        "sources": [
+            {
+                "name": str(name),
+                "label": source_name(str(name)),
+                "picture": catalogue.number("source", str(name)) if name in sources else -1,
+            }
+            for name in lists.pop("source")
+        ],
+        "bases": lists.pop("base"),
+        "seeds": lists.pop("seed"),
+        "scales": lists.pop("scale"),
+        "texts": lists.pop("text"),
+        "prompts": prompts,
+        "wholes": [_words(text, tags["names"]) for text in whole],
+        "cells": columns | {"failed": reasons if any(reasons) else []},
+        "metrics": metrics,
+        "tags": tags,
+        "curves": _curves(frame, prompts, metrics),
+        "spots": _spots(frame, prompts),
+        "headline": list(analysis.overridden_words(frame).values()),
+    }
+    return Shown(_plain(data), tuple(catalogue.pictures))
+
+
+def source_name(source: str) -> str:
+    """What people call a source: a scene by its number, a picture by its file's name."""
+    if is_scene(source):
+        return f"scene {source.partition(':')[2]}"
+    return path_of(source).replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or source
+
+
+def _control(label: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """A control as the frame labels it: its type, what tells it from others, and its metrics."""
+    kind = analysis.control_type(label)
+    base = frame.loc[frame["control"] == label, "base"].iloc[0]
+    detail = label[len(kind) :].strip().removeprefix("(").removesuffix(")")
+    detail = "; ".join(part for part in detail.split("; ") if part and part != f"base {base}")
+    try:
+        control = get_control(kind)
+    except ControlError:
+        name, metrics = kind, []
+    else:
+        name, metrics = control.label, [spec.name for spec in control.metrics]
+    primary = analysis.primary_metrics(frame)[label]
+    return {
+        "label": label,
+        "name": f"{name} ({detail})" if detail else name,
+        "base": str(base),
+        "primary": primary,
+        "metrics": [primary, *(metric for metric in metrics if metric != primary)],
+    }
+
+
+def _prompts(cells: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
+    """The forms of the prompt, shortest first, and the form of each cell."""
+    keys = list(zip(cells["setting"], cells["length"], cells["label"], strict=True))
+    forms = sorted(set(keys), key=lambda key: (key[0] != "length", key[1], str(key[2])))
+    place = {form: i for i, form in enumerate(forms)}
+    told = [
+        {
+            "label": "no prompt" if length == 0 else str(label),
+            "length": int(length),
+            "curve": setting == "length",
+        }
+        for setting, length, label in forms
+    ]
+    return told, [place[key] for key in keys]
+
+
+def _words(text: str, known: Sequence[str]) -> list[int]:
+    """The words of a full prompt that are judged, in its order, as places in the list of words."""
+    found = [(text.find(word), i) for i, word in enumerate(known)]
+    return [i for at, i in sorted(found) if at >= 0]
+
+
+def _readings(
+    frame: pd.DataFrame, cells: pd.DataFrame
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The metrics in columns, and what the judge of words says, sparsely, cell by cell.
+
+    Of words each cell has [word, probability in percent, obeyed, shown by the source], -1 for what
+    is not known.
+    """
+    place = {cell: i for i, cell in enumerate(cells["cell"])}
+    row = frame["cell"].map(place).to_numpy()
+    heads = frame["metric"].str.partition(":")
+    metrics: dict[str, dict[str, Any]] = {}
+    single = heads[1] == ""
+    for name, mine in frame[single].groupby("metric", sort=False):
+        spec = _spec(str(name))
+        if spec is None:
+            continue
+        where = row[mine.index] if mine.index.equals(frame.index) else mine["cell"].map(place)
+        where = np.asarray(where)
+        values = np.full(len(cells), np.nan)
+        values[where] = mine["value"].to_numpy(dtype=float)
+        pairs = mine[["chance", "ceiling"]].round(6).fillna(-1e9)
+        kinds = list(dict.fromkeys(pairs.itertuples(index=False, name=None)))
+        codes = {pair: i for i, pair in enumerate(kinds)}
+        at = np.full(len(cells), -1)
+        at[where] = [codes[pair] for pair in pairs.itertuples(index=False, name=None)]
+        reasons = mine.loc[mine["value"].isna() & (mine["reason"] != ""), ["cell", "reason"]]
+        metrics[str(name)] = spec | {
+            "adheres": bool(mine["adherence"].notna().any()),
+            "values": values,
+            "at": at,
+            "references": [[None if v == -1e9 else v for v in pair] for pair in kinds],
+            "reasons": {str(place[c]): r for c, r in reasons.itertuples(index=False, name=None)},
+        }
+    return metrics, _tags(frame[~single], heads[~single], place, len(cells))
+
+
+def _spec(name: str) -> dict[str, Any] | None:
+    try:
+        spec = metric_spec(name)
+    except KeyError:
+        return None
+    return {
+        "label": spec.label,
+        "about": spec.protocol,
+        "unit": spec.unit,
+        "better": 1 if spec.higher_is_better else -1,
+    }
+
+
+def _tags(
+    rows: pd.DataFrame, heads: pd.DataFrame, place: Mapping[str, int], count: int
+) -> dict[str, Any]:
+    names = list(dict.fromkeys(heads[2]))
+    number_of = {name: i for i, name in enumerate(names)}
+    found: list[dict[int, list[int]]] = [{} for _ in range(count)]
+    column = {"tag": 1, "tag_obeyed": 2, "tag_source": 3}
+    for cell, head, tag, value in zip(rows["cell"], heads[0], heads[2], rows["value"], strict=True):
+        if head not in column or math.isnan(value):
+            continue
+        word = number_of[tag]
+        mine = found[place[cell]].setdefault(word, [word, -1, -1, -1])
+        mine[column[head]] = round(100 * value) if head == "tag" else int(value)
+    return {"names": names, "cells": [list(mine.values()) for mine in found]}
+
+
+def _curves(
+    frame: pd.DataFrame, prompts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Metric -> its means with intervals: for each control label a list of
+    [prompt, scale, mean, low, high, on the Pareto front]."""
+    place = {prompt["length"]: i for i, prompt in enumerate(prompts) if prompt["curve"]}
+    points = analysis.tradeoff(frame)
+    curves: dict[str, Any] = {}
+    for name, side in ((CONTROL, "control"), (analysis.PROMPT_METRIC, "prompt")):
+        columns = [f"{side}_adherence", f"{side}_low", f"{side}_high", "pareto"]
+        curves[name] = _by_control(points, columns, place)
+    for name, metric in metrics.items():
+        column = "adherence" if metric["adheres"] else "value"
+        table = analysis.curve(frame, name, column=column)
+        curves[name] = _by_control(table, ["mean", "low", "high"], place)
+    return curves
+
+
+def _by_control(
+    table: pd.DataFrame, columns: Sequence[str], place: Mapping[int, int]
+) -> dict[str, list[list[Any]]]:
+    found: dict[str, list[list[Any]]] = {}
+    for row in table[["control", "length", "scale", *columns]].itertuples(index=False, name=None):
+        control, length, scale, mean, *rest = row
+        if isinstance(mean, float) and math.isfinite(mean):
+            found.setdefault(str(control), []).append([place[int(length)], scale, mean, *rest])
+    return found
+
+
+def _spots(frame: pd.DataFrame, prompts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sweet spots of curves of three scales or more; fewer say nothing about a best one."""
+    place = {prompt["length"]: i for i, prompt in enumerate(prompts) if prompt["curve"]}
+    count = frame[frame["setting"] == "length"].groupby(["control", "length"])["scale"].nunique()
+    return [
+        {
+            "control": str(row["control"]),
+            "prompt": place[int(row["length"])],
+            "scale": row["scale"],
+            "low": row["scale_low"],
+            "high": row["scale_high"],
+            "harmonic": row["harmonic"],
+        }
+        for row in analysis.records(analysis.sweet_spot(frame))
+        if count[row["control"], row["length"]] >= 3
+    ]
+
+
+def _indexed(column: pd.Series) -> tuple[list[Any], list[int]]:
+    """The different values of a column, in order (numbers by size), and each entry's place."""
+    values = list(dict.fromkeys(column.tolist()))
+    if values and all(isinstance(value, int | float) for value in values):
+        values.sort()
+    place = {value: i for i, value in enumerate(values)}
+    return values, [place[value] for value in column]
+
+
+def _plain(value: Any) -> Any:
+    """The value with nothing that JSON lacks: NaN becomes None, numbers keep four digits."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def scale_name(scale: float) -> str:
+    """A scale as columns are headed: 0 is the picture that no control steers."""
+    return "text only" if scale == 0 else f"scale {number(scale)}"

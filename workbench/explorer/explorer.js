@@ -1,0 +1,842 @@
+// The explorer of a run: trade-off, contact sheet and the picture in hand, linked.
+// One module for two hosts. A notebook calls `render({model, el})` with anywidget's model; a page
+// calls it with an object that has `get`. Texts are only ever set as text, never as markup.
+
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"];
+const SHAPES = [
+  (x, y) => `M${x - 5},${y}a5,5 0 1,0 10,0a5,5 0 1,0 -10,0`,
+  (x, y) => `M${x - 4.5},${y - 4.5}h9v9h-9z`,
+  (x, y) => `M${x},${y - 6}l6,10.5h-12z`,
+  (x, y) => `M${x},${y - 6.5}l6.5,6.5l-6.5,6.5l-6.5,-6.5z`,
+];
+const LAYOUT = 1;
+const SCALE = "scale";
+const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+
+function h(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function s(tag, attributes = {}, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+const distinct = (values) => [...new Set(values)];
+const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
+const minus = (text) => text.replace("-", "−");
+
+function figure(value) {
+  if (!known(value)) return "–";
+  const size = Math.abs(value);
+  return minus(size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : value.toFixed(2));
+}
+
+// ---------------------------------------------------------------------------------- the data
+
+class Data {
+  constructor(raw) {
+    if (raw.version !== LAYOUT) throw new Error(`this explorer reads layout ${LAYOUT}, not ${raw.version}`);
+    Object.assign(this, raw);
+    this.count = this.cells.prompt.length;
+    this.places = new Map();
+    for (let i = 0; i < this.count; i++) this.places.set(this.key(this.place(i)), i);
+  }
+
+  place(cell) {
+    const c = this.cells;
+    return { control: c.control[cell], source: c.source[cell], seed: c.seed[cell], prompt: c.prompt[cell], scale: c.scale[cell] };
+  }
+
+  key(at) {
+    return `${at.control}|${at.source}|${at.seed}|${at.prompt}|${at.scale}`;
+  }
+
+  find(at) {
+    return this.places.get(this.key(at)) ?? -1;
+  }
+
+  // Every value of one place that occurs together with a control.
+  values(name, control) {
+    const found = new Set();
+    for (let i = 0; i < this.count; i++) if (this.cells.control[i] === control) found.add(this.cells[name][i]);
+    return [...found].sort((a, b) => a - b);
+  }
+
+  value(metric, cell) {
+    return cell < 0 ? null : this.metrics[metric]?.values[cell];
+  }
+
+  references(metric, cell) {
+    const m = this.metrics[metric];
+    return (cell >= 0 && m && m.at[cell] >= 0 && m.references[m.at[cell]]) || [null, null];
+  }
+
+  adherence(metric, cell) {
+    const [chance, ceiling] = this.references(metric, cell);
+    const value = this.value(metric, cell);
+    if (!this.metrics[metric]?.adheres || !known(value) || !known(chance) || !known(ceiling)) return null;
+    return ceiling === chance ? null : (value - chance) / (ceiling - chance);
+  }
+
+  promptMetric() {
+    const words = this.metrics.words;
+    return words && words.values.some(known) ? "words" : "clip_used";
+  }
+
+  // The metric that a name stands for: "control" and "prompt" are roles, not metrics.
+  metric(name, control) {
+    if (name === "control") return this.controls[control].primary;
+    return name === "prompt" ? this.promptMetric() : name;
+  }
+
+  // What a picture reads by a name of an axis: adherence where the metric has one.
+  reading(name, cell) {
+    if (name === SCALE) return this.scales[this.cells.scale[cell]];
+    const metric = this.metric(name, this.cells.control[cell]);
+    return this.metrics[metric]?.adheres ? this.adherence(metric, cell) : this.value(metric, cell);
+  }
+
+  adheres(name, control) {
+    return Boolean(this.metrics[this.metric(name, control)]?.adheres);
+  }
+
+  axisLabel(name, control) {
+    if (name === SCALE) return "Conditioning scale";
+    if (name === "control") return "Control adherence";
+    if (name === "prompt") return "Prompt adherence";
+    return this.metrics[name].label + (this.adheres(name, control) ? " (adherence)" : "");
+  }
+
+  axes(control) {
+    const own = new Set(this.controls.flatMap((c) => c.metrics));
+    const mine = new Set(this.controls[control].metrics);
+    const rest = Object.keys(this.metrics).filter((m) => !own.has(m) || mine.has(m));
+    return ["control", "prompt", SCALE, ...rest.filter((m) => this.curves[m])];
+  }
+
+  scaleName(index) {
+    const scale = this.scales[index];
+    return scale === 0 ? "text only" : `scale ${scale}`;
+  }
+}
+
+// ---------------------------------------------------------------------------------- pictures
+
+class Pictures {
+  constructor(model) {
+    this.model = model;
+    this.urls = new Map();
+    this.asked = new Set();
+    this.waiting = new Map();
+    this.queue = new Set();
+    this.inside = model.get("images") ?? null;
+    model.on?.("msg:custom", (message, buffers) => this.receive(message, buffers));
+  }
+
+  url(number) {
+    if (this.inside && this.inside[number]) return `data:image/webp;base64,${this.inside[number]}`;
+    return this.urls.get(number) ?? null;
+  }
+
+  show(img, number, alt) {
+    img.alt = alt;
+    img.dataset.number = number;
+    const url = number < 0 ? null : this.url(number);
+    img.classList.toggle("wbx-none", !url);
+    if (img.getAttribute("src") !== (url ?? EMPTY)) img.setAttribute("src", url ?? EMPTY);
+    if (url || number < 0 || this.inside) return;
+    if (!this.waiting.has(number)) this.waiting.set(number, new Set());
+    this.waiting.get(number).add(img);
+    if (this.asked.has(number)) return;
+    this.asked.add(number);
+    if (this.queue.size === 0) requestAnimationFrame(() => this.ask());
+    this.queue.add(number);
+  }
+
+  ask() {
+    this.model.send?.({ kind: "pictures", numbers: [...this.queue] });
+    this.queue.clear();
+  }
+
+  receive(message, buffers) {
+    if (message?.kind !== "pictures") return;
+    message.numbers.forEach((number, i) => {
+      this.urls.set(number, URL.createObjectURL(new Blob([buffers[i]], { type: "image/webp" })));
+      for (const img of this.waiting.get(number) ?? []) {
+        if (Number(img.dataset.number) === number) this.show(img, number, img.alt);
+      }
+      this.waiting.delete(number);
+    });
+  }
+
+  // Numbers may mean other pictures after new data.
+  forget() {
+    this.close();
+    this.urls.clear();
+    this.asked.clear();
+    this.waiting.clear();
+  }
+
+  close() {
+    for (const url of this.urls.values()) URL.revokeObjectURL(url);
+  }
+}
+
+// ---------------------------------------------------------------------------------- chart
+
+function ticks(low, high, wanted = 6) {
+  const raw = (high - low) / wanted;
+  const size = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((f) => f * size).find((f) => f >= raw);
+  const found = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + step * 1e-6; v += step) found.push(Math.abs(v) < step * 1e-6 ? 0 : v);
+  return found.map((v) => Number(v.toPrecision(10)));
+}
+
+function span(values, keep) {
+  const all = [...values.filter(known), ...keep];
+  if (!all.length) return [0, 1];
+  const low = Math.min(...all), high = Math.max(...all);
+  const margin = (high - low || Math.abs(high) || 1) * 0.07;
+  return [low - margin, high + margin];
+}
+
+class Chart {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.svg = s("svg", { role: "img" });
+    this.legend = h("div", { class: "wbx-legend", role: "group", "aria-label": "Prompt length" });
+    this.x = h("select", { "aria-label": "Horizontal axis", onchange: (e) => explorer.axis("x", e.target.value) });
+    this.y = h("select", { "aria-label": "Vertical axis", onchange: (e) => explorer.axis("y", e.target.value) });
+    this.plot = h("div", { class: "wbx-plot" }, this.svg);
+    this.el = h("div", { class: "wbx-chart" }, h("div", { class: "wbx-axes" }, this.y, h("span", {}, "over"), this.x, this.legend), this.plot);
+    this.drawn = "";
+    this.observer = new ResizeObserver(() => this.update());
+    this.observer.observe(this.plot);
+  }
+
+  update() {
+    const { at, data } = this.explorer;
+    const width = Math.max(260, this.plot.clientWidth), height = Math.max(180, this.plot.clientHeight);
+    const what = [at.control, this.explorer.x, this.explorer.y, width, height, this.explorer.stamp].join();
+    if (what !== this.drawn) {
+      this.drawn = what;
+      this.draw(width, height, data, at);
+    }
+    this.mark(data, at);
+  }
+
+  options(select, chosen, data, control) {
+    const names = data.axes(control);
+    select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === chosen }, data.axisLabel(name, control))));
+  }
+
+  draw(width, height, data, at) {
+    const { x, y } = this.explorer;
+    this.options(this.x, x, data, at.control);
+    this.options(this.y, y, data, at.control);
+    const left = 46, bottom = 40, top = 12, right = 14;
+    const label = data.controls[at.control].label;
+    const rows = (name) => (data.curves[name]?.[label] ?? []);
+    const other = new Map(rows(x).map((r) => [`${r[0]}|${r[1]}`, r]));
+    const source = x === SCALE ? rows(y).map((r) => [r, [r[0], r[1], r[1], null, null]]) : rows(y).map((r) => [r, other.get(`${r[0]}|${r[1]}`)]);
+    const own = y === SCALE ? rows(x).map((r) => [[r[0], r[1], r[1], null, null], r]) : source;
+    this.points = own.filter(([, b]) => b).map(([a, b]) => ({
+      prompt: a[0], scale: data.scales.indexOf(a[1]),
+      x: b[2], xl: b[3], xh: b[4], y: a[2], yl: a[3], yh: a[4], front: Boolean(b[5]) && x === "control" && y === "prompt",
+    }));
+    const refs = (name) => (name !== SCALE && data.adheres(name, at.control) ? [0, 1] : []);
+    this.xs = span(this.points.map((p) => p.x), x === SCALE ? [] : refs(x));
+    this.ys = span(this.points.map((p) => p.y), refs(y));
+    this.X = (v) => left + ((v - this.xs[0]) / (this.xs[1] - this.xs[0])) * (width - left - right);
+    this.Y = (v) => height - bottom - ((v - this.ys[0]) / (this.ys[1] - this.ys[0])) * (height - bottom - top);
+    this.box = { left, right: width - right, top, bottom: height - bottom };
+    const svg = this.svg;
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", height);
+    svg.replaceChildren();
+    for (const v of ticks(...this.xs)) {
+      svg.append(s("line", { class: "wbx-grid", x1: this.X(v), x2: this.X(v), y1: top, y2: height - bottom }));
+      svg.append(s("text", { x: this.X(v), y: height - bottom + 15, "text-anchor": "middle" }, minus(String(v))));
+    }
+    for (const v of ticks(...this.ys, 5)) {
+      svg.append(s("line", { class: "wbx-grid", x1: left, x2: width - right, y1: this.Y(v), y2: this.Y(v) }));
+      svg.append(s("text", { x: left - 6, y: this.Y(v) + 4, "text-anchor": "end" }, minus(String(v))));
+    }
+    const names = ["chance", "ceiling"];
+    refs(x).forEach((v, i) => {
+      svg.append(s("line", { class: "wbx-ref", x1: this.X(v), x2: this.X(v), y1: top, y2: height - bottom }));
+      svg.append(s("text", { class: "wbx-refname", x: this.X(v) + 3, y: height - bottom - 4 }, names[i]));
+    });
+    refs(y).forEach((v, i) => {
+      svg.append(s("line", { class: "wbx-ref", x1: left, x2: width - right, y1: this.Y(v), y2: this.Y(v) }));
+      svg.append(s("text", { class: "wbx-refname", x: width - right - 2, y: this.Y(v) - 4, "text-anchor": "end" }, names[i]));
+    });
+    svg.append(s("text", { class: "wbx-title", x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, `${data.axisLabel(x, at.control)} →`));
+    svg.append(s("text", { class: "wbx-title", transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, `${data.axisLabel(y, at.control)} →`));
+    svg.setAttribute("aria-label", `${data.axisLabel(y, at.control)} over ${data.axisLabel(x, at.control)}, a curve for each prompt length`);
+    this.lines = new Map();
+    this.marks = new Map();
+    const prompts = distinct(this.points.map((p) => p.prompt)).sort((a, b) => a - b);
+    for (const prompt of prompts) {
+      const mine = this.points.filter((p) => p.prompt === prompt);
+      const colour = COLOURS[prompt % COLOURS.length];
+      const line = s("path", { class: "wbx-curve", stroke: colour, d: `M${mine.map((p) => `${this.X(p.x)},${this.Y(p.y)}`).join("L")}` });
+      svg.append(line);
+      this.lines.set(prompt, line);
+    }
+    for (const p of this.points) {
+      const colour = COLOURS[p.prompt % COLOURS.length];
+      const x0 = this.X(p.x), y0 = this.Y(p.y);
+      const group = s("g", { class: "wbx-point" });
+      group.append(s("circle", { class: "wbx-hit", cx: x0, cy: y0, r: 11 }));
+      group.append(s("path", { d: SHAPES[p.prompt % SHAPES.length](x0, y0), fill: colour, stroke: p.front ? "currentColor" : "none" }));
+      group.append(s("title", {}, `${data.prompts[p.prompt].label}, ${data.scaleName(p.scale)}${p.front ? "; no other point clearly beats it" : ""}`));
+      group.addEventListener("pointerenter", () => this.explorer.look({ prompt: p.prompt, scale: p.scale }));
+      group.addEventListener("click", () => this.explorer.pin({ prompt: p.prompt, scale: p.scale }));
+      svg.append(group);
+      this.marks.set(`${p.prompt}|${p.scale}`, group);
+    }
+    if (x === "control" && y === "prompt") {
+      for (const spot of data.spots.filter((w) => w.control === label)) {
+        const p = this.points.find((q) => q.prompt === spot.prompt && data.scales[q.scale] === spot.scale);
+        if (!p) continue;
+        const star = s("text", { class: "wbx-star", x: this.X(p.x) - 19, y: this.Y(p.y) + 5, style: `fill: ${COLOURS[p.prompt % COLOURS.length]}` }, "★");
+        const range = spot.low === spot.high ? "" : `, not clearly worse from ${spot.low} to ${spot.high}`;
+        star.append(s("title", {}, `the best balance with ${data.prompts[spot.prompt].label}: scale ${spot.scale}${range}`));
+        svg.append(star);
+      }
+    }
+    this.over = s("g", { class: "wbx-over" });
+    svg.append(this.over);
+    this.legend.replaceChildren(...prompts.map((prompt) => {
+      const icon = s("svg", { width: 14, height: 14, "aria-hidden": "true" });
+      icon.append(s("path", { d: SHAPES[prompt % SHAPES.length](7, 7), fill: COLOURS[prompt % COLOURS.length] }));
+      const button = h("button", { type: "button", "data-prompt": prompt, onclick: () => this.explorer.go({ prompt }) }, icon, data.prompts[prompt].label);
+      return button;
+    }));
+  }
+
+  mark(data, at) {
+    for (const [prompt, line] of this.lines) line.classList.toggle("wbx-on", prompt === at.prompt);
+    for (const [key, group] of this.marks) {
+      group.classList.toggle("wbx-on", key === `${at.prompt}|${at.scale}`);
+      group.classList.toggle("wbx-mine", key.startsWith(`${at.prompt}|`));
+    }
+    for (const b of this.legend.children) b.setAttribute("aria-pressed", Number(b.dataset.prompt) === at.prompt);
+    this.over.replaceChildren();
+    const point = this.points.find((p) => p.prompt === at.prompt && p.scale === at.scale);
+    if (point) this.interval(point);
+    this.ring(this.explorer.cell, "wbx-ring");
+    this.explorer.pins.forEach((cell) => this.ring(cell, "wbx-ring wbx-pinned"));
+    this.names(data, at);
+  }
+
+  interval(p) {
+    const { left, right, top, bottom } = this.box;
+    const reach = (low, high, to, from, until) => [low, high].map((v) => (known(v) ? clamp(to(v), from, until) : null));
+    const [x0, x1] = reach(p.xl, p.xh, this.X, left, right);
+    const [y0, y1] = reach(p.yh, p.yl, this.Y, top, bottom);
+    const cx = this.X(p.x), cy = this.Y(p.y);
+    const arrow = (x, y, dx, dy) => this.over.append(s("path", { class: "wbx-arrow", d: `M${x},${y}l${-5 * dx - 4 * dy},${-5 * dy - 4 * dx}l${8 * dy},${8 * dx}z` }));
+    if (known(x0)) {
+      this.over.append(s("line", { class: "wbx-interval", x1: x0, x2: x1, y1: cy, y2: cy }));
+      if (this.X(p.xh) > right) arrow(right, cy, 1, 0);
+      if (this.X(p.xl) < left) arrow(left, cy, -1, 0);
+    }
+    if (known(y0)) {
+      this.over.append(s("line", { class: "wbx-interval", x1: cx, x2: cx, y1: y0, y2: y1 }));
+      if (this.Y(p.yh) < top) arrow(cx, top, 0, -1);
+      if (this.Y(p.yl) > bottom) arrow(cx, bottom, 0, 1);
+    }
+  }
+
+  // The picture in hand beside the mean over all sources and seeds; at the frame where it is outside.
+  ring(cell, name) {
+    if (cell < 0 || this.explorer.data.cells.control[cell] !== this.explorer.at.control) return;
+    const x = this.explorer.data.reading(this.explorer.x, cell), y = this.explorer.data.reading(this.explorer.y, cell);
+    if (!known(x) || !known(y)) return;
+    const { left, right, top, bottom } = this.box;
+    const ring = s("circle", { class: name, cx: clamp(this.X(x), left, right), cy: clamp(this.Y(y), top, bottom), r: 9 });
+    ring.append(s("title", {}, `this picture: ${figure(x)} over, ${figure(y)} up`));
+    this.over.append(ring);
+  }
+
+  // The scales beside the points of the curve in hand, where there is room.
+  names(data, at) {
+    const mine = this.points.filter((p) => p.prompt === at.prompt);
+    const taken = this.points.map((p) => ({ x: this.X(p.x) - 6, y: this.Y(p.y) - 6, w: 12, h: 12 }));
+    const { left, right, top, bottom } = this.box;
+    const order = [...mine].sort((a, b) => (b.scale === at.scale) - (a.scale === at.scale));
+    for (const p of order) {
+      const text = String(data.scales[p.scale]), w = 7 * text.length + 2;
+      for (const [dx, dy] of [[9, -8], [9, 16], [-9 - w, -8], [-9 - w, 16], [-w / 2, -12], [-w / 2, 22]]) {
+        const box = { x: this.X(p.x) + dx, y: this.Y(p.y) + dy - 10, w, h: 12 };
+        const inside = box.x > left && box.x + w < right && box.y > top && box.y + 12 < bottom;
+        const free = taken.every((t) => box.x + box.w < t.x || t.x + t.w < box.x || box.y + box.h < t.y || t.y + t.h < box.y);
+        if (!inside || !free) continue;
+        taken.push(box);
+        this.over.append(s("text", { class: "wbx-scale", x: box.x + 1, y: box.y + 10 }, text));
+        break;
+      }
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------- sheet
+
+class Sheet {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.grid = h("div", { class: "wbx-sheet", role: "grid", "aria-label": "Pictures: prompt lengths down, scales across" });
+    this.key = h("p", { class: "wbx-key" }, h("i", { class: "wbx-p" }), " prompt  ", h("i", { class: "wbx-c" }), " control adherence. Hover to look, click to pin, arrow keys walk.");
+    this.el = h("div", { class: "wbx-sheetbox" }, this.grid, this.key);
+    this.built = "";
+    this.observer = new ResizeObserver(() => this.size());
+    this.observer.observe(this.el);
+  }
+
+  build(data, at) {
+    this.rows = data.values("prompt", at.control).sort((a, b) => b - a);
+    this.columns = data.values("scale", at.control);
+    this.cells = new Map();
+    const head = h("div", { role: "row", class: "wbx-row" }, h("span", { role: "columnheader" }, h("span", { class: "wbx-hidden" }, "prompt")),
+      ...this.columns.map((k) => h("span", { role: "columnheader", class: "wbx-head" }, data.scales[k] === 0 ? "text only" : String(data.scales[k]))));
+    const lines = this.rows.map((p) => {
+      const buttons = this.columns.map((k) => {
+        const img = h("img", { alt: "", draggable: "false" });
+        const button = h("button", { type: "button", tabindex: -1, onpointerenter: () => this.explorer.look({ prompt: p, scale: k }), onclick: () => this.explorer.pin({ prompt: p, scale: k }) },
+          img, h("i", { class: "wbx-p" }), h("i", { class: "wbx-c" }));
+        this.cells.set(`${p}|${k}`, { button, img });
+        return h("span", { role: "gridcell" }, button);
+      });
+      return h("div", { role: "row", class: "wbx-row" }, h("span", { role: "rowheader", class: "wbx-label", dir: "auto" }, data.prompts[p].label), ...buttons);
+    });
+    this.grid.replaceChildren(head, ...lines);
+    this.grid.style.setProperty("--columns", this.columns.length);
+    this.size();
+  }
+
+  size() {
+    if (!this.columns) return;
+    const width = this.el.clientWidth - 76, height = this.el.clientHeight - 46;
+    const wide = (width - 4 * this.columns.length) / this.columns.length;
+    const high = (height - 4 * this.rows.length) / this.rows.length;
+    this.grid.style.setProperty("--side", `${Math.floor(clamp(Math.min(wide, high), 44, 190))}px`);
+  }
+
+  update() {
+    const { at, data, pictures } = this.explorer;
+    const what = `${at.control}|${this.explorer.stamp}`;
+    if (what !== this.built) {
+      this.built = what;
+      this.build(data, at);
+    }
+    for (const p of this.rows) {
+      for (const k of this.columns) {
+        const { button, img } = this.cells.get(`${p}|${k}`);
+        const cell = data.find({ ...at, prompt: p, scale: k });
+        const on = p === at.prompt && k === at.scale;
+        button.classList.toggle("wbx-on", on);
+        button.classList.toggle("wbx-pinned", cell >= 0 && this.explorer.pins.includes(cell));
+        button.tabIndex = on ? 0 : -1;
+        const failed = cell >= 0 && data.cells.failed[cell];
+        button.classList.toggle("wbx-empty", cell < 0 || Boolean(failed));
+        button.title = failed || "";
+        const control = data.reading("control", cell), prompt = cell < 0 ? null : data.reading("prompt", cell);
+        button.style.setProperty("--c", clamp(control ?? 0, 0, 1));
+        button.style.setProperty("--p", clamp(prompt ?? 0, 0, 1));
+        const told = cell < 0 ? "not made yet" : failed ? `no picture: ${failed}` : `prompt ${figure(prompt)}, control ${figure(control)}`;
+        button.setAttribute("aria-label", `${data.prompts[p].label}, ${data.scaleName(k)}: ${told}`);
+        if (on) button.setAttribute("aria-current", "true");
+        else button.removeAttribute("aria-current");
+        pictures.show(img, cell < 0 || failed ? -1 : data.cells.sample[cell], "");
+      }
+    }
+  }
+
+  focus() {
+    const { at } = this.explorer;
+    this.cells.get(`${at.prompt}|${at.scale}`)?.button.focus({ preventScroll: true });
+  }
+}
+
+// ---------------------------------------------------------------------------------- in hand
+
+const BLENDS = {
+  maps: ["wanted map", "map read back"],
+  source: ["source", "picture"],
+  pinned: ["pinned picture", "picture"],
+};
+
+class Hand {
+  constructor(explorer) {
+    this.explorer = explorer;
+    const tile = (name) => {
+      const img = h("img", { alt: "", onclick: () => explorer.zoom(img) });
+      const caption = h("figcaption", {}, name);
+      return { el: h("figure", { class: "wbx-tile" }, img, caption), img, caption };
+    };
+    this.tiles = Object.fromEntries([["source", "source"], ["wanted", "wanted map"], ["sample", "picture"], ["read", "map read back"]].map(([key, name]) => [key, tile(name)]));
+    this.pinned = tile("pinned");
+    this.under = h("img", { alt: "" });
+    this.upper = h("img", { alt: "" });
+    this.mix = h("input", { type: "range", min: 0, max: 1, step: 0.02, value: 0.5, "aria-label": "Blend", oninput: () => this.blend() });
+    this.pair = h("select", { "aria-label": "What is blended", onchange: () => this.update() }, ...Object.entries(BLENDS).map(([key, [a, b]]) => h("option", { value: key }, `${a} ↔ ${b}`)));
+    this.wipe = h("input", { type: "checkbox", onchange: () => this.blend() });
+    this.stack = h("div", { class: "wbx-stack" }, this.under, this.upper);
+    const mixer = h("figure", { class: "wbx-tile" }, this.stack, h("figcaption", {}, this.pair, h("span", { class: "wbx-mix" }, this.mix, h("label", {}, this.wipe, "wipe"))));
+    this.scrubs = { scale: this.scrub("scale", "Conditioning scale"), prompt: this.scrub("prompt", "Prompt length") };
+    this.words = h("div", { class: "wbx-words", role: "list", "aria-label": "Words of the prompt" });
+    this.bars = h("div", { class: "wbx-bars", role: "table", "aria-label": "Readings of this picture" });
+    this.rows = new Map();
+    this.el = h("div", { class: "wbx-hand" },
+      h("div", { class: "wbx-tiles" }, this.tiles.source.el, this.tiles.sample.el, this.pinned.el, this.tiles.wanted.el, this.tiles.read.el, mixer),
+      h("div", { class: "wbx-scrubs" }, ...Object.values(this.scrubs).flatMap((x) => [x.name, x.input, x.value])),
+      this.words, this.bars);
+  }
+
+  scrub(place, name) {
+    const id = `wbx-${place}-${Math.random().toString(36).slice(2)}`;
+    const input = h("input", { type: "range", min: 0, step: 1, id, oninput: () => this.explorer.go({ [place]: this.scrubs[place].values[Number(input.value)] }) });
+    return { name: h("label", { for: id }, name), input, value: h("output", { for: id }), values: [] };
+  }
+
+  update() {
+    const { at, data, pictures, cell } = this.explorer;
+    const source = data.sources[at.source], pin = this.explorer.pins.find((c) => c !== cell) ?? -1;
+    const numbers = {
+      source: source.picture,
+      wanted: cell < 0 ? -1 : data.cells.wanted[cell],
+      sample: cell < 0 ? -1 : data.cells.sample[cell],
+      read: cell < 0 ? -1 : data.cells.read[cell],
+      pinned: pin < 0 ? -1 : data.cells.sample[pin],
+    };
+    const what = `${data.prompts[at.prompt].label}, ${data.scaleName(at.scale)}, seed ${data.seeds[at.seed]}`;
+    pictures.show(this.tiles.source.img, numbers.source, `Source: ${source.label}`);
+    pictures.show(this.tiles.wanted.img, numbers.wanted, `Wanted map: ${data.controls[at.control].name}`);
+    pictures.show(this.tiles.sample.img, numbers.sample, `Picture: ${what}`);
+    pictures.show(this.tiles.read.img, numbers.read, "Map read back from the picture");
+    pictures.show(this.pinned.img, numbers.pinned, pin < 0 ? "" : `Pinned: ${this.told(pin)}`);
+    this.tiles.source.caption.textContent = `source: ${source.label}`;
+    this.tiles.sample.caption.textContent = cell < 0 ? "not made yet" : data.cells.failed[cell] || what;
+    this.tiles.read.caption.textContent = numbers.read < 0 ? "map read back: not in this page" : "map read back";
+    this.pinned.caption.textContent = pin < 0 ? "click a picture to pin it here" : `pinned: ${this.told(pin)}`;
+    this.pinned.el.classList.toggle("wbx-vacant", pin < 0);
+    const [a, b] = { maps: [numbers.wanted, numbers.read], source: [numbers.source, numbers.sample], pinned: [numbers.pinned, numbers.sample] }[this.pair.value];
+    pictures.show(this.under, a, BLENDS[this.pair.value][0]);
+    pictures.show(this.upper, b, BLENDS[this.pair.value][1]);
+    this.blend();
+    for (const place of ["scale", "prompt"]) this.slide(place, data, at);
+    this.chips(data, at, cell);
+    this.readings(data, at, cell, pin);
+  }
+
+  told(cell) {
+    const { data } = this.explorer, at = data.place(cell);
+    return `${data.prompts[at.prompt].label}, ${data.scaleName(at.scale)}, seed ${data.seeds[at.seed]}`;
+  }
+
+  blend() {
+    const share = Number(this.mix.value);
+    this.upper.style.opacity = this.wipe.checked ? 1 : share;
+    this.upper.style.clipPath = this.wipe.checked ? `inset(0 ${100 - 100 * share}% 0 0)` : "none";
+  }
+
+  slide(place, data, at) {
+    const scrub = this.scrubs[place];
+    scrub.values = data.values(place, at.control);
+    scrub.input.max = Math.max(0, scrub.values.length - 1);
+    scrub.input.value = scrub.values.indexOf(at[place]);
+    const text = place === "scale" ? data.scaleName(at.scale) : data.prompts[at.prompt].label;
+    scrub.value.textContent = text;
+    scrub.input.setAttribute("aria-valuetext", text);
+  }
+
+  chips(data, at, cell) {
+    const whole = cell < 0 ? [] : data.wholes[data.cells.whole[cell]];
+    const used = cell < 0 ? "" : data.texts[data.cells.text[cell]];
+    const read = new Map((cell < 0 ? [] : data.tags.cells[cell]).map((row) => [row[0], row]));
+    if (!whole.length) {
+      this.words.replaceChildren(h("span", { role: "listitem", class: "wbx-text", dir: "auto" }, used || "no prompt"));
+      return;
+    }
+    const parts = used.split(/,\s*/);
+    while (this.words.children.length > whole.length) this.words.lastChild.remove();
+    whole.forEach((word, i) => {
+      const chip = this.words.children[i] ?? this.words.appendChild(h("span", { role: "listitem", dir: "auto" }));
+      const name = data.tags.names[word], kept = parts.includes(name) || (parts.length === 1 && used.includes(name));
+      const [, percent = -1, obeyed = -1, shown = -1] = read.get(word) ?? [];
+      const state = !kept ? "cut" : obeyed === 1 ? "obeyed" : obeyed === 0 ? "lost" : "unknown";
+      chip.textContent = name;
+      chip.className = `wbx-word wbx-${state}`;
+      chip.style.setProperty("--share", clamp(percent / 100, 0, 1));
+      const said = { cut: "cut from the prompt", obeyed: "obeyed", lost: "asked for and not to be seen", unknown: "not judged" }[state];
+      const sees = percent < 0 ? "" : `; the judge sees it with ${percent} %`;
+      const source = shown < 0 ? "" : shown ? "; the source shows it too" : "; the source contradicts it";
+      chip.title = `${said}${sees}${source}`;
+      chip.setAttribute("aria-label", `${name}: ${chip.title}`);
+    });
+  }
+
+  readings(data, at, cell, pin) {
+    const control = data.controls[at.control], prompt = data.promptMetric();
+    const names = distinct(["prompt", "control", ...control.metrics.slice(1), "clip_used", "clip_full", "clip_source", ...Object.keys(data.metrics).filter((m) => m.startsWith("diversity") || m.startsWith("bases"))]);
+    const wanted = names.filter((n) => n === "control" || n === "prompt" || (data.metrics[n] && n !== prompt));
+    for (const [name, row] of this.rows) if (!wanted.includes(name)) { row.el.remove(); this.rows.delete(name); }
+    wanted.forEach((name, i) => {
+      if (!this.rows.has(name)) {
+        const parts = { name: h("span", { role: "rowheader" }), mark: h("u"), other: h("u", { class: "wbx-other" }), value: h("span", { role: "cell", class: "wbx-value" }) };
+        parts.bar = h("span", { role: "cell", class: "wbx-bar" }, parts.other, parts.mark);
+        parts.el = h("div", { role: "row", class: "wbx-reading" }, parts.name, parts.bar, parts.value);
+        this.rows.set(name, parts);
+      }
+      const row = this.rows.get(name), metric = data.metric(name, at.control), m = data.metrics[metric];
+      if (this.bars.children[i] !== row.el) this.bars.insertBefore(row.el, this.bars.children[i] ?? null);
+      const value = data.value(metric, cell), share = data.adherence(metric, cell), before = data.adherence(metric, pin);
+      const [chance, ceiling] = data.references(metric, cell);
+      const headline = name === "control" || name === "prompt";
+      row.el.classList.toggle("wbx-first", headline);
+      row.el.dataset.role = headline ? name : "";
+      row.name.textContent = headline ? (name === "control" ? "Control obeyed" : "Prompt obeyed") : m?.label ?? metric;
+      row.value.textContent = headline ? figure(share ?? value) : figure(value) + (m?.unit && m.unit !== "/255" ? m.unit : "");
+      row.bar.classList.toggle("wbx-plain", !known(share));
+      this.at(row.mark, share);
+      this.at(row.other, before);
+      const why = m?.reasons[cell] ? `. ${m.reasons[cell]}` : "";
+      row.el.title = m ? `${m.label}: ${figure(value)}; chance ${figure(chance)}, ceiling ${figure(ceiling)}, ${m.better > 0 ? "higher" : "lower"} is better${why}. ${m.about}` : "not measured";
+    });
+  }
+
+  at(mark, share) {
+    mark.hidden = !known(share);
+    if (known(share)) mark.style.left = `${((clamp(share, -0.25, 1.25) + 0.25) / 1.5) * 100}%`;
+  }
+}
+
+// ---------------------------------------------------------------------------------- the whole
+
+class Explorer {
+  constructor(model, el) {
+    this.model = model;
+    this.stamp = 0;
+    this.x = "control";
+    this.y = "prompt";
+    this.pins = [];
+    this.pictures = new Pictures(model);
+    this.tabs = h("div", { class: "wbx-tabs", role: "tablist", "aria-label": "Control type" });
+    this.selects = {};
+    this.picks = h("div", { class: "wbx-picks" });
+    this.said = h("p", { class: "wbx-hidden", "aria-live": "polite" });
+    this.headline = h("p", { class: "wbx-headline", dir: "auto" });
+    this.dialog = h("dialog", { class: "wbx-zoom", onclick: () => this.dialog.close() }, h("img", { alt: "" }), h("p", { dir: "auto" }));
+    this.chart = new Chart(this);
+    this.sheet = new Sheet(this);
+    this.hand = new Hand(this);
+    this.root = h("section", { class: "wbx", "aria-label": "Explorer of a run", onkeydown: (e) => this.key(e) },
+      h("header", {}, this.tabs, this.picks), this.headline,
+      h("div", { class: "wbx-left" }, this.chart.el, this.sheet.el), this.hand.el, this.said, this.dialog);
+    el.append(this.root);
+    this.load();
+    model.on?.("change:data", () => this.load());
+    model.on?.("change:picked", () => this.take(model.get("picked")));
+  }
+
+  load() {
+    const raw = this.model.get("data");
+    const before = this.at && this.cell >= 0 ? this.describe() : null;
+    this.pictures.forget();
+    this.pins = [];
+    this.data = new Data(raw);
+    this.stamp += 1;
+    const vacant = this.data.count === 0;
+    this.root.classList.toggle("wbx-vacant", vacant);
+    this.headline.textContent = vacant ? "Nothing has been measured in this run yet." : [...this.data.headline, ...this.data.notes].join(" ");
+    if (vacant) return;
+    this.at = (before && this.placed(before)) ?? this.start();
+    this.fill();
+    this.update();
+  }
+
+  // Where people see most: the full prompt, steered neither not at all nor fully.
+  start() {
+    const { data } = this, control = 0;
+    const first = [...Array(data.count).keys()].find((i) => data.cells.control[i] === control) ?? 0;
+    const at = data.place(first), scales = data.values("scale", at.control), prompts = data.values("prompt", at.control).filter((p) => data.prompts[p].curve);
+    const wanted = { ...at, scale: scales[Math.floor(scales.length / 2)], prompt: prompts[prompts.length - 1] ?? at.prompt };
+    return data.find(wanted) >= 0 ? wanted : at;
+  }
+
+  // A place by names, which outlive the numbers of one set of data.
+  describe() {
+    const { data, at } = this;
+    return { control: data.controls[at.control].label, source: data.sources[at.source].name, seed: data.seeds[at.seed], prompt: data.prompts[at.prompt].label, scale: data.scales[at.scale] };
+  }
+
+  placed(named) {
+    const { data } = this;
+    const at = {
+      control: data.controls.findIndex((c) => c.label === named.control), source: data.sources.findIndex((x) => x.name === named.source),
+      seed: data.seeds.indexOf(named.seed), prompt: data.prompts.findIndex((p) => p.label === named.prompt), scale: data.scales.indexOf(named.scale),
+    };
+    return Object.values(at).every((i) => i >= 0) ? at : null;
+  }
+
+  fill() {
+    const { data } = this;
+    const names = distinct(data.controls.map((c) => c.name));
+    this.tabs.replaceChildren(...names.map((name) => h("button", { type: "button", role: "tab", onclick: () => this.choose("name", name) }, name)));
+    const choice = (key, label, values) => {
+      const select = h("select", { onchange: (e) => this.choose(key, values[e.target.selectedIndex][0]) }, ...values.map(([, text]) => h("option", {}, text)));
+      this.selects[key] = { select, values: values.map(([v]) => v) };
+      return h("label", { class: values.length < 2 ? "wbx-single" : "" }, `${label} `, select);
+    };
+    this.picks.replaceChildren(
+      choice("base", "Base model", distinct(data.controls.map((c) => c.base)).map((b) => [b, b])),
+      choice("source", "Source", data.sources.map((x, i) => [i, x.label])),
+      choice("seed", "Seed", data.seeds.map((v, i) => [i, String(v)])));
+  }
+
+  choose(key, value) {
+    if (key === "source" || key === "seed") return this.go({ [key]: value });
+    const now = this.data.controls[this.at.control];
+    const name = key === "name" ? value : now.name, base = key === "base" ? value : now.base;
+    let control = this.data.controls.findIndex((c) => c.name === name && c.base === base);
+    if (control < 0) control = this.data.controls.findIndex((c) => c[key] === value);
+    return this.go({ control });
+  }
+
+  axis(which, name) {
+    this[which] = name;
+    this.chart.update();
+  }
+
+  // Move, staying inside of what the control type in hand has.
+  go(change) {
+    const at = { ...this.at, ...change }, { data } = this;
+    for (const place of ["prompt", "scale", "source", "seed"]) {
+      const there = data.values(place, at.control);
+      if (!there.includes(at[place])) at[place] = there.reduce((a, b) => (Math.abs(b - at[place]) < Math.abs(a - at[place]) ? b : a));
+    }
+    const control = data.controls[at.control];
+    for (const which of ["x", "y"]) if (!data.axes(at.control).includes(this[which]) || (!control.metrics.includes(this[which]) && !data.curves[this[which]] && this[which] !== SCALE)) this[which] = which === "x" ? "control" : "prompt";
+    if (data.key(at) === data.key(this.at)) return;
+    this.at = at;
+    this.update();
+  }
+
+  look(change) {
+    if (this.pins.length < 2) this.go(change);
+  }
+
+  pin(change) {
+    this.go(change);
+    const cell = this.cell;
+    if (cell < 0) return;
+    if (this.pins.includes(cell)) this.pins = this.pins.filter((c) => c !== cell);
+    else this.pins = [...this.pins.slice(0, 1), cell];
+    this.update();
+    this.sheet.focus();
+  }
+
+  get cell() {
+    return this.data.find(this.at);
+  }
+
+  take(named) {
+    const at = named && this.data.count ? this.placed(named) : null;
+    if (at && this.data.key(at) !== this.data.key(this.at)) {
+      this.at = at;
+      this.update(false);
+    }
+  }
+
+  update(tell = true) {
+    const { data, at } = this, control = data.controls[at.control];
+    for (const tab of this.tabs.children) {
+      const on = tab.textContent === control.name;
+      tab.setAttribute("aria-selected", on);
+      tab.tabIndex = on ? 0 : -1;
+    }
+    const chosen = { base: control.base, source: at.source, seed: at.seed };
+    for (const [key, { select, values }] of Object.entries(this.selects)) select.selectedIndex = values.indexOf(chosen[key]);
+    this.chart.update();
+    this.sheet.update();
+    this.hand.update();
+    const cell = this.cell;
+    this.said.textContent = `${control.name}, ${data.prompts[at.prompt].label}, ${data.scaleName(at.scale)}, seed ${data.seeds[at.seed]}: prompt ${figure(cell < 0 ? null : data.reading("prompt", cell))}, control ${figure(cell < 0 ? null : data.reading("control", cell))}`;
+    if (tell && this.model.set) {
+      this.model.set("picked", this.describe());
+      this.model.save_changes?.();
+    }
+  }
+
+  zoom(img) {
+    if (img.classList.contains("wbx-none")) return;
+    this.dialog.querySelector("img").src = img.src;
+    this.dialog.querySelector("img").alt = img.alt;
+    this.dialog.querySelector("p").textContent = img.alt;
+    this.dialog.showModal();
+  }
+
+  step(place, by) {
+    const values = this.data.values(place, this.at.control);
+    const next = values[clamp(values.indexOf(this.at[place]) + by, 0, values.length - 1)];
+    this.go({ [place]: next });
+  }
+
+  key(event) {
+    if (!this.data?.count || event.altKey || event.ctrlKey || event.metaKey || this.dialog.open) return;
+    const tag = event.target.tagName;
+    if (tag === "SELECT" || tag === "INPUT") return;
+    const tab = event.target.getAttribute("role") === "tab";
+    const act = {
+      ArrowRight: () => (tab ? this.tab(1) : this.step("scale", 1)),
+      ArrowLeft: () => (tab ? this.tab(-1) : this.step("scale", -1)),
+      ArrowDown: () => this.step("prompt", -1),
+      ArrowUp: () => this.step("prompt", 1),
+      "]": () => this.step("seed", 1),
+      "[": () => this.step("seed", -1),
+      p: () => this.pin({}),
+      Enter: () => (this.sheet.grid.contains(event.target) ? this.zoom(this.hand.tiles.sample.img) : null),
+      Escape: () => { this.pins = []; this.update(); },
+    }[event.key];
+    if (!act || (event.key === "Enter" && !this.sheet.grid.contains(event.target))) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+    if (!tab && event.key.startsWith("Arrow")) this.sheet.focus();
+  }
+
+  tab(by) {
+    const tabs = [...this.tabs.children], now = tabs.findIndex((t) => t.getAttribute("aria-selected") === "true");
+    const next = tabs[clamp(now + by, 0, tabs.length - 1)];
+    this.choose("name", next.textContent);
+    next.focus();
+  }
+
+  close() {
+    this.chart.observer.disconnect();
+    this.sheet.observer.disconnect();
+    this.pictures.close();
+    this.root.remove();
+  }
+}
+
+function render({ model, el }) {
+  const explorer = new Explorer(model, el);
+  return () => explorer.close();
+}
+
+export default { render };

@@ -1,0 +1,120 @@
+"""What of a run the explorer shows: all of it, or what was chosen, with its data and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.explorer.data import Shown, explorer_data
+from workbench.explorer.pictures import SIDE, LocalNetworks, RunPictures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.store import RunFolder
+
+MAX_PICTURES = 2000
+SIDES = ((500, SIDE), (1000, 192), (2000, 144), (5000, 112))
+"""Up to so many samples, at most so many pixels a side: a page of 2,000 stays below 25 MB."""
+SMALLEST = 96
+
+
+@dataclass(frozen=True)
+class ViewChoice:
+    """What of a run is shown.
+
+    pictures: at most so many samples; seeds are left out first, then sources.
+    seeds, sources, controls: how many, and which (all if empty).
+    maps: whether control maps are read back from the pictures; None: where that costs little (the
+        control type needs no network, or the model family is an embedded one).
+    """
+
+    pictures: int = MAX_PICTURES
+    seeds: int | None = None
+    sources: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    maps: bool | None = None
+
+    def apply(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """The rows of the chosen cells, and a sentence on what was left out ("" if nothing was).
+
+        ValueError if a source or control type that was named is not in the run.
+        """
+        from workbench.analysis import control_type
+
+        whole = frame["trial"].nunique()
+        kinds = frame["control"].map(control_type)
+        for name, wanted, there in (
+            ("source", self.sources, frame["source"]),
+            ("control type", self.controls, kinds),
+        ):
+            for value in wanted:
+                if value not in set(there):
+                    known = ", ".join(map(str, dict.fromkeys(there)))
+                    raise ValueError(f"the run has no {name} {value}; it has: {known}")
+            if wanted:
+                keep = there.isin(wanted)
+                frame, kinds = frame[keep], kinds[keep]
+        seeds = sorted(frame["seed"].unique())[: self.seeds]
+        frame = frame[frame["seed"].isin(seeds)]
+        while len(seeds) > 1 and frame["trial"].nunique() > self.pictures:
+            seeds = seeds[: max(1, len(seeds) // 2)]
+            frame = frame[frame["seed"].isin(seeds)]
+        sources = list(dict.fromkeys(frame["source"]))
+        while len(sources) > 1 and frame["trial"].nunique() > self.pictures:
+            sources = sources[: max(1, len(sources) // 2)]
+            frame = frame[frame["source"].isin(sources)]
+        kept = frame["trial"].nunique()
+        if kept == whole:
+            return frame, ""
+        return frame, (
+            f"This shows {kept:,} of the run's {whole:,} pictures: {len(seeds)} of its seeds "
+            f"and {len(sources)} of its sources. Its curves are of these."
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """A run as the explorer shows it. `side`: pixels a side that a page of it affords a picture."""
+
+    title: str
+    shown: Shown
+    pictures: RunPictures
+    side: int
+
+
+def view_run(
+    run: RunFolder,
+    frame: pd.DataFrame,
+    *,
+    title: str = "",
+    choice: ViewChoice | None = None,
+    networks: LocalNetworks | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> View:
+    """Prepare what the explorer shows of a run. No picture is read yet.
+
+    Args:
+        frame: labelled long frame of the run, see `analysis.distinct_controls`.
+        title: its name.
+        choice: what is shown; a run of up to 2,000 pictures whole if None.
+        networks: for the maps that are read back from pictures, see `RunPictures`.
+        failed: trial -> why it has no picture.
+
+    ValueError if the choice names what the run does not have.
+    """
+    choice = choice or ViewChoice()
+    frame, note = choice.apply(frame)
+    cheap = networks is not None and networks.is_small
+    pictures = RunPictures(run, frame, networks if choice.maps or cheap else None)
+    shown = explorer_data(
+        frame,
+        title=title,
+        sources=pictures.sources,
+        failed=failed,
+        read_back=() if choice.maps is False else pictures.readable(),
+        notes=[note] if note else [],
+    )
+    count = frame["trial"].nunique()
+    return View(title, shown, pictures, next((s for most, s in SIDES if count <= most), SMALLEST))
