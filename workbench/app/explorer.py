@@ -56,9 +56,9 @@ class Explorer(anywidget.AnyWidget):
     def _asked(self, _: Any, message: Mapping[str, Any], __: Sequence[Any]) -> None:
         """Callbacks return at once: reading and encoding is the worker's."""
         if message.get("kind") == "pictures":
-            self._worker.submit(self._send, self._view, message.get("numbers"))
+            self._worker.submit(self._deliver, self._view, message.get("numbers"))
 
-    def _send(self, view: View, numbers: object) -> None:
+    def _deliver(self, view: View, numbers: object) -> None:
         try:
             wanted = numbers[:MOST] if isinstance(numbers, list) else []
             there = view.shown.pictures

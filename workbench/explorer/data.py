@@ -11,7 +11,6 @@ import numpy as np
 
 from workbench import analysis
 from workbench.controls import ControlError, get_control
-from workbench.formats import number
 from workbench.measuring.specs import metric_spec
 from workbench.study.labels import is_scene, path_of
 
@@ -87,16 +86,20 @@ def explorer_data(
     lists["text"], columns["text"] = _indexed(cells["prompt"])
     whole, columns["whole"] = _indexed(cells["full_prompt"])
     catalogue = Catalogue()
-    columns["sample"] = [catalogue.number("sample", str(trial)) for trial in cells["trial"]]
+    trials = cells["trial"].map(str)
+    reasons = [failed.get(trial, "") for trial in trials]
+    columns["sample"] = [
+        -1 if reason else catalogue.number("sample", trial)
+        for trial, reason in zip(trials, reasons, strict=True)
+    ]
     columns["wanted"] = [
         catalogue.number("wanted", str(source), str(control)) if source in sources else -1
         for source, control in zip(cells["source"], cells["control"], strict=True)
     ]
     columns["read"] = [
-        catalogue.number("read", str(trial), str(control)) if control in read_back else -1
-        for trial, control in zip(cells["trial"], cells["control"], strict=True)
+        catalogue.number("read", trial, str(control)) if n >= 0 and control in read_back else -1
+        for trial, control, n in zip(trials, cells["control"], columns["sample"], strict=True)
     ]
-    reasons = [failed.get(str(trial), "") for trial in cells["trial"]]
     metrics, tags = _readings(frame, cells)
     data = {
         "version": VERSION,
@@ -187,32 +190,29 @@ def _readings(
     is not known.
     """
     place = {cell: i for i, cell in enumerate(cells["cell"])}
-    row = frame["cell"].map(place).to_numpy()
-    heads = frame["metric"].str.partition(":")
     metrics: dict[str, dict[str, Any]] = {}
-    single = heads[1] == ""
+    single = ~frame["metric"].astype(str).str.contains(":")
     for name, mine in frame[single].groupby("metric", sort=False):
         spec = _spec(str(name))
         if spec is None:
             continue
-        where = row[mine.index] if mine.index.equals(frame.index) else mine["cell"].map(place)
-        where = np.asarray(where)
+        where = mine["cell"].map(place).to_numpy()
         values = np.full(len(cells), np.nan)
         values[where] = mine["value"].to_numpy(dtype=float)
-        pairs = mine[["chance", "ceiling"]].round(6).fillna(-1e9)
-        kinds = list(dict.fromkeys(pairs.itertuples(index=False, name=None)))
-        codes = {pair: i for i, pair in enumerate(kinds)}
+        pairs = list(zip(mine["chance"].round(6), mine["ceiling"].round(6), strict=True))
+        pairs = [tuple(None if math.isnan(v) else v for v in pair) for pair in pairs]
+        codes = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
         at = np.full(len(cells), -1)
-        at[where] = [codes[pair] for pair in pairs.itertuples(index=False, name=None)]
+        at[where] = [codes[pair] for pair in pairs]
         reasons = mine.loc[mine["value"].isna() & (mine["reason"] != ""), ["cell", "reason"]]
         metrics[str(name)] = spec | {
             "adheres": bool(mine["adherence"].notna().any()),
             "values": values,
             "at": at,
-            "references": [[None if v == -1e9 else v for v in pair] for pair in kinds],
+            "references": list(codes),
             "reasons": {str(place[c]): r for c, r in reasons.itertuples(index=False, name=None)},
         }
-    return metrics, _tags(frame[~single], heads[~single], place, len(cells))
+    return metrics, _tags(frame[~single], place, len(cells))
 
 
 def _spec(name: str) -> dict[str, Any] | None:
@@ -228,20 +228,18 @@ def _spec(name: str) -> dict[str, Any] | None:
     }
 
 
-def _tags(
-    rows: pd.DataFrame, heads: pd.DataFrame, place: Mapping[str, int], count: int
-) -> dict[str, Any]:
-    names = list(dict.fromkeys(heads[2]))
-    number_of = {name: i for i, name in enumerate(names)}
+def _tags(rows: pd.DataFrame, place: Mapping[str, int], count: int) -> dict[str, Any]:
+    names: dict[str, int] = {}
     found: list[dict[int, list[int]]] = [{} for _ in range(count)]
     column = {"tag": 1, "tag_obeyed": 2, "tag_source": 3}
-    for cell, head, tag, value in zip(rows["cell"], heads[0], heads[2], rows["value"], strict=True):
+    for cell, metric, value in zip(rows["cell"], rows["metric"], rows["value"], strict=True):
+        head, _, tag = str(metric).partition(":")
         if head not in column or math.isnan(value):
             continue
-        word = number_of[tag]
+        word = names.setdefault(tag, len(names))
         mine = found[place[cell]].setdefault(word, [word, -1, -1, -1])
         mine[column[head]] = round(100 * value) if head == "tag" else int(value)
-    return {"names": names, "cells": [list(mine.values()) for mine in found]}
+    return {"names": list(names), "cells": [list(mine.values()) for mine in found]}
 
 
 def _curves(
@@ -313,8 +311,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value
-
-
-def scale_name(scale: float) -> str:
-    """A scale as columns are headed: 0 is the picture that no control steers."""
-    return "text only" if scale == 0 else f"scale {number(scale)}"

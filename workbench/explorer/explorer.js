@@ -2,7 +2,6 @@
 // One module for two hosts. A notebook calls `render({model, el})` with anywidget's model; a page
 // calls it with an object that has `get`. Texts are only ever set as text, never as markup.
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"];
 const SHAPES = [
   (x, y) => `M${x - 5},${y}a5,5 0 1,0 10,0a5,5 0 1,0 -10,0`,
   (x, y) => `M${x - 4.5},${y - 4.5}h9v9h-9z`,
@@ -30,6 +29,7 @@ function s(tag, attributes = {}, text) {
   return made;
 }
 
+const colour = (prompt) => `var(--curve-${prompt % 8})`;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 const distinct = (values) => [...new Set(values)];
 const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
@@ -291,17 +291,15 @@ class Chart {
     const prompts = distinct(this.points.map((p) => p.prompt)).sort((a, b) => a - b);
     for (const prompt of prompts) {
       const mine = this.points.filter((p) => p.prompt === prompt);
-      const colour = COLOURS[prompt % COLOURS.length];
-      const line = s("path", { class: "wbx-curve", stroke: colour, d: `M${mine.map((p) => `${this.X(p.x)},${this.Y(p.y)}`).join("L")}` });
+      const line = s("path", { class: "wbx-curve", style: `stroke: ${colour(prompt)}`, d: `M${mine.map((p) => `${this.X(p.x)},${this.Y(p.y)}`).join("L")}` });
       svg.append(line);
       this.lines.set(prompt, line);
     }
     for (const p of this.points) {
-      const colour = COLOURS[p.prompt % COLOURS.length];
       const x0 = this.X(p.x), y0 = this.Y(p.y);
       const group = s("g", { class: "wbx-point" });
       group.append(s("circle", { class: "wbx-hit", cx: x0, cy: y0, r: 11 }));
-      group.append(s("path", { d: SHAPES[p.prompt % SHAPES.length](x0, y0), fill: colour, stroke: p.front ? "currentColor" : "none" }));
+      group.append(s("path", { d: SHAPES[p.prompt % SHAPES.length](x0, y0), style: `fill: ${colour(p.prompt)}`, stroke: p.front ? "currentColor" : "none" }));
       group.append(s("title", {}, `${data.prompts[p.prompt].label}, ${data.scaleName(p.scale)}${p.front ? "; no other point clearly beats it" : ""}`));
       group.addEventListener("pointerenter", () => this.explorer.look({ prompt: p.prompt, scale: p.scale }));
       group.addEventListener("click", () => this.explorer.pin({ prompt: p.prompt, scale: p.scale }));
@@ -312,7 +310,7 @@ class Chart {
       for (const spot of data.spots.filter((w) => w.control === label)) {
         const p = this.points.find((q) => q.prompt === spot.prompt && data.scales[q.scale] === spot.scale);
         if (!p) continue;
-        const star = s("text", { class: "wbx-star", x: this.X(p.x) - 19, y: this.Y(p.y) + 5, style: `fill: ${COLOURS[p.prompt % COLOURS.length]}` }, "★");
+        const star = s("text", { class: "wbx-star", x: this.X(p.x) - 19, y: this.Y(p.y) + 5, style: `fill: ${colour(p.prompt)}` }, "★");
         const range = spot.low === spot.high ? "" : `, not clearly worse from ${spot.low} to ${spot.high}`;
         star.append(s("title", {}, `the best balance with ${data.prompts[spot.prompt].label}: scale ${spot.scale}${range}`));
         svg.append(star);
@@ -322,7 +320,7 @@ class Chart {
     svg.append(this.over);
     this.legend.replaceChildren(...prompts.map((prompt) => {
       const icon = s("svg", { width: 14, height: 14, "aria-hidden": "true" });
-      icon.append(s("path", { d: SHAPES[prompt % SHAPES.length](7, 7), fill: COLOURS[prompt % COLOURS.length] }));
+      icon.append(s("path", { d: SHAPES[prompt % SHAPES.length](7, 7), style: `fill: ${colour(prompt)}` }));
       const button = h("button", { type: "button", "data-prompt": prompt, onclick: () => this.explorer.go({ prompt }) }, icon, data.prompts[prompt].label);
       return button;
     }));
@@ -698,7 +696,7 @@ class Explorer {
     const names = distinct(data.controls.map((c) => c.name));
     this.tabs.replaceChildren(...names.map((name) => h("button", { type: "button", role: "tab", onclick: () => this.choose("name", name) }, name)));
     const choice = (key, label, values) => {
-      const select = h("select", { onchange: (e) => this.choose(key, values[e.target.selectedIndex][0]) }, ...values.map(([, text]) => h("option", {}, text)));
+      const select = h("select", { "aria-label": label, onchange: (e) => this.choose(key, values[e.target.selectedIndex][0]) }, ...values.map(([, text]) => h("option", {}, text)));
       this.selects[key] = { select, values: values.map(([v]) => v) };
       return h("label", { class: values.length < 2 ? "wbx-single" : "" }, `${label} `, select);
     };

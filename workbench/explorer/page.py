@@ -21,7 +21,7 @@ def explorer_page(view: View) -> str:
     """An HTML file with the explorer's script, its data and its pictures (WebP) inside."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(view.title)}</title>\n<style>body {{ margin: 0 }}\n{style()}</style>\n"
         f'</head>\n<body class="wbx-page">\n{explorer_block(view)}\n</body>\n</html>\n'

@@ -191,8 +191,10 @@ def webp(pixels: np.ndarray, side: int = SIDE, quality: int = QUALITY) -> bytes:
     """A picture, uint8 H×W×3, as a WebP file of at most `side` pixels a side."""
     from PIL import Image
 
-    if max(pixels.shape[:2]) > side:
-        pixels = fit_image_to(pixels, (side, side))
+    high, wide = pixels.shape[:2]
+    if max(high, wide) > side:
+        share = side / max(high, wide)
+        pixels = fit_image_to(pixels, (max(1, round(high * share)), max(1, round(wide * share))))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="WEBP", quality=quality, method=4)
     return buffer.getvalue()
