@@ -44,18 +44,17 @@ class ViewChoice:
         from workbench.analysis import control_type
 
         whole = frame["trial"].nunique()
-        kinds = frame["control"].map(control_type)
-        for name, wanted, there in (
-            ("source", self.sources, frame["source"]),
-            ("control type", self.controls, kinds),
+        for name, wanted, of in (
+            ("source", self.sources, lambda rows: rows["source"]),
+            ("control type", self.controls, lambda rows: rows["control"].map(control_type)),
         ):
+            there = of(frame)
             for value in wanted:
                 if value not in set(there):
                     known = ", ".join(map(str, dict.fromkeys(there)))
                     raise ValueError(f"the run has no {name} {value}; it has: {known}")
             if wanted:
-                keep = there.isin(wanted)
-                frame, kinds = frame[keep], kinds[keep]
+                frame = frame[there.isin(wanted)]
         seeds = sorted(frame["seed"].unique())[: self.seeds]
         frame = frame[frame["seed"].isin(seeds)]
         while len(seeds) > 1 and frame["trial"].nunique() > self.pictures:
