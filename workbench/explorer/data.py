@@ -199,8 +199,8 @@ def _readings(
         where = mine["cell"].map(place).to_numpy()
         values = np.full(len(cells), np.nan)
         values[where] = mine["value"].to_numpy(dtype=float)
-        pairs = list(zip(mine["chance"].round(6), mine["ceiling"].round(6), strict=True))
-        pairs = [tuple(None if math.isnan(v) else v for v in pair) for pair in pairs]
+        ends = zip(mine["chance"].round(6), mine["ceiling"].round(6), strict=True)
+        pairs = [tuple(None if math.isnan(v) else v for v in pair) for pair in ends]
         codes = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
         at = np.full(len(cells), -1)
         at[where] = [codes[pair] for pair in pairs]
