@@ -16,6 +16,7 @@ from click import Context
 from typer.main import get_command
 
 from workbench.cli import app
+from workbench.families import load_catalogue
 from workbench.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -85,12 +86,16 @@ def test_targets_of_make_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_studies_are_valid(page: Path) -> None:
-    """A whole study as it stands, a part of one put into the demo."""
+def test_studies_and_catalogues_are_valid(page: Path, tmp_path: Path) -> None:
+    """A whole study as it stands, a part of one put into the demo; and catalogues of families."""
     folder = ROOT / "data" / "studies"
     demo = yaml.safe_load((folder / "demo.yaml").read_text("utf-8"))
     for text in blocks(page, "yaml"):
         data = yaml.safe_load(text)
+        if "families" in data:
+            (tmp_path / "families.yaml").write_text(text, "utf-8")
+            assert load_catalogue(tmp_path / "families.yaml")
+            continue
         Study.from_dict(data if "name" in data else {**demo, **data}, folder=folder)
 
 

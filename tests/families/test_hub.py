@@ -20,7 +20,11 @@ from hub_files import TinyContent, published
 from tiny_families import write_tiny_families
 from tiny_networks import depth_anything, mask2former, save, upernet
 from tiny_safety import write_checker
+from typer.testing import CliRunner
 
+from workbench.app.engine import ModelEngine
+from workbench.app.state import Choice
+from workbench.cli import app
 from workbench.families import CLIP, Family, LocateError, ModelRef, NetworkRef, load_catalogue
 from workbench.families.annotators import load_networks
 from workbench.families.check import require_models
@@ -28,6 +32,7 @@ from workbench.families.clip_judge import load_clip
 from workbench.families.hub import Hub, fetch
 from workbench.families.locate import fingerprints, locate
 from workbench.families.manager import ModelManager
+from workbench.generation import CancelToken
 
 FAMILIES = {name: one for name, one in load_catalogue().items() if name != "paperdoll"}
 CHEAP = ("hed", "pidinet", "mlsd", "lineart")
@@ -161,6 +166,82 @@ def _load(entry: str, ref: ModelRef) -> None:
         AutoencoderKL.from_pretrained(locate(ref).name, use_safetensors=True)
     else:
         load_clip(locate(ref))
+
+
+SMALL = """
+families:
+  small-{name}:
+    extends: {name}
+    resolution: 64
+    text_limit: 20
+    defaults: {{dtype: float32, steps: 1}}
+"""
+STUDY = """
+name: small
+family: small-{name}
+sources: ["paperdoll:900001"]
+controls: [{control}]
+prompt: a girl, snow
+scales: [1]
+seeds: [1]
+"""
+
+
+def call(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "control"),
+    [("sd15", "depth"), ("sdxl", "canny"), ("sd35", "canny"), ("sd35-medium", "depth")],
+)
+def test_a_family_runs_from_an_empty_cache_and_then_without_a_network(
+    hub: FakeHub, tmp_path: Path, name: str, control: str
+) -> None:
+    """Plan, download, pictures, report, check; and all of it again with the network off."""
+    (tmp_path / "models" / "families.yaml").write_text(SMALL.format(name=name), "utf-8")
+    study, out = tmp_path / "study.yaml", tmp_path / "run"
+    study.write_text(STUDY.format(name=name, control=control), "utf-8")
+    planned = call("run", study, "--out", out, "--dry-run")
+    assert "Models to download first, " in planned and "openai/clip-vit-base-patch16" in planned
+    assert FAMILIES[name].base_ref(FAMILIES[name].default_base).repo in planned
+    assert hub.weights_asked == [] and not out.exists()
+    said = call("run", study, "--out", out)
+    assert "small: downloading (" in said and " MB)" in said and "Done" in said
+    asked = list(hub.weights_asked)
+    unneeded = ("Annotators", "dreamshaper", "mask2former", "softedge")
+    assert asked and not [one for one in asked if any(word in one for word in unneeded)]
+    call("report", out)
+    assert "made again            1 of 1 identical" in call("verify", out, "--trials", 1)
+    hub.server.shutdown()
+    again = tmp_path / "again"
+    assert "Done" in call("run", study, "--out", again, "--offline")
+    assert hub.weights_asked == asked
+    first, second = (sorted(folder.rglob("sample.png")) for folder in (out, again))
+    assert len(first) == len(second) == 1
+
+
+def test_the_app_needs_the_models_of_the_choice_and_no_others(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "models" / "families.yaml").write_text(SMALL.format(name="sd15"), "utf-8")
+    engine = ModelEngine("small-sd15", device="cpu")
+    offer = engine.offer()
+    assert set(offer.controls) == set(FAMILIES["sd15"].controls)
+    choice = Choice(offer.sources[0], "canny", offer.prompt, offer.prompt, base=offer.bases[0])
+    assert engine.missing(choice) == ""
+    needed = {title.partition("@")[0] for title in engine.to_download(choice)}
+    assert needed == {
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "lllyasviel/control_v11p_sd15_canny",
+        "openai/clip-vit-base-patch16",
+    }
+    told: list[Any] = []
+    picture = engine.draw(choice, CancelToken(), told.append)
+    assert picture is not None and picture.image.shape == (64, 64, 3)
+    assert told and {one.unit for one in told} == {"MB"}
+    assert engine.to_download(choice) == ()
+    assert {"/".join(one.split("/")[:2]) for one in hub.asked} == needed
 
 
 CLIP_B32 = FAMILIES["sd15"].judges[CLIP]["vit-b-32"]
