@@ -213,8 +213,9 @@ def test_a_family_runs_from_an_empty_cache_and_then_without_a_network(
     asked = list(hub.weights_asked)
     unneeded = ("Annotators", "dreamshaper", "mask2former", "softedge")
     assert asked and not [one for one in asked if any(word in one for word in unneeded)]
-    call("report", out)
-    assert "made again            1 of 1 identical" in call("verify", out, "--trials", 1)
+    if name == "sd15":  # of the others tests/cli/test_real_families.py does so
+        call("report", out)
+        assert "made again            1 of 1 identical" in call("verify", out, "--trials", 1)
     hub.server.shutdown()
     again = tmp_path / "again"
     assert "Done" in call("run", study, "--out", again, "--offline")

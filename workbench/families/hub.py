@@ -244,9 +244,9 @@ def _inside(ref: ModelRef) -> str:
 
 def _bar(name: str, watch: Watch | None) -> Any:
     """A class of progress bars that shows nothing and tells `watch`."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from huggingface_hub.utils import tqdm
 
-    class Quiet(tqdm):  # type: ignore[misc]
+    class Quiet(tqdm):
         def __init__(self, *args: Any, **keywords: Any) -> None:
             self.counts = not str(keywords.get("desc", "")).endswith("downloading bytes")
             known = {"total", "initial", "desc", "unit", "unit_scale"}
