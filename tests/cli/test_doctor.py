@@ -51,6 +51,31 @@ def test_the_findings_are_json_and_all_is_well(well: None, tmp_path: Path) -> No
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_model_that_is_here_and_does_not_fit_is_told(
+    well: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SDXL pipeline in the place of an SD 1.5 one: not complete, and said why."""
+    base = tmp_path / "stable-diffusion-v1-5" / "stable-diffusion-v1-5"
+    base.mkdir(parents=True)
+    parts = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+    index = {name: ["diffusers", "AutoencoderKL"] for name in (*parts, "scheduler")}
+    index["unet"] = ["diffusers", "UNet2DConditionModel"]
+    index["scheduler"] = ["diffusers", "EulerDiscreteScheduler"]
+    for name in ("tokenizer", "tokenizer_2"):
+        index[name] = ["transformers", "CLIPTokenizer"]
+    for name in ("text_encoder", "text_encoder_2"):
+        index[name] = ["transformers", "CLIPTextModel"]
+    kind = {"_class_name": "StableDiffusionXLPipeline"}
+    (base / "model_index.json").write_text(json.dumps(kind | index))
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path))
+    found = json.loads(run_command("doctor", "--json").out)
+    (sd15,) = (family for family in found["families"] if family["name"] == "sd15")
+    (role,) = sd15["unfit"]
+    assert not sd15["present"][role]
+    (warning,) = (text for text in found["warnings"] if role in text)
+    assert "of another architecture (StableDiffusionXLPipeline)" in warning
+
+
 def test_people_get_a_table(well: None) -> None:
     done = run_command("doctor")
     assert done.code == 0 and done.out.endswith("All is well.\n")

@@ -151,12 +151,17 @@ def test_every_architecture_of_the_catalogue_is_here() -> None:
 def test_a_picture_does_not_depend_on_its_batch(
     managers: dict[str, ModelManager], family: str, guidance: float
 ) -> None:
-    """Sources, scales, prompts and seeds of the others change it by a rounding at most."""
+    """Sources, scales, prompts and seeds of the others change it by a rounding at most.
+
+    A rounding turns few pixels: were the fuser of the union model left to attend over the batch, it
+    would be 5 of 100 here.
+    """
     trials = mixed(family, guidance_scale=guidance)
     alone = make(trials, managers[family], batch_size=1)
     together = make(trials, managers[family], batch_size=len(trials))
     for name, picture in together.items():
-        assert np.abs(picture - alone[name]).max() <= 1
+        apart = np.abs(picture - alone[name])
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.005
 
 
 def test_two_types_of_a_union_model_do_not_depend_on_their_batch(
@@ -166,7 +171,8 @@ def test_two_types_of_a_union_model_do_not_depend_on_their_batch(
     alone = make(trials, managers["tiny-union"], batch_size=1)
     together = make(trials, managers["tiny-union"])
     for name, picture in together.items():
-        assert np.abs(picture - alone[name]).max() <= 1
+        apart = np.abs(picture - alone[name])
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.005
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

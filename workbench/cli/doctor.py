@@ -56,7 +56,12 @@ def examine(runs: Path) -> dict[str, Any]:
         for one in facts["smokes"]
         if one["reason"]
     ]
-    return facts | {"warnings": machine_warnings(facts), "problems": problems}
+    unfit = [
+        f"The {role} of the family {family['name']} cannot be used: {problem}"
+        for family in facts["families"]
+        for role, problem in family["unfit"].items()
+    ]
+    return facts | {"warnings": [*machine_warnings(facts), *unfit], "problems": problems}
 
 
 def families_here(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -77,12 +82,12 @@ def families_here(facts: dict[str, Any]) -> list[dict[str, Any]]:
             place: [dtype for dtype, need in needs.items() if need is not None and need <= room]
             for place, room in places.items()
         }
-        here = {
-            state.role: state.present and not state.problem
-            for state in family_states(family)
-            if not state.is_choice
-        }
-        found.append({"name": family.name, "present": here, "needs": needs, "fits": fits})
+        states = [state for state in family_states(family) if not state.is_choice]
+        here = {state.role: state.present and not state.problem for state in states}
+        unfit = {state.role: state.problem for state in states if state.present and state.problem}
+        found.append(
+            {"name": family.name, "present": here, "unfit": unfit, "needs": needs, "fits": fits}
+        )
     return found
 
 
