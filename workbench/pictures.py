@@ -57,11 +57,12 @@ def compare(
 
 def _lent(control: str, family: str, settings: dict[str, Any]) -> tuple[dict[str, Any], Networks]:
     """Settings with those of the family, and its networks where the control needs any."""
+    from workbench.families import get_family
+
     chosen = controls.get_control(control)
-    if not chosen.needs_for(chosen.settings(settings)):
-        return settings, {}
-    manager = _manager(family)
-    return {**manager.family.settings_for(control), **settings}, manager.networks()
+    values = {**get_family(family).settings_for(control), **settings}
+    networks = _manager(family).networks() if chosen.needs_for(chosen.settings(values)) else {}
+    return values, networks
 
 
 @cache

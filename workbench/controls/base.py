@@ -109,6 +109,8 @@ class Control(ABC, Generic[S]):
     metrics: what `compare` returns, in the order in which they are shown.
     primary: the name of the metric which stands for adherence to the control.
     former: the name of the one which did so in earlier versions, whose runs have no other.
+    asked: metric -> what tells its readings from those that earlier versions stored under its name;
+        empty where they are the same.
     needs: names of the networks which `extract` asks for under its default settings; empty if it
         needs none. A control whose methods need different networks overrides `needs_for`.
     """
@@ -119,6 +121,7 @@ class Control(ABC, Generic[S]):
     metrics: ClassVar[tuple[MetricSpec, ...]]
     primary: ClassVar[str]
     former: ClassVar[str] = ""
+    asked: ClassVar[Mapping[str, str]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

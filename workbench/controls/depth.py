@@ -22,6 +22,8 @@ from workbench.metrics.spec import MetricSpec, Reading
 
 PERCENTILES = (1.0, 99.0)
 FLAT = 1e-6
+POSITIVE = "scale of 0 or more"
+"""What tells fitted readings from those of earlier versions, whose scale could be negative."""
 
 
 class DepthSettings(ControlSettings):
@@ -41,12 +43,13 @@ class DepthControl(Control[DepthSettings]):
     settings_type = DepthSettings
     primary = "depth_pearson"
     needs = ("depth",)
+    asked = dict.fromkeys(("depth_si_rmse", "depth_abs_rel", "depth_delta1"), POSITIVE)
     metrics = (
         MetricSpec.of(
             "DepthSiRMSE",
             "depth_si_rmse",
             "Depth RMSE (scale and shift fitted)",
-            "RMSE of inverse depth in [0, 1] after a least-squares scale and shift "
+            "RMSE of inverse depth in [0, 1] after a least-squares scale, 0 or more, and shift "
             "(MiDaS, Ranftl et al. 2020)",
         ),
         MetricSpec.of(
@@ -60,8 +63,8 @@ class DepthControl(Control[DepthSettings]):
             "DepthAbsRel",
             "depth_abs_rel",
             "Depth AbsRel",
-            "mean of |d − d*| / d* (Eigen et al. 2014) after a least-squares scale and "
-            "shift, the farthest point read as ten times as far as the nearest",
+            "mean of |d − d*| / d* (Eigen et al. 2014) after a least-squares scale, 0 or more, "
+            "and shift, the farthest point read as ten times as far as the nearest",
         ),
         MetricSpec.of(
             "DepthDelta125",

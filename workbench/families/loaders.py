@@ -34,6 +34,11 @@ class Loader:
     classes: the list of classes of its segmentation, where all its models have the same.
     packages: what it imports beyond the libraries that every study needs.
     processor: whether the model's own picture processor must lie beside it.
+    side: the shorter side in pixels to which it brings a picture; 0 is that of the family's
+        pictures. Edges, lines, line art and normals are found where they are drawn, so a larger
+        picture is read larger. Depth and joints of the whole picture are read at the side of
+        ControlNet's annotators, 512, and then enlarged: their networks were trained on such and
+        lose the whole in larger ones.
     """
 
     code: str
@@ -43,12 +48,13 @@ class Loader:
     classes: str = ""
     packages: tuple[str, ...] = ()
     processor: bool = False
+    side: int = 512
 
 
-def _aux(code: str, gives: str, file: str, *more: str) -> Loader:
+def _aux(code: str, gives: str, file: str, *more: str, side: int = 0) -> Loader:
     """A network of controlnet-aux whose published file is read here."""
     packages = ("controlnet_aux", "cv2", *more)
-    return Loader(f"annotators.{code}", (gives,), (file,), ANNOTATORS, packages=packages)
+    return Loader(f"annotators.{code}", (gives,), (file,), ANNOTATORS, packages=packages, side=side)
 
 
 LOADERS: dict[str, Loader] = {
@@ -56,9 +62,9 @@ LOADERS: dict[str, Loader] = {
     "tag-judge": Loader("tagjudge.load", (WORDS,)),
     "hed": _aux("maps.hed", "edges", "ControlNetHED.pth", "einops"),
     "pidinet": _aux("maps.pidinet", "edges", "table5_pidinet.pth"),
-    "midas": _aux("maps.midas", "depth", "dpt_hybrid-midas-501f0c75.pt", "timm"),
+    "midas": _aux("maps.midas", "depth", "dpt_hybrid-midas-501f0c75.pt", "timm", side=512),
     "normalbae": _aux("maps.normalbae", "normal", "scannet.pt", "timm"),
-    "openpose": _aux("openpose.load", "pose", "body_pose_model.pth"),
+    "openpose": _aux("openpose.load", "pose", "body_pose_model.pth", side=512),
     "dwpose": Loader(
         "annotators.dwpose.load",
         ("pose",),

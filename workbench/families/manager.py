@@ -298,7 +298,9 @@ class ModelManager:
         if ref not in self._shared.networks:
             from workbench.families.annotators import load_networks
 
-            self._shared.networks[ref] = load_networks(ref, self._fetched, self.device)
+            self._shared.networks[ref] = load_networks(
+                ref, self._fetched, self.device, self.family.resolution
+            )
         loaded = self._shared.networks[ref]
         if name not in loaded:
             raise FamilyError(f'{ref.title} has no "{name}"; it has: {", ".join(loaded)}')

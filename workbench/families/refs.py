@@ -84,14 +84,15 @@ class NetworkRef(ModelRef):
     """A network that reads pictures for a control. `loader` names the code that loads it.
 
     `files` are the weight files in the folder or repository, those that the loader is known for if
-    it is empty; `side` is the shorter side in pixels to which annotators bring a picture.
+    it is empty; `side` is the shorter side in pixels to which annotators bring a picture, else
+    what the loader is known for (`Loader.side`).
     `classes` is the list of classes that a segmentation network was trained with, "" where nobody
     says. Several equal entries are loaded once.
     """
 
     loader: StrictStr = "judge"
     files: tuple[FileName, ...] = ()
-    side: Annotated[int, Field(ge=64, le=4096, multiple_of=64)] = 512
+    side: Annotated[int, Field(ge=64, le=4096, multiple_of=64)] | None = None
     classes: Literal["", "paperdoll", "ade20k"] = ""
 
     @model_validator(mode="before")

@@ -116,7 +116,7 @@ class PlannedReadings:
         if metric == WORDS_OBEYED.name:
             return short_hash([question.asked for question in self._questions_of(cell)])
         question = self._question(cell, metric)
-        return question.asked if question else None
+        return question.asked if question else get_control(cell.control).asked.get(metric)
 
     def _question(self, cell: Cell, metric: str) -> TagQuestion | None:
         kind, _, tag = metric.partition(":")

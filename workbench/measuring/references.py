@@ -38,7 +38,7 @@ PROMPT_KINDS = {"clip": ("clip",), "tag": ("tag", "tag_obeyed"), "word": ("tag",
 NO_POOL = "there are no unrelated pictures: the study has one source"
 NO_PICTURE = "the source is a drawn map: there is no picture behind it"
 NO_TEXT_ONLY = "the study has no text-only pictures (scale 0) of this prompt"
-VERSION = 2
+VERSION = 3
 
 
 class References:

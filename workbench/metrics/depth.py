@@ -2,7 +2,9 @@
 
 A depth network knows depth only up to a scale and a shift, so all but `rmse_255` and `pearson`
 first bring the prediction onto the target by least squares, as MiDaS does (Ranftl et al. 2020,
-"Towards robust monocular depth estimation"). AbsRel and δ<1.25 are ratios of depths (Eigen et al.
+"Towards robust monocular depth estimation"), with a scale of 0 or more: a map that is turned inside
+out has no scale that would be right, so that a constant, the target's mean, is compared in its
+place, as for a flat map. AbsRel and δ<1.25 are ratios of depths (Eigen et al.
 2014) and would be without meaning near inverse depth 0, whose true distance is unknown: aligned
 maps are clipped to [0, 1] and read as a scene whose farthest point is `DEPTH_RANGE` times as far
 away as its nearest.
@@ -76,15 +78,16 @@ def depth_scores(preds: Array, target: Array) -> DepthScores:
 
 
 def align(preds: Tensor, target: Tensor) -> Tensor:
-    """`preds` under the scale and shift that bring it closest to `target` in least squares.
+    """`preds` under the scale, 0 or more, and shift that bring it closest to `target`.
 
-    Tensors of one shape, with finite values. A flat prediction becomes the target's mean.
+    In least squares; tensors of one shape, with finite values. A flat prediction, and one that
+    falls where the target rises, become the target's mean.
     """
     p, t = preds - preds.mean(), target - target.mean()
     spread = (p * p).sum()
     if _is_flat(preds):
         return torch.full_like(target, float(target.mean()))
-    return p * ((p * t).sum() / spread) + target.mean()
+    return p * ((p * t).sum() / spread).clamp(min=0) + target.mean()
 
 
 def _is_flat(values: Tensor) -> bool:
@@ -151,9 +154,8 @@ class DepthRMSE255(PictureMetric):
 class DepthSiRMSE(DepthRMSE255):
     """RMSE after the best scale and shift of the prediction: 0 (best) … 0.5, not symmetric.
 
-    A prediction that is no better than a constant gives the target's standard deviation. The best
-    scale may be negative: a depth map turned inside out is forgiven here, but not by
-    `DepthPearson`.
+    A prediction that is no better than a constant, as a depth map turned inside out, gives the
+    target's standard deviation.
 
     >>> target = torch.linspace(0, 1, 12).reshape(3, 4)
     >>> metric = DepthSiRMSE()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from fake_hub import FakeHub, serving, small_hub
 from tiny_families import snapshot
 
 from workbench.families import FamilyError, LocateError, NetworkRef
+from workbench.families.annotators.transformers_models import _larger
 from workbench.families.annotators.weights import Weights
 from workbench.families.hub import fetch
 from workbench.families.loaders import LOADERS
@@ -143,6 +144,42 @@ def test_weights_move_to_the_device_in_float32_and_stay_frozen(tmp_path: Path) -
         kinds = {(p.device.type, p.dtype, p.requires_grad) for p in model.parameters()}
         assert kinds == {(device, torch.float32, False)}
         assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("loader", "said", "side"),
+    [
+        *(("hed", None, 1024), ("lineart", None, 1024), ("mlsd", None, 1024)),
+        *(("normalbae", None, 1024), ("midas", None, 512), ("openpose", None, 512)),
+        *(("hed", 768, 768), ("midas", 384, 384)),
+    ],
+)
+def test_maps_are_read_at_the_size_of_the_familys_pictures(
+    loader: str, said: int | None, side: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Any] = []
+
+    def load(ref: NetworkRef, locate: Any, device: str, resolution: int) -> Any:
+        given.append(Weights(ref, Place("", {}, tmp_path), resolution))
+        return {LOADERS[loader].gives[0]: len}
+
+    monkeypatch.setattr("workbench.families.annotators.load_networks", load)
+    name = LOADERS[loader].gives[0]
+    entry = {"loader": loader, "path": FOLDER} | ({"side": said} if said else {})
+    family = family_with({name: entry}).model_copy(update={"resolution": 1024})
+    ModelManager(family, models_dir=tmp_path).network(name)
+    assert [weights.side for weights in given] == [side]
+
+
+def test_segmentation_reads_larger_pictures_larger_than_in_training() -> None:
+    class Processor:
+        size: ClassVar = {"shortest_edge": 640, "longest_edge": 2560}
+
+    assert _larger((512, 512), Processor(), 512) == {}
+    assert _larger((1024, 1024), Processor(), 1024) == {"size": {"height": 1024, "width": 1024}}
+    assert _larger((300, 450), Processor(), 1024) == {"size": {"height": 1024, "width": 1536}}
+    Processor.size = {"height": 512, "width": 512}
+    assert _larger((1024, 1024), Processor(), 1024)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

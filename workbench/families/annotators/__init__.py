@@ -17,11 +17,15 @@ from workbench.families.refs import NetworkRef
 
 
 def load_networks(
-    ref: NetworkRef, locate: Callable[[NetworkRef], Place], device: str
+    ref: NetworkRef,
+    locate: Callable[[NetworkRef], Place],
+    device: str,
+    resolution: int = 512,
 ) -> Mapping[str, Network]:
     """The networks of one catalogue entry, in float32 on a device, by name.
 
     locate: finds the folder of the entry, after a download where it is not on this disk.
+    resolution: the side in pixels of the family's pictures, at which most maps are read.
     Each takes uint8 N×H×W×3 and returns what `workbench.controls.Networks` says of its name.
     Raises LocateError, naming the file, if a weight file is missing; FamilyError if it holds
     something else or a package that the loader needs is not installed.
@@ -38,7 +42,7 @@ def load_networks(
     module, _, function = LOADERS[ref.loader].code.rpartition(".")
     try:
         load = getattr(import_module(f"workbench.families.{module}"), function)
-        networks: Mapping[str, Network] = load(Weights(ref, place), device)
+        networks: Mapping[str, Network] = load(Weights(ref, place, resolution), device)
     except ImportError as error:
         raise FamilyError(
             f"the loader {ref.loader} needs a package that is not installed: {error}"

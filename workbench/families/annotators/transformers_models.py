@@ -25,6 +25,8 @@ _METRIC = frozenset({"zoedepth", "glpn", "depth_pro", "prompt_depth_anything"})
 _NEAREST = 1e-3
 _MASKS = frozenset({"mask2former", "maskformer"})
 _MOST_CLASSES = 256
+_ANY_SIZE = frozenset({"mask2former", "maskformer", "segformer", "upernet"})
+_STRIDE = 32
 
 
 def depth(weights: Weights, device: str) -> Mapping[str, Network]:
@@ -58,7 +60,9 @@ def segmentation(weights: Weights, device: str) -> Mapping[str, Network]:
     """The network "segmentation": uint8 N×H×W, class numbers.
 
     Panoptic models are read as semantic ones: every pixel gets the class with the largest sum of
-    its masks. FamilyError for a model with more than 256 classes or of another kind.
+    its masks. Where the family's pictures are larger than those it was trained on, a model that
+    reads any size reads them at their own. FamilyError for a model with more than 256 classes or of
+    another kind.
     """
     import transformers
     from transformers.models.auto import modeling_auto as known
@@ -85,20 +89,35 @@ def segmentation(weights: Weights, device: str) -> Mapping[str, Network]:
     def network(rgb: np.ndarray) -> np.ndarray:
         size = (int(rgb.shape[1]), int(rgb.shape[2]))
         parts = [np.zeros((0, *size), np.uint8)]
-        for answer in _answers(model, processor, rgb, device):
+        larger = _larger(size, processor, weights.resolution) if kind in _ANY_SIZE else {}
+        for answer in _answers(model, processor, rgb, device, **larger):
             parts.append(choose(answer, size).to(torch.uint8).cpu().numpy())
         return np.concatenate(parts)
 
     return {"segmentation": network}
 
 
-def _answers(model: Any, processor: Any, rgb: np.ndarray, device: str) -> Iterator[Any]:
+def _answers(
+    model: Any, processor: Any, rgb: np.ndarray, device: str, **size: Any
+) -> Iterator[Any]:
     """What a model answers to pictures uint8 N×H×W×3, a batch at a time."""
     for start in range(0, len(rgb), BATCH):
-        fed = processor(images=list(rgb[start : start + BATCH]), return_tensors="pt")
+        fed = processor(images=list(rgb[start : start + BATCH]), return_tensors="pt", **size)
         with torch.inference_mode():
             answer = model(**{key: value.to(device) for key, value in fed.items()})
         yield answer
+
+
+def _larger(size: tuple[int, int], processor: Any, resolution: int) -> dict[str, Any]:
+    """Keywords of the processor for pictures H×W of a family whose pictures are larger than those
+    that the model was trained on; none where they are not."""
+    own = dict(processor.size)
+    side = own.get("shortest_edge") or min(own.get("height", resolution), own.get("width", 0))
+    if not 0 < side < resolution:
+        return {}
+    scale = resolution / min(size)
+    height, width = (max(_STRIDE, round(length * scale / _STRIDE) * _STRIDE) for length in size)
+    return {"size": {"height": height, "width": width}}
 
 
 def _by_scores(answer: Any, size: tuple[int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.families.catalogue import FamilyError
+from workbench.families.loaders import LOADERS
 from workbench.families.locate import LocateError, Place
 from workbench.families.refs import NetworkRef
 
@@ -22,15 +23,19 @@ M = TypeVar("M", bound="torch.nn.Module")
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight files of one catalogue entry, and how large a picture its network reads."""
+    """The weight files of one catalogue entry, and how large a picture its network reads.
+
+    resolution: the side in pixels of the family's pictures.
+    """
 
     ref: NetworkRef
     place: Place
+    resolution: int = 512
 
     @property
     def side(self) -> int:
         """The shorter side in pixels to which pictures are brought before they are read."""
-        return self.ref.side
+        return self.ref.side or LOADERS[self.ref.loader].side or self.resolution
 
     def path(self, index: int = 0) -> Path:
         """A weight file on this disk; `workbench.families.hub` brings it there.
