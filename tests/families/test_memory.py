@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_families import FAMILIES, write_tiny_families
 from tiny_models import FAMILY
+from two_bases import BASES, write_two_bases
 
 from workbench.families.catalogue import Family
 from workbench.families.manager import ModelManager
@@ -123,3 +124,35 @@ def test_annotators_are_counted_by_their_files(models: Path, tmp_path: Path) -> 
     pth.with_name(name).write_bytes(bytes(4000))
     with_it = weights_need(family, "float16", tmp_path, networks=["edges"])
     assert with_it is not None and with_it.judges == without.judges + 4000
+
+
+def test_positions_that_a_controlnet_takes_from_its_base_are_counted_for_each_base(
+    tmp_path: Path,
+) -> None:
+    family = write_two_bases(tmp_path)["tiny-flow"]
+    found = weights_need(
+        family, "float32", tmp_path, bases=BASES, controlnets=["depth", "canny"], networks=[]
+    )
+    assert found is not None
+    manager = ModelManager(family, models_dir=tmp_path)
+    held: dict[int, int] = {}
+    for base in BASES:
+        for control in ("depth", "canny"):
+            for part in manager.for_base(base).pipeline(control).components.values():
+                if isinstance(part, torch.nn.Module):
+                    tensors = part.state_dict(keep_vars=True).values()
+                    held |= {id(tensor): tensor.numel() for tensor in tensors}
+    assert found.makers == pytest.approx(4 * sum(held.values()), rel=0.001)
+    net = manager.pipeline("depth").controlnet.pos_embed
+    positions = sum(tensor.numel() for tensor in net.state_dict().values())
+    assert 16 * positions > 0.01 * found.makers, "they would be missed"
+
+
+def test_equal_weights_are_counted_once_for_all_their_control_types(tmp_path: Path) -> None:
+    write_tiny_families(tmp_path)
+    sd = FAMILIES["tiny-sd"]
+    one, many = (
+        weights_need(sd, "float32", tmp_path, controlnets=names, networks=[])
+        for names in (["depth"], ["depth", "pose", "hed"])
+    )
+    assert one == many
