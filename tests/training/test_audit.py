@@ -6,6 +6,7 @@ audit leaves what it found.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from command_line import run_command
 from tiny_manager import models
 from tiny_run import TinyManager, make_manager
 
+from workbench.families.locate import LocateError, locate
 from workbench.paperdoll import TAG_GROUPS
 from workbench.training import audit
 from workbench.training.audit import controls as audit_controls
@@ -160,6 +162,7 @@ def test_a_whole_audit_is_a_page_of_all_figures(quick: None, tmp_path: Path) -> 
     page = (tmp_path / "AUDIT.md").read_text("utf-8")
     assert [f.row() for f in figures] == lines and len(lines) == 9
     assert all(line in page for line in lines)
+    assert f"| model files, SHA-256 | {audit.fingerprint(tmp_path)} |" in page
     assert "not complete" not in page
 
 
@@ -176,6 +179,34 @@ def test_an_interrupted_audit_leaves_what_it_found_and_says_so(
     page = (tmp_path / "AUDIT.md").read_text("utf-8")
     assert "| first control |" in page and "| of vae |" in page
     assert "not complete" in page and "of zero" not in page
+
+
+def test_what_is_audited_is_what_is_named(models: Path, tmp_path: Path) -> None:
+    """Never the shipped weights, whatever the folder is called."""
+    (tmp_path / "mine").mkdir()
+    for empty in (tmp_path / "mine", tmp_path / "nowhere"):
+        done = run_command("audit", "paperdoll", "--models-dir", empty, "--pictures", 8)
+        assert done.code == 2 and str(empty.name) in done.err and "Traceback" not in done.err
+        assert not (empty / "AUDIT.md").exists()
+    shutil.copytree(models / "tiny" / "base", tmp_path / "mine" / "base")
+    family = audit.family_in(tmp_path / "mine")
+    place = locate(family.base_ref(family.default_base), tmp_path)
+    assert place.folder == tmp_path / "mine" / "base"
+    with pytest.raises(LocateError, match="mine/judge"):
+        locate(family.networks["depth"], tmp_path)
+
+
+def test_the_fingerprint_is_that_of_every_model_file(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(models / "tiny" / "base", folder)
+    first = audit.fingerprint(folder)
+    (folder / "AUDIT.md").write_text("page")
+    assert audit.fingerprint(folder) == first
+    for path in (folder / "tokenizer" / "tokenizer.json", next(folder.rglob("*.safetensors"))):
+        before = path.read_bytes()
+        path.write_bytes(before[:-1] + b"!")
+        assert audit.fingerprint(folder) != first
+        path.write_bytes(before)
 
 
 def test_more_pictures_than_there_are_scenes_are_refused(tmp_path: Path) -> None:

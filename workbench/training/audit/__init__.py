@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.atomic import write_atomic
-from workbench.families import FamilyDefaults
+from workbench.families import Family, FamilyDefaults, LocateError, ModelRef, get_family
 from workbench.paperdoll import STYLES
 from workbench.paths import data_dir
 from workbench.training.audit.conflicts import CONFLICTS, conflict_figures
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "run_audit"]
 
 Log = Callable[[str], None]
+R = TypeVar("R", bound=ModelRef)
 
 UNFINISHED = "\nThis audit is not complete: it is still running, or it was interrupted.\n"
 _JUDGED = 128
@@ -50,7 +52,7 @@ def run_audit(
     The page is written after each figure, and says that it is not complete until it is.
 
     Raises:
-        ValueError: more pictures than there are scenes.
+        ValueError: more pictures than there are scenes. LocateError: the folder lacks a model.
     """
     if pictures > len(AUDIT_SEEDS):
         raise ValueError(
@@ -62,11 +64,16 @@ def run_audit(
     from workbench.families.manager import ModelManager
 
     torch.set_num_threads(threads)
-    manager = ModelManager("paperdoll", models_dir=models_dir.parent)
+    audited = fingerprint(models_dir)
+    manager = ModelManager(family_in(models_dir), models_dir=models_dir.resolve().parent)
     held = render_arrays(AUDIT_SEEDS)
     words = words_of(held["tags"])
     some = {name: rows[:_JUDGED] for name, rows in held.items()}
     figures: list[Figure] = []
+
+    def page() -> str:
+        return _page(figures, pictures, manager.family.defaults, audited)
+
     for part in (
         lambda: vae_figures(manager, held["rgb"]),
         lambda: style_figures(manager, held),
@@ -80,9 +87,42 @@ def run_audit(
         for figure in part():
             log(figure.row())
             figures.append(figure)
-            _write(models_dir, _page(figures, pictures, manager.family.defaults) + UNFINISHED)
-    _write(models_dir, _page(figures, pictures, manager.family.defaults))
+            _write(
+                models_dir, _page(figures, pictures, manager.family.defaults, audited) + UNFINISHED
+            )
+    _write(models_dir, _page(figures, pictures, manager.family.defaults, audited))
     return figures
+
+
+def family_in(folder: Path) -> Family:
+    """The embedded family with its models in that very folder, whatever it is called.
+
+    LocateError if there is no such folder.
+    """
+    name = folder.resolve().name
+    if not folder.is_dir():
+        raise LocateError(f"there is no folder {folder}: name one that holds the family's models")
+
+    def moved(ref: R) -> R:
+        return ref.model_copy(update={"path": "/".join([name, *Path(ref.path).parts[1:]])})
+
+    own = get_family("paperdoll")
+    parts = {
+        part: {key: moved(ref) for key, ref in getattr(own, part).items()}
+        for part in ("base", "controlnets", "networks")
+    }
+    return own.model_copy(update={**parts, "clip": moved(own.clip)})
+
+
+def fingerprint(folder: Path) -> str:
+    """16 digits that tell the model files in a folder from others: names and contents."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    digest = hashlib.sha256()
+    for path in files:
+        if "curves" not in path.parts:  # logs of training
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{found}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _word_judges(manager: ModelManager) -> list[tuple[str, WordJudge, bool]]:
@@ -97,7 +137,7 @@ def _write(models_dir: Path, page: str) -> None:
     write_atomic(models_dir / "AUDIT.md", page.encode("utf-8"))
 
 
-def _page(figures: Sequence[Figure], pictures: int, defaults: FamilyDefaults) -> str:
+def _page(figures: Sequence[Figure], pictures: int, defaults: FamilyDefaults, audited: str) -> str:
     head = (
         "# Audit of the Paperdoll family\n\n"
         f"Printed by `workbench audit paperdoll --pictures {pictures}`. Scenes 800000 and up: no "
@@ -105,5 +145,6 @@ def _page(figures: Sequence[Figure], pictures: int, defaults: FamilyDefaults) ->
         f"from everything else.\nDefault settings: {defaults.steps} steps of {defaults.scheduler}, "
         f"guidance scale {defaults.guidance_scale:g}.\n\n"
         "| figure | value | target | reached |\n|---|---|---|---|\n"
+        f"| model files, SHA-256 | {audited} | | |\n"
     )
     return head + "\n".join(figure.row() for figure in figures) + "\n"
