@@ -132,6 +132,27 @@ def take_over(monkeypatch: pytest.MonkeyPatch, pool: ThreadWorkers) -> None:
 
 
 @contextmanager
+def certificates() -> Iterator[Any]:
+    """Certificates of this moment: the `Security` of a cluster, and what Dask's own settings say.
+
+    Whoever has none can neither reach the scheduler nor its workers.
+    """
+    import dask
+    import distributed
+
+    security = distributed.Security.temporary()
+    mine = security.get_tls_config_for_role("client")
+    settings = {
+        "distributed.comm.require-encryption": True,
+        "distributed.comm.tls.ca-file": mine["ca_file"],
+        "distributed.comm.tls.client.cert": mine["cert"],
+        "distributed.comm.tls.client.key": mine["key"],
+    }
+    with dask.config.set(settings):
+        yield security
+
+
+@contextmanager
 def dask_cluster(workers: int) -> Iterator[str]:
     """The address of a Dask scheduler with so many workers, each a process with a nanny."""
     import dask
@@ -141,8 +162,10 @@ def dask_cluster(workers: int) -> Iterator[str]:
     threads = {"OMP_NUM_THREADS": "1"}
     try:
         with (
+            certificates() as security,
             dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
             distributed.LocalCluster(
+                security=security,
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=0,

@@ -169,6 +169,27 @@ def test_a_new_seed_renews_the_diversity_of_old_cells(manager: TinyManager, tmp_
     assert frame[frame["metric"] == "diversity_structure"]["value"].notna().all()
 
 
+def test_distances_of_lines_from_before_they_were_paired_are_read_anew(
+    manager: TinyManager, tmp_path: Path, made: list[str]
+) -> None:
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
+    first = numbers(run)
+    for record in run.records():
+        old = [
+            {**{k: v for k, v in row.items() if k != "asked"}, "value": 0.125}
+            for row in record.rows
+            if row["metric"] == "diversity_structure"
+        ]
+        run.add_rows(record.trial.id, old)
+    made.clear()
+    run = run_study(make_study(), tmp_path / "run", manager=manager)
+    assert made == []
+    pd.testing.assert_frame_equal(first, numbers(run), atol=1e-5)
+    rows = [row for record in run.records() for row in record.rows]
+    asked = {row.get("asked") for row in rows if row["metric"] == "diversity_structure"}
+    assert asked == {"one to one"}
+
+
 def test_readings_lost_from_a_record_are_taken_from_the_picture(
     manager: TinyManager, tmp_path: Path, made: list[str]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pools import ThreadWorkers
+from pools import ThreadWorkers, certificates
 from tiny_run import TINY_WORLD, TinyManager, make_study
 
 import workbench.sweep.worker as worker
@@ -77,11 +77,13 @@ def cluster(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: TINY_WORLD)
     with (
         deterministic(threads=1),
+        certificates() as security,
         distributed.LocalCluster(
+            security=security,
             n_workers=1,
             threads_per_worker=1,
             processes=False,
-            protocol="tcp://",
+            protocol="tls://",
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         ) as made,

@@ -50,7 +50,7 @@ def test_the_command_verifies_and_the_report_says_so(run: RunFolder) -> None:
     assert "12 of 12 identical" in done.out and "(chosen by seed 5)" in done.out
     state = read_state(run)
     assert state is not None and state["result"] == "identical"
-    assert state["now"]["versions"]["torch"] and state["tolerances"]["pixels"] == "2/255"
+    assert state["now"]["versions"]["torch"] and state["tolerances"]["pixel"] == 2
     page = render_report(run)
     assert "12 of 12 pictures re-measured identical" in page
     assert "2 of 2 trials regenerated identical" in page

@@ -51,7 +51,7 @@ def run(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="The Dask scheduler (tcp://host:8786) of the executor dask.",
+            help="The Dask scheduler (tls://host:8786) of the executor dask.",
         ),
     ] = None,
     worker_timeout: Annotated[

@@ -2,7 +2,7 @@
 
 What holds (tests/verify/test_determinism.py): on one machine, in one environment and with equal
 batch sizes, the same trial gives the same bytes, whatever else is in its batch and in whichever
-process. Another batch size lets rounding differ, within 2/255 of a pixel.
+process. Another batch size lets rounding differ, within 2/255 of a pixel in float32.
 """
 
 from __future__ import annotations

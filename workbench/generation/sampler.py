@@ -52,9 +52,9 @@ def generate(
     Trials of one batch share base model, control types, steps, guidance scale, scheduler, start,
     end and size; prompts, sources, scales and seeds may differ. Trials of two controls run through
     diffusers' `MultiControlNetModel`, which adds up what the ControlNets say. A sample depends on
-    its batch only through rounding (within 2/255), and only on the batch's size: its noise comes
-    from its own CPU generator. The next batch is begun when it is asked for. Batches come in the
-    order of `plan_batches`, not of the trials.
+    its batch only through rounding (within 2/255 in float32), and only on the batch's size: its
+    noise comes from its own CPU generator. The next batch is begun when it is asked for. Batches
+    come in the order of `plan_batches`, not of the trials.
 
     A batch that fails, for want of memory or by any other error, is tried in halves; `made_by` then
     says so under "fallback", and where memory was short the next batches are no larger than what

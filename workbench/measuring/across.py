@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.controls import ControlMap, resolve
+from workbench.controls import ControlMap, get_control, resolve
 from workbench.measuring.adherence import Reference
 from workbench.metrics.spec import Reading
 from workbench.study import Cell, Plan
@@ -21,6 +21,7 @@ from workbench.study.canonical import short_hash
 LOOKS, STRUCTURE = "diversity_looks", "diversity_structure"
 ONE_SEED = "there is one seed: diversity needs two"
 FAILED = "the sample failed"
+PAIRED = "one to one"
 NO_SCALE = "a difference between pictures has no adherence"
 MapOf = Callable[[str, str, str], ControlMap]
 Refer = Callable[[Cell, str], Reference]
@@ -165,12 +166,19 @@ def group_rows(
     return rows
 
 
+def asked(cell: Cell, metric: str) -> str | None:
+    """What tells distances of lines that are paired one to one from older ones; None elsewhere."""
+    paired = get_control(cell.control).primary.endswith("_matched")
+    return PAIRED if paired and metric.endswith("_structure") else None
+
+
 def reading_row(
     cell: Cell, metric: str, reading: Reading, group: str, refer: Refer
 ) -> dict[str, Any]:
     """A reading off several pictures as a row of the table, without adherence."""
     reference = refer(cell, metric)
-    return {
+    told = asked(cell, metric)
+    return ({} if told is None else {"asked": told}) | {
         "cell": cell.id,
         "trial": cell.trial_id,
         "metric": metric,
@@ -189,9 +197,12 @@ def stored_readings(
     stored: Mapping[tuple[str, str], Mapping[str, Any]],
     group: str,
 ) -> list[Reading] | None:
-    """The cells' stored readings if all were read off these very pictures, else None."""
+    """The cells' stored readings if all were so read off these very pictures, else None."""
     rows = [stored.get((cell.id, metric), {}) for cell in cells]
-    if any(row.get("peers") != group for row in rows):
+    wanted = [(group, asked(cell, metric)) for cell in cells]
+    if any(
+        (row.get("peers"), row.get("asked")) != one for row, one in zip(rows, wanted, strict=True)
+    ):
         return None
     return [
         Reading(float(row["value"])) if row["value"] is not None else Reading.nothing(row["reason"])

@@ -77,7 +77,7 @@ class ExecutorChoice:
         found = []
         if self.scheduler is None:
             found.append(
-                "the executor dask needs the address of a scheduler (--scheduler tcp://...): for "
+                "the executor dask needs the address of a scheduler (--scheduler tls://...): for "
                 "workers on this machine alone take the executor processes"
             )
         if find_spec("distributed") is None:

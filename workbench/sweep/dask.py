@@ -22,11 +22,19 @@ CONNECT_SECONDS = 15
 WORKER_SECONDS = 120
 CLOSE_SECONDS = 10
 LOOK_SECONDS = 1
+OPEN = (
+    "the Dask scheduler %s is open: whoever reaches its address, every user of these machines "
+    "among them, can run code on its workers as you; docs/clusters.md says how to close it (tls://)"
+)
+_CLOSED = ("tls://", "inproc://", "wss://")
 T = TypeVar("T")
 
 
 class DaskPool:
     """The workers of a Dask scheduler as a `WorkerPool`, through `distributed.Client`.
+
+    Certificates are those of Dask's own settings (`distributed.comm.tls`); a scheduler without them
+    is warned of, as it runs the code of whoever reaches it.
 
     Dask itself repeats a task whose worker died, three times unless its settings say otherwise.
     """
@@ -49,6 +57,8 @@ class DaskPool:
                 f"no Dask scheduler answers at {self.where} within {CONNECT_SECONDS} s "
                 f"({str(error) or type(error).__name__}): check the address, and that it runs"
             ) from error
+        if not str(self.where).startswith(_CLOSED):
+            log.warning(OPEN, self.where)
         wanted = choice.workers or 1
         try:
             self._client.wait_for_workers(wanted, timeout=WORKER_SECONDS)

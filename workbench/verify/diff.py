@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +28,12 @@ from workbench.verify.result import (
     DIFFERENT,
     EXIT_CODES,
     IDENTICAL,
-    METRIC_TOLERANCE,
-    PIXEL_TOLERANCE,
     UNCHECKED,
     WITHIN,
     Outcome,
+    Tolerance,
+    readings_outcome,
+    tolerance,
     worst,
 )
 
@@ -109,8 +109,12 @@ class PixelDifference:
 
     @property
     def outcome(self) -> Outcome:
-        """By the tolerance for pixels."""
-        if self.problem or self.worst > PIXEL_TOLERANCE:
+        """By the tolerance of float32, in which maps are read."""
+        return self.within(tolerance("float32"))
+
+    def within(self, allowed: Tolerance) -> Outcome:
+        """By the tolerance of a number format."""
+        if self.problem or self.worst > allowed.pixel or self.mean > allowed.mean:
             return DIFFERENT
         return WITHIN if self.worst else IDENTICAL
 
@@ -130,7 +134,7 @@ def compare_tables(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFr
     Columns that are not in `on` get the endings "_a" and "_b"; `side` is "both", "left_only" or
     "right_only". `share` is the largest difference of value, chance or ceiling, as a share of the
     metric's range (of the largest of the figures where it has none), infinite where one of two is
-    not a number; `figure` names which of them.
+    not a number; `figure` names which of them; `value_share` is that of the value alone.
     """
     if a.empty and b.empty:  # pandas cannot merge empty columns of text
         a, b = (table.astype(dict.fromkeys(on, object)) for table in (a, b))
@@ -144,6 +148,7 @@ def compare_tables(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFr
         share[old.isna() != new.isna()] = math.inf
         both[figure] = share.mask((old == new) | (old.isna() & new.isna()), 0.0)
     both["share"] = both[list(FIGURES)].max(axis=1)
+    both["value_share"] = both["value"]
     both["figure"] = both[list(FIGURES)].idxmax(axis=1) if len(both) else ""
     return both.drop(columns=list(FIGURES))
 
@@ -165,9 +170,9 @@ class RunDifference:
     settings, conditions, sources: name -> (in A, in B), of those that differ. cells: matched cell
     of A -> that of B. facts: matched cell of A -> name -> (in A, in B), of those that differ. maps:
     by A's key, of those that both have. pictures: (trial of A, trial of B) -> difference, of those
-    that differ. readings: of matched cells, as from `compare_tables`. only_a, only_b: trials none
-    of whose cells is matched. unreadable: trial -> why it could not be compared. Maps and pictures
-    are empty where only records were compared.
+    that differ. readings: of matched cells, as from `compare_tables`. dtypes: number formats of A
+    and B. only_a, only_b: trials none of whose cells is matched. unreadable: trial -> why it could
+    not be compared. Maps and pictures are empty where only records were compared.
     """
 
     a: str
@@ -181,6 +186,7 @@ class RunDifference:
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     unreadable: Mapping[str, str]
+    dtypes: Pair = (None, None)
     maps: Mapping[MapKey, PixelDifference] = field(default_factory=dict)
     pictures: Mapping[Pair, PixelDifference] = field(default_factory=dict)
 
@@ -195,18 +201,20 @@ class RunDifference:
 
     @property
     def outcome(self) -> Outcome:
-        """By the tolerances of `workbench verify`. Conditions alone make no difference."""
+        """By the tolerances of `workbench verify`, the wider ones where the two runs' number
+        formats differ. Conditions alone make no difference."""
+        allowed = tolerance(*self.dtypes)
         if not self.cells:
             return UNCHECKED
         plain = (self.settings, self.sources, self.only_a, self.only_b)
         found = {DIFFERENT if any(plain) else IDENTICAL}
-        found |= {pixels.outcome for pixels in chain(self.maps.values(), self.pictures.values())}
+        found |= {pixels.outcome for pixels in self.maps.values()}
+        found |= {pixels.within(allowed) for pixels in self.pictures.values()}
         if self.unreadable:
             found.add(UNCHECKED)
-        shares = self.readings["share"]
-        if (self.readings["side"] != "both").any() or (shares > METRIC_TOLERANCE).any():
+        if (self.readings["side"] != "both").any():
             found.add(DIFFERENT)
-        return worst([*found, WITHIN if (shares > 0).any() else IDENTICAL])
+        return worst([*found, readings_outcome(self.readings["share"].tolist(), allowed)])
 
     @property
     def exit_code(self) -> int:
@@ -325,6 +333,7 @@ def compare(a: RunView, b: RunView, *, alike: bool = True) -> RunDifference:
         readings=readings,
         only_a=tuple(trial for trial in a.records if trial not in matched[0]),
         only_b=tuple(trial for trial in b.records if trial not in matched[1]),
+        dtypes=(a.manifest.get("dtype"), b.manifest.get("dtype")),
         unreadable={**a.damaged, **b.damaged},
     )
 

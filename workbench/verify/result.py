@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -20,13 +20,58 @@ _BY_WEIGHT: tuple[Outcome, ...] = (DIFFERENT, UNCHECKED, WITHIN, IDENTICAL)
 EXIT_CODES: dict[Outcome, int] = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, UNCHECKED: 2}
 
 PIXEL_TOLERANCE = 2
-"""Largest difference of a pixel, of 255, that rounding in another batch size explains."""
+"""Largest difference of a pixel, of 255, that rounding explains in float32."""
 METRIC_TOLERANCE = 1e-3
-"""Largest difference of a reading, as a share of its metric's range."""
+"""Largest difference of a reading off the same picture, as a share of its metric's range."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far another kernel, memory order, card or size of a batch may move a picture.
+
+    pixel: largest difference of a channel, of 255. mean: of all channels of the picture, of 255.
+    reading: of all readings off the picture on average, as a share of their metrics' ranges. A
+    single reading of half precision may move further, where it counts what lies near a threshold.
+    ceiling: largest difference of a chance or ceiling, which are read off pictures of the VAE.
+    """
+
+    pixel: int
+    mean: float
+    reading: float
+    ceiling: float
+
+    @property
+    def sentence(self) -> str:
+        """The bounds for a reader."""
+        return (
+            f"{self.pixel}/255 and {self.mean:g}/255 on average, readings by {self.reading:g} of "
+            "their range on average"
+        )
+
+
 TOLERANCES = {
-    "pixels": f"{PIXEL_TOLERANCE}/255",
-    "readings": f"{METRIC_TOLERANCE:g} of the metric's range",
+    "float32": Tolerance(PIXEL_TOLERANCE, 0.1, METRIC_TOLERANCE, METRIC_TOLERANCE),
+    "float16": Tolerance(16, 1.0, 0.005, 0.01),
+    "bfloat16": Tolerance(128, 8.0, 0.02, 0.05),
 }
+"""Bounds by number format, above what `python benchmarks/tolerances.py` prints."""
+
+
+def tolerance(*dtypes: object) -> Tolerance:
+    """The bounds of a number format; of several the widest. Of unknown ones those of float32."""
+    known = [TOLERANCES.get(str(dtype), TOLERANCES["float32"]) for dtype in dtypes]
+    return max(known, key=lambda one: one.pixel)
+
+
+def readings_outcome(shares: Sequence[float], allowed: Tolerance) -> Outcome:
+    """How readings off two pictures of one trial compare, by their differences as shares of their
+    ranges (infinite where one of two is not a number)."""
+    largest = max(shares, default=0.0)
+    if not largest:
+        return IDENTICAL
+    mean = sum(shares) / len(shares)
+    return WITHIN if largest <= METRIC_TOLERANCE or mean <= allowed.reading else DIFFERENT
+
 
 FILE = "verification.json"
 SCHEMA = 1
@@ -150,6 +195,7 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values, every item included."""
+        allowed = tolerance(self.now.get("dtype"))
         return {
             "run": self.run,
             "when": self.when,
@@ -157,7 +203,7 @@ class Verification:
             "exit_code": self.exit_code,
             "digest": self.digest,
             "seed": self.seed,
-            "tolerances": TOLERANCES,
+            "tolerances": {**asdict(allowed), "readings": METRIC_TOLERANCE},
             "conditions": {name: list(pair) for name, pair in self.conditions.items()},
             "now": dict(self.now),
             "groups": [
