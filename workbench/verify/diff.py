@@ -28,6 +28,7 @@ from workbench.verify.result import (
     DIFFERENT,
     EXIT_CODES,
     IDENTICAL,
+    METRIC_TOLERANCE,
     UNCHECKED,
     WITHIN,
     Outcome,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("value", "chance", "ceiling")
 READING = ["trial", "cell", "metric"]
+_ACROSS = ("diversity_", "bases_")  # read off several pictures
 Place = tuple[str, str]
 """(trial, cell): a cell where a record tells of it."""
 Pair = tuple[Any, Any]
@@ -214,7 +216,22 @@ class RunDifference:
             found.add(UNCHECKED)
         if (self.readings["side"] != "both").any():
             found.add(DIFFERENT)
-        return worst([*found, readings_outcome(self.readings["share"].tolist(), allowed)])
+        return worst([*found, self._readings_outcome(allowed)])
+
+    def _readings_outcome(self, allowed: Tolerance) -> Outcome:
+        """Readings off pictures that are the same may differ by rounding alone; so may all of
+        float32. In half precision those of pictures that differ are judged by their mean."""
+        moved = self.readings["trial"].isin([a for a, _ in self.pictures])
+        if self.pictures:
+            moved |= self.readings["metric"].str.startswith(_ACROSS)
+        if allowed == tolerance("float32"):
+            moved[:] = False
+        shares = self.readings["share"]
+        largest = shares[~moved].max() if (~moved).any() else 0.0
+        if largest > METRIC_TOLERANCE:
+            return DIFFERENT
+        return worst([WITHIN if largest > 0 else IDENTICAL,
+                      readings_outcome(shares[moved].tolist(), allowed)])  # fmt: skip
 
     @property
     def exit_code(self) -> int:
