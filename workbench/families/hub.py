@@ -96,7 +96,7 @@ class Hub:
             with hub_errors(ref):
                 api = HfApi()
                 info = api.model_info(ref.repo, revision=revision or None, files_metadata=True)
-                if info.gated is not False:
+                if info.gated:
                     api.auth_check(ref.repo)
             files = (
                 HubFile(one.rfilename, int(one.size or 0), one.lfs.sha256 if one.lfs else "")
