@@ -1,7 +1,7 @@
 """The explorer: a run's trade-off, contact sheet and pictures, linked; in a page or a notebook."""
 
 from workbench.explorer.data import Shown, explorer_data
-from workbench.explorer.page import explorer_page
+from workbench.explorer.page import explorer_block, explorer_page, policy, style
 from workbench.explorer.pictures import LocalNetworks, RunPictures
 from workbench.explorer.view import View, ViewChoice, view_run
 
@@ -11,7 +11,10 @@ __all__ = [
     "Shown",
     "View",
     "ViewChoice",
+    "explorer_block",
     "explorer_data",
     "explorer_page",
+    "policy",
+    "style",
     "view_run",
 ]

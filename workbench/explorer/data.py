@@ -61,6 +61,7 @@ def explorer_data(
     failed: Mapping[str, str] | None = None,
     read_back: Iterable[str] = (),
     notes: Sequence[str] = (),
+    headline: bool = True,
 ) -> Shown:
     """Everything that the explorer shows of a run but the pixels.
 
@@ -75,6 +76,7 @@ def explorer_data(
         failed: trial -> why it has no picture.
         read_back: control labels whose maps can be read back from the pictures.
         notes: what a reader must know, a sentence each.
+        headline: whether it begins with the words that the control overrides.
     """
     failed, sources, read_back = dict(failed or {}), set(sources), set(read_back)
     cells = frame.drop_duplicates("cell").reset_index(drop=True)
@@ -125,7 +127,7 @@ def explorer_data(
         "tags": tags,
         "curves": _curves(frame, prompts, metrics),
         "spots": _spots(frame, prompts),
-        "headline": list(analysis.overridden_words(frame).values()),
+        "headline": list(analysis.overridden_words(frame).values()) if headline else [],
     }
     return Shown(_plain(data), tuple(catalogue.pictures))
 

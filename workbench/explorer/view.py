@@ -91,6 +91,7 @@ def view_run(
     choice: ViewChoice | None = None,
     networks: LocalNetworks | None = None,
     failed: Mapping[str, str] | None = None,
+    headline: bool = True,
 ) -> View:
     """Prepare what the explorer shows of a run. No picture is read yet.
 
@@ -100,6 +101,7 @@ def view_run(
         choice: what is shown; a run of up to 2,000 pictures whole if None.
         networks: for the maps that are read back from pictures, see `RunPictures`.
         failed: trial -> why it has no picture.
+        headline: whether it begins with the answer, which words the control overrides.
 
     ValueError if the choice names what the run does not have.
     """
@@ -114,6 +116,7 @@ def view_run(
         failed=failed,
         read_back=() if choice.maps is False else pictures.readable(),
         notes=[note] if note else [],
+        headline=headline,
     )
     count = frame["trial"].nunique()
     return View(title, shown, pictures, next((s for most, s in SIDES if count <= most), SMALLEST))

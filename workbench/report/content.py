@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.controls import ControlError, get_control
+from workbench.explorer import LocalNetworks, ViewChoice, explorer_block, view_run
 from workbench.formats import number
 from workbench.judging import standing
 from workbench.measuring.specs import DEFINITIONS, metric_spec
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROMPT_METRIC = analysis.PROMPT_METRIC
-BOTH_THEMES_UP_TO = 3
 SHEET_BYTES = 2_200_000
+EXPLORER_PICTURES = 600
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the template shows; text is not yet escaped. `digest` is the run's."""
+    """Everything the template shows; text is not yet escaped. `digest` is the run's.
+
+    `explorer` alone is HTML, "" where there is nothing to explore.
+    """
 
     digest: str
     title: str
@@ -48,6 +52,7 @@ class Content:
     prompt: str
     warnings: tuple[str, ...]
     headline: tuple[str, ...]
+    explorer: str
     answers: tuple[Answer, ...]
     caveat: str
     words: str
@@ -88,14 +93,13 @@ def collect(run: RunFolder) -> Content:
     summary = tables.summary_frame(frame, points, spots, wanted)
     balance = Balance(points, spots, summary)
     name = str(study.get("name") or run.path.name)
-    both = len(labels) <= BOTH_THEMES_UP_TO
     sources = source_pictures(run)
-    pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES, both)
+    pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES)
     family, judges = str(study.get("family", "")), study.get("judges") or {}
     maps = control_maps(run, frame, sources, family, judges)
-    pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES, both)
+    pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES)
     drawn = tuple(
-        draw_control(frame, control, labels[control], balance, pages, both) for control in labels
+        draw_control(frame, control, labels[control], balance, pages) for control in labels
     )
     return Content(
         digest=digest,
@@ -108,12 +112,13 @@ def collect(run: RunFolder) -> Content:
             *([told] if told else ()),
         ),
         headline=tuple(analysis.overridden_words(whole).values()),
+        explorer="" if frame.empty else _explorer(run, frame, LocalNetworks(family, judges)),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         words=standing(run, family).sentence,
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
-        ranking=draw_ranking(whole, control_label, both),
-        effects=draw_effects(whole, control_label, both),
+        ranking=draw_ranking(whole, control_label),
+        effects=draw_effects(whole, control_label),
         controls=drawn,
         pairs=pairs,
         spots=tables.spot_table(spots, labels),
@@ -132,6 +137,12 @@ def collect(run: RunFolder) -> Content:
         definitions=tuple(DEFINITIONS.items()),
         metrics=_metric_table(whole),
     )
+
+
+def _explorer(run: RunFolder, frame: pd.DataFrame, networks: LocalNetworks) -> str:
+    """The explorer as a part of the page; what it says first stands in the page already."""
+    choice = ViewChoice(pictures=EXPLORER_PICTURES)
+    return explorer_block(view_run(run, frame, choice=choice, networks=networks, headline=False))
 
 
 def control_label(name: str) -> str:

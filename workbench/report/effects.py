@@ -26,15 +26,12 @@ class EffectFigures:
     table: Table
 
 
-def draw_effects(
-    frame: pd.DataFrame, label_of: Callable[[str], str], both: bool
-) -> EffectFigures | None:
+def draw_effects(frame: pd.DataFrame, label_of: Callable[[str], str]) -> EffectFigures | None:
     """Draw and list the effects; None where fewer than two controls can be set side by side.
 
     Args:
         frame: the long frame of the run.
         label_of: what a control type is called.
-        both: also for dark screens.
     """
     table = analysis.effects(frame)
     if table["control"].nunique() < 2:
@@ -44,9 +41,8 @@ def draw_effects(
     panels = effect_panels(table)
     questions = {question.name: question for question in analysis.QUESTIONS}
     picture = drawing(
-        lambda theme: effects_figure(panels, labels=names, theme=theme),
+        effects_figure(panels, labels=names),
         "Changes by control type: along the scale, and when the prompt is cut.",
-        both=both,
     )
     rows = tuple(
         _line(row, names, questions[str(row["question"])], len(bases) > 1)

@@ -5,29 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from workbench.plots import DARK, LIGHT, Theme, to_png, to_svg
+from workbench.plots import to_png
 
-Draw = Callable[[Theme], Figure]
-"""Draws one figure in a theme."""
-
+_DPI = 120
 _SHEET_DPI = (144, 120, 104, 84, 66, 50)
+_MOST = 16_000  # pixels a side; WebP ends at 16383
 
 
 @dataclass(frozen=True)
 class Picture:
     """A figure in the page.
 
-    light, dark: data URIs; ``dark`` is empty where the light one serves both looks.
-    width, height: in CSS pixels at full size. alt: what it shows, for those who cannot see it.
+    uri: its bytes. width, height: in CSS pixels at full size. alt: what it shows, for those who
+    cannot see it.
     """
 
-    light: str
-    dark: str
+    uri: str
     width: int
     height: int
     alt: str
@@ -47,20 +44,21 @@ def data_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def drawing(draw: Draw, alt: str, *, both: bool = True) -> Picture:
-    """Embed a line drawing as SVG, in both themes or in the light one only."""
-    figure = draw(LIGHT)
-    light = data_uri(to_svg(figure), "image/svg+xml")
-    dark = data_uri(to_svg(draw(DARK)), "image/svg+xml") if both else ""
-    return _picture(figure, light, dark, alt)
+def drawing(figure: Figure, alt: str) -> Picture:
+    """Embed a line drawing, without loss; sharp on paper and small in the page."""
+    return _picture(figure, _webp(figure, _DPI, lossless=True), alt)
 
 
-def photograph(draw: Draw, alt: str, *, limit: int, both: bool = True) -> Picture:
-    """Embed a figure full of pictures as WebP, each theme of at most about ``limit`` bytes."""
-    figure = draw(LIGHT)
-    light = data_uri(_webp(figure, limit), "image/webp")
-    dark = data_uri(_webp(draw(DARK), limit), "image/webp") if both else ""
-    return _picture(figure, light, dark, alt)
+def photograph(figure: Figure, alt: str, *, limit: int) -> Picture:
+    """Embed a figure full of pictures, at most about ``limit`` bytes: the sharpest below them."""
+    data = b""
+    for dpi in _SHEET_DPI:
+        if max(figure.get_size_inches()) * dpi > _MOST:
+            continue
+        data = _webp(figure, dpi, lossless=False)
+        if len(data) <= limit:
+            break
+    return _picture(figure, data, alt)
 
 
 def download(data: bytes, kind: str, name: str, label: str) -> Download:
@@ -69,23 +67,15 @@ def download(data: bytes, kind: str, name: str, label: str) -> Download:
     return Download(safe, data_uri(data, kind), label)
 
 
-def _picture(figure: Figure, light: str, dark: str, alt: str) -> Picture:
+def _picture(figure: Figure, data: bytes, alt: str) -> Picture:
     width, height = figure.get_size_inches() * 96
-    return Picture(light, dark, round(width), round(height), alt)
+    return Picture(data_uri(data, "image/webp"), round(width), round(height), alt)
 
 
-def _webp(figure: Figure, limit: int) -> bytes:
-    """The sharpest version below the limit; the coarsest if all are above it."""
+def _webp(figure: Figure, dpi: int, *, lossless: bool) -> bytes:
     from PIL import Image
 
-    data = b""
-    for dpi in _SHEET_DPI:
-        image = Image.open(io.BytesIO(to_png(figure, dpi=dpi)), formats=("PNG",)).convert("RGB")
-        if max(image.size) > 16000:  # WebP ends at 16383
-            continue
-        buffer = io.BytesIO()
-        image.save(buffer, format="WEBP", quality=84, method=4)
-        data = buffer.getvalue()
-        if len(data) <= limit:
-            break
-    return data
+    image = Image.open(io.BytesIO(to_png(figure, dpi=dpi)), formats=("PNG",)).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", lossless=lossless, quality=84, method=4)
+    return buffer.getvalue()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
-
-from matplotlib.figure import Figure
 
 from workbench import analysis
 from workbench.controls.base import LegendEntry
 from workbench.plots import (
     Panel,
-    Theme,
     contact_sheet_figure,
     curves_figure,
     length_heatmap,
     tag_heatmap,
     tradeoff_figure,
 )
-from workbench.plots.panels import diversity_panels, further_panels, main_panels, spec_of
+from workbench.plots.panels import diversity_panels, main_panels, spec_of
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import Sheet
 from workbench.report.tables import Table, point_table
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ADHERENCE_LIMITS = (0.0, 1.0)
+SHEET_BYTES = 110_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,6 @@ class ControlFigures:
     tradeoff: Picture
     sheets: tuple[SheetPicture, ...]
     curves: Picture
-    more_curves: Picture | None
     heatmaps: tuple[Picture, ...]
     tags: Picture | None
     tipping: Picture | None
@@ -75,45 +71,42 @@ def draw_control(
     label: str,
     balance: Balance,
     pages: Sequence[SheetPicture],
-    both: bool,
 ) -> ControlFigures:
-    """Draw all figures of one control type; ``both``: also for dark screens."""
+    """Draw all figures of one control type."""
     rows = frame[frame["control"] == control]
     primary = analysis.primary_metrics(rows)[control]
-    embed = partial(drawing, both=both)
     points, summary = (
         table[table["control"] == control] for table in (balance.points, balance.summary)
     )
     names = {control: label}
-    tipping, tipping_table = draw_tipping(rows, label, both)
+    tipping, tipping_table = draw_tipping(rows, label)
     return ControlFigures(
         name=control,
         label=label,
-        tradeoff=embed(
-            lambda theme: tradeoff_figure(points, balance.spots, control_labels=names, theme=theme),
+        tradeoff=drawing(
+            tradeoff_figure(points, balance.spots, control_labels=names),
             f"Trade-off plot for {label}: prompt adherence over control adherence.",
         ),
         sheets=tuple(page for page in pages if page.control == control),
-        curves=embed(
-            lambda theme: curves_figure(main_panels(rows, primary), theme=theme),
+        curves=drawing(
+            curves_figure(main_panels(rows, primary)),
             f"Curves over the conditioning scale for {label}.",
         ),
-        more_curves=_more_curves(rows, control, primary, label, both),
-        heatmaps=_heatmaps(rows, primary, label, both),
-        tags=_tags(rows, label, both),
+        heatmaps=_heatmaps(rows, primary, label),
+        tags=_tags(rows, label),
         tipping=tipping,
         tipping_table=tipping_table,
-        diversity=_diversity(rows, label, both),
+        diversity=_diversity(rows, label),
         table=point_table(summary, spec_of(primary).label, primary),
     )
 
 
 def draw_sheets(
-    pages: Sequence[Sheet], labels: Mapping[str, str], budget: int, both: bool
+    pages: Sequence[Sheet], labels: Mapping[str, str], budget: int
 ) -> list[SheetPicture]:
     """Embed contact sheets so that together they stay within about ``budget`` bytes."""
     drawn = []
-    limit = budget // (max(1, len(pages)) * (2 if both else 1))
+    limit = min(SHEET_BYTES, budget // max(1, len(pages)))
     for page in pages:
         label = labels.get(page.control, page.control)
         title = f"{label}, seed {page.seed}"
@@ -121,30 +114,13 @@ def draw_sheets(
         if page.left_out:
             caption = f"{page.left_out} more rows of the study are not shown."
         alt = f"Contact sheet for {title}: rows are sources and prompt lengths, columns scales."
-        picture = photograph(partial(_sheet, page, title), alt, limit=limit, both=both)
+        sheet = contact_sheet_figure(page.rows, page.scales, title=title)
+        picture = photograph(sheet, alt, limit=limit)
         drawn.append(SheetPicture(page.control, picture, caption, page.legend))
     return drawn
 
 
-def _sheet(page: Sheet, title: str, theme: Theme) -> Figure:
-    return contact_sheet_figure(page.rows, page.scales, title=title, theme=theme)
-
-
-def _more_curves(
-    rows: pd.DataFrame, control: str, primary: str, label: str, both: bool
-) -> Picture | None:
-    """The further metrics of the control type, which the literature reports."""
-    panels = further_panels(rows, control, primary)
-    if not panels:
-        return None
-    return drawing(
-        lambda theme: curves_figure(panels, theme=theme),
-        f"Further metrics of {label} over the conditioning scale.",
-        both=both,
-    )
-
-
-def _heatmaps(rows: pd.DataFrame, primary: str, label: str, both: bool) -> tuple[Picture, ...]:
+def _heatmaps(rows: pd.DataFrame, primary: str, label: str) -> tuple[Picture, ...]:
     drawn = []
     for metric, what in (
         (primary, "Control adherence"),
@@ -153,35 +129,28 @@ def _heatmaps(rows: pd.DataFrame, primary: str, label: str, both: bool) -> tuple
         table = analysis.curve(rows, metric)
         if table.empty or table["length"].nunique() * table["scale"].nunique() < 2:
             continue
-        draw = partial(_heatmap, table, what, f"{label}: {what.lower()}")
+        panel = Panel(table, what, "", True, 0.0, 1.0, f"{label}: {what.lower()}")
         alt = f"Heat map of {what.lower()} for {label}: rows are prompt lengths, columns scales."
-        drawn.append(drawing(draw, alt, both=both))
+        drawn.append(drawing(length_heatmap(panel, limits=ADHERENCE_LIMITS), alt))
     return tuple(drawn)
 
 
-def _heatmap(table: pd.DataFrame, what: str, title: str, theme: Theme) -> Figure:
-    panel = Panel(table, what, "", True, 0.0, 1.0, title)
-    return length_heatmap(panel, limits=ADHERENCE_LIMITS, theme=theme)
-
-
-def _tags(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
+def _tags(rows: pd.DataFrame, label: str) -> Picture | None:
     table = analysis.per_tag(rows)
     if table.empty or table["scale"].nunique() < 2:
         return None
     slopes, references = analysis.tag_slopes(rows), analysis.tag_references(rows)
     return drawing(
-        lambda theme: tag_heatmap(table, slopes, references, title=label, theme=theme),
+        tag_heatmap(table, slopes, references, title=label),
         f"Heat map of tag scores for {label}: rows are tags, columns scales.",
-        both=both,
     )
 
 
-def _diversity(rows: pd.DataFrame, label: str, both: bool) -> Picture | None:
+def _diversity(rows: pd.DataFrame, label: str) -> Picture | None:
     panels = diversity_panels(rows)
     if not panels:
         return None
     return drawing(
-        lambda theme: curves_figure(panels, theme=theme),
+        curves_figure(panels),
         f"Diversity across seeds over the conditioning scale for {label}.",
-        both=both,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from workbench import analysis
 from workbench.formats import number
-from workbench.plots import SheetRow, Theme, contact_sheet_figure, pair_heatmap
+from workbench.plots import SheetRow, contact_sheet_figure, pair_heatmap
 from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
@@ -46,7 +45,6 @@ def draw_pairs(
     sources: Mapping[str, SourceImage],
     label_of: Callable[[str], str],
     budget: int,
-    both: bool,
 ) -> tuple[PairFigures, ...]:
     """Draw every pair of a run.
 
@@ -54,12 +52,11 @@ def draw_pairs(
         frame: the long frame as stored, pairs included.
         label_of: a control type, with or without brackets behind it -> what people call it.
         budget: bytes for all contact sheets together, about.
-        both: also for dark screens.
     """
     points = analysis.pair_points(frame)
     rows = analysis.pair_rows(frame)
     names = [str(name) for name in dict.fromkeys(points["pair"])]
-    limit = budget // (max(1, len(names)) * (2 if both else 1))
+    limit = budget // max(1, len(names))
     found = []
     for name in names:
         mine = points[points["pair"] == name]
@@ -70,24 +67,19 @@ def draw_pairs(
             title = f"{label}, {tags_label(int(str(length)))}"
             alt = f"Heat maps for {title}: rows are scales of one control, columns scales of the "
             alt += "other."
-            draw = partial(_heatmap, part, types, title)
-            heatmaps.append(drawing(draw, alt, both=both))
+            heatmaps.append(drawing(pair_heatmap(part, labels=types, title=title), alt))
         sheet = _sheet(run, rows[rows["pair"] == name], sources, label)
         picture = None
         if sheet is not None:
             alt = f"Contact sheet for {label}: rows are sources and scales of one control, columns "
-            picture = photograph(sheet, alt + "scales of the other.", limit=limit, both=both)
+            picture = photograph(sheet, alt + "scales of the other.", limit=limit)
         found.append(PairFigures(name, label, tuple(heatmaps), picture, _table(mine, types)))
     return tuple(found)
 
 
-def _heatmap(points: pd.DataFrame, labels: Mapping[str, str], title: str, theme: Theme) -> Figure:
-    return pair_heatmap(points, labels=labels, title=title, theme=theme)
-
-
 def _sheet(
     run: RunFolder, rows: pd.DataFrame, sources: Mapping[str, SourceImage], label: str
-) -> Callable[[Theme], Figure] | None:
+) -> Figure | None:
     """The pictures of a pair with the longest prompt and the first seed."""
     cells = rows[(rows["setting"] == "length") & (rows["side"] == "first")]
     cells = cells.drop_duplicates("cell")
@@ -107,7 +99,7 @@ def _sheet(
             name = f"{first} {number(float(str(scale)))}"
             lines.append(SheetRow(short_label(str(source)), name, shown, None, samples))
     title = f"{label}, {tags_label(length)}, seed {seed}; columns: scale of {second}"
-    return lambda theme: contact_sheet_figure(lines[:MAX_ROWS], across, title=title, theme=theme)
+    return contact_sheet_figure(lines[:MAX_ROWS], across, title=title)
 
 
 def _table(points: pd.DataFrame, labels: Mapping[str, str]) -> Table:

@@ -33,24 +33,20 @@ class RankingFigures:
     pairs: Table
 
 
-def draw_ranking(
-    frame: pd.DataFrame, label_of: Callable[[str], str], both: bool
-) -> RankingFigures | None:
+def draw_ranking(frame: pd.DataFrame, label_of: Callable[[str], str]) -> RankingFigures | None:
     """Draw and list the ranking; None where fewer than two control types were measured.
 
     Args:
         frame: the long frame of the run.
         label_of: what a control type is called.
-        both: also for dark screens.
     """
     ranks, pairs = analysis.ranking(frame)
     if pairs.empty:
         return None
     labels = {name: label_of(name) for name in analysis.controls_in(ranks)}
     picture = drawing(
-        lambda theme: ranking_figure(ranks, labels=labels, theme=theme),
+        ranking_figure(ranks, labels=labels),
         "Ranking of the control types: control adherence at each scale, the best on the left.",
-        both=both,
     )
     metrics = metric_table(analysis.by_metric(frame), label_of)
     return RankingFigures(picture, metrics, rank_table(ranks, labels), pair_table(pairs, labels))

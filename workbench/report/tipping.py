@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def draw_tipping(rows: pd.DataFrame, label: str, both: bool) -> tuple[Picture | None, Table]:
+def draw_tipping(rows: pd.DataFrame, label: str) -> tuple[Picture | None, Table]:
     """Draw and list the tipping scales of one control type; None where no tag was read."""
     table = analysis.tipping_scales(rows)
     found = analysis.records(table)
@@ -38,8 +38,7 @@ def draw_tipping(rows: pd.DataFrame, label: str, both: bool) -> tuple[Picture | 
     if table.empty:
         return None, listed
     picture = drawing(
-        lambda theme: tipping_figure(table, words, title=label, theme=theme),
+        tipping_figure(table, words, title=label),
         f"Tipping scales for {label}: the scale from which the control overrides each tag.",
-        both=both,
     )
     return picture, listed

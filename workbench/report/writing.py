@@ -23,7 +23,7 @@ AIM_BYTES = 8 * 2**20
 def write_report(run: RunFolder, path: str | Path) -> Path:
     """Write the report of a run as one self-contained HTML file and return its path.
 
-    The file holds no script, loads nothing from anywhere, and is written whole or not at all. It
+    The file loads nothing from anywhere, runs no script but the explorer's own, and is written whole or not at all. It
     says what was measured so far, so it can be written while a run is still going on.
 
     Raises:
@@ -45,7 +45,10 @@ def render_report(run: RunFolder) -> str:
 
 def fill(content: Content) -> str:
     """Return the HTML text for what a report says. Every value is escaped."""
-    return _environment().get_template(TEMPLATE).render(report=content)
+    from workbench.explorer import policy, style
+
+    template = _environment().get_template(TEMPLATE)
+    return template.render(report=content, policy=policy(), explorer_style=style())
 
 
 def _environment() -> Environment:
