@@ -23,8 +23,9 @@ AIM_BYTES = 8 * 2**20
 def write_report(run: RunFolder, path: str | Path) -> Path:
     """Write the report of a run as one self-contained HTML file and return its path.
 
-    The file loads nothing from anywhere, runs no script but the explorer's own, and is written whole or not at all. It
-    says what was measured so far, so it can be written while a run is still going on.
+    The file loads nothing from anywhere, runs no script but the explorer's own, and is written
+    whole or not at all. It says what was measured so far, so it can be written while a run is still
+    going on.
 
     Raises:
         StoreError: the run cannot be read. OSError: the file cannot be written.
