@@ -54,6 +54,24 @@ def decode_image(
     data: bytes, *, name: str = "image", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 ) -> Picture:
     """Decode a picture held in memory, under the rules of `read_image`; `name` is for messages."""
+    return _to_rgb(_upright(_decoded(data, name, max_bytes, max_pixels)), name)
+
+
+def read_values(path: str | Path) -> NDArray[np.float32] | None:
+    """The numbers of a picture of one channel with more than 8 bits (16-bit or float PNG, TIFF).
+
+    H×W as they are in the file, upright; None for every other picture. Raises ImageError under the
+    rules of `read_image`.
+    """
+    path = Path(path)
+    image = _decoded(_read_bytes(path, MAX_BYTES), str(path), MAX_BYTES, MAX_PIXELS)
+    if not image.mode.startswith(("I", "F")):
+        return None
+    return np.asarray(_upright(image)).astype(np.float32)
+
+
+def _decoded(data: bytes, name: str, max_bytes: int, max_pixels: int) -> Image.Image:
+    """A picture held in memory, its pixels read; ImageError under the rules of `read_image`."""
     if not data:
         raise ImageError(f"{name} is empty")
     _refuse_large(name, len(data), max_bytes)
@@ -71,18 +89,17 @@ def decode_image(
         raise ImageError(f"{name} has more than the {max_pixels} allowed pixels") from error
     except Exception as error:
         raise ImageError(f"{name} is cut short or broken: {error}") from error
-    with opened as image:
-        width, height = image.size
-        if width < 1 or height < 1:
-            raise ImageError(f"{name} has {width} × {height} pixels: there is nothing in it")
-        if width * height > (allowed := most_pixels(image.format, max_pixels)):
-            excess = f"{width} × {height} pixels, more than the {allowed}"
-            raise ImageError(f"{name} has {excess} allowed in a {image.format} file")
-        try:
-            image.load()
-        except Exception as error:
-            raise ImageError(f"{name} is cut short or broken: {error}") from error
-        return _to_rgb(_upright(image), name)
+    width, height = opened.size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has {width} × {height} pixels: there is nothing in it")
+    if width * height > (allowed := most_pixels(opened.format, max_pixels)):
+        excess = f"{width} × {height} pixels, more than the {allowed}"
+        raise ImageError(f"{name} has {excess} allowed in a {opened.format} file")
+    try:
+        opened.load()
+    except Exception as error:
+        raise ImageError(f"{name} is cut short or broken: {error}") from error
+    return opened
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> Picture:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import NO_WORLD, make_manager, make_study
@@ -16,6 +17,7 @@ from workbench.families.manager import ModelManager
 from workbench.families.memory import memory_need, weights_need
 from workbench.families.runtime import Runtime
 from workbench.generation import GenerationError
+from workbench.images import encode_png
 from workbench.study import Plan, Study, make_plan
 from workbench.sweep import estimate, run_study, runner
 
@@ -123,3 +125,13 @@ def test_commands_without_a_run_tell_it_too() -> None:
     told = friendly_message(torch.OutOfMemoryError("CUDA out of memory"))
     assert told is not None and told.startswith("memory ran out")
     assert friendly_message(RuntimeError("shapes differ")) is None
+
+
+def test_maps_that_cannot_steer_are_told_of_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "flat.png").write_bytes(encode_png(np.full((64, 64, 3), 120, np.uint8)))
+    study = make_study(sources=["flat.png", "paperdoll:900001"], scales=[1])
+    study._folder = tmp_path
+    notes = estimate.dry_run(study, tmp_path / "run", calibrate=False).notes
+    assert [note for note in notes if "empty" in note] == [
+        "The map of flat.png (Canny edges) is empty: nothing of it is drawn, so it cannot steer."
+    ]

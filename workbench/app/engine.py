@@ -192,6 +192,7 @@ class ModelEngine:
         Models that are not on this disk are downloaded first; `progress` is told of that.
         """
         from workbench.generation import generate
+        from workbench.measuring.sourcemaps import map_warnings
 
         started = time.perf_counter()
         plan = self._one_cell(choice)
@@ -215,6 +216,7 @@ class ModelEngine:
             rows=_rows(measurer, cell, sample.image, self._word_note),
             seconds=time.perf_counter() - started,
             legend=_legend(cell, maps[cell.map_key]),
+            warning=" ".join(map_warnings(plan, maps)),
         )
 
     def _fetch(

@@ -143,6 +143,9 @@ class Session:
                 if picture is None or screen.choice != picture.choice:
                     return {}
                 status = f"Drawn in {picture.seconds:.1f} s."
+
+                if picture.warning:
+                    status += f" {picture.warning}"
                 return {"picture": picture, "picture_status": status}
 
             self.state.update(fields)

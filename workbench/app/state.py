@@ -64,7 +64,8 @@ class Row:
 class Picture:
     """One generated picture with all that belongs to it. Arrays are uint8 H×W×3 RGB.
 
-    legend: what the colours of the control map mean, where that must be said.
+    legend: what the colours of the control map mean, where that must be said. warning: that the map
+    shows nothing, or hardly anything, in one sentence, else "".
     """
 
     choice: Choice
@@ -74,6 +75,7 @@ class Picture:
     rows: tuple[Row, ...]
     seconds: float
     legend: tuple[LegendEntry, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True)

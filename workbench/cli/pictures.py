@@ -31,7 +31,7 @@ def extract(
 ) -> None:
     """Extract the control map of a picture and write it as PNG."""
     from workbench.atomic import check_target, write_atomic
-    from workbench.controls import get_control
+    from workbench.controls import get_control, map_warning
     from workbench.images import encode_png, read_image
 
     check_target(output)
@@ -42,6 +42,8 @@ def extract(
     write_atomic(output, encode_png(found.picture))
     height, width = found.picture.shape[:2]
     say(f"{chosen.label} of {image}: {output} ({width} × {height})")
+    if warning := map_warning(chosen, values, found, str(image)):
+        say(f"Note: {warning}.", err=True)
     for name, (red, green, blue), share in chosen.legend(found, values):
         say(f"  #{red:02x}{green:02x}{blue:02x}  {share:6.1%}  {name}")
 

@@ -18,6 +18,7 @@ instance. Modules load when asked for, so that naming the control types costs no
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -51,9 +52,15 @@ __all__ = [
     "compare",
     "extract",
     "get_control",
+    "map_warning",
     "network_needs",
     "resolve",
 ]
+
+LEAST_DRAWN, MOST_DRAWN = 0.001, 0.6
+"""Shares of a map of lines below and above which it hardly steers."""
+
+log = logging.getLogger(__name__)
 
 CONTROL_NAMES: tuple[str, ...] = tuple(
     sorted(
@@ -99,6 +106,29 @@ def network_needs(chosen: Iterable[tuple[str, str]]) -> list[str]:
     return sorted(found)
 
 
+def map_warning(control: Control[Any], settings: Any, made: ControlMap, source: str) -> str:
+    """What is wrong with a map that shows nothing, or hardly anything, in one sentence, else "".
+
+    Such a map steers hardly at all, and a picture cannot be held against it. Lines should cover at
+    least `LEAST_DRAWN` and at most `MOST_DRAWN` of it.
+
+    source: whose map it is, for the sentence.
+    """
+    what = f"the map of {source} ({control.label})"
+    if control.is_lines:
+        drawn = float((made.picture.max(axis=2) >= 64).mean())
+        if drawn < LEAST_DRAWN:
+            share = "nothing" if drawn == 0 else f"hardly anything ({drawn:.2%})"
+            return f"{what} is empty: {share} of it is drawn, so it cannot steer"
+        if drawn > MOST_DRAWN:
+            return f"{what} is nearly solid: {drawn:.0%} of it are lines, so it cannot steer well"
+        return ""
+    if control.has_legend and len(control.legend(made, settings)) == 1:
+        return f"{what} is solid: all of it is {control.legend(made, settings)[0].name}"
+    reading = control.agreement(made, made, settings)
+    return f"{what} is empty, so it cannot steer: {reading.reason}" if reading.is_nan else ""
+
+
 def extract(
     picture: np.ndarray | str | Path,
     control: str,
@@ -119,6 +149,9 @@ def extract(
     chosen = get_control(control)
     values = chosen.settings(settings)
     maps: list[ControlMap] = chosen.extract([_picture(picture)], values, networks or {})
+    name = "the picture" if isinstance(picture, np.ndarray) else str(picture)
+    if warning := map_warning(chosen, values, maps[0], name):
+        log.warning("%s", warning)
     return maps[0]
 
 

@@ -14,7 +14,7 @@ from workbench.controls._edges import matched_f1, matched_metric, noise_f1
 from workbench.controls.base import (
     Control,
     ControlMap,
-    ControlSettings,
+    DrawnSettings,
     Networks,
     all_nothing,
     white_on_black,
@@ -96,7 +96,7 @@ def soft_metrics(name: str, label: str) -> tuple[MetricSpec, ...]:
     )
 
 
-class SoftSettings(ControlSettings):
+class SoftSettings(DrawnSettings):
     """tolerance: distance, as a fraction of the map's diagonal, within which two lines count as
     the same.
     """
@@ -113,6 +113,8 @@ class SoftControl(Control[S]):
     """A control type with `soft_metrics`. The map's data are float32 H×W in [0, 1], 1 on a line;
     its picture is white on black.
     """
+
+    is_lines = True
 
     def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
         """F1 of lines paired one to one. A wanted map without lines leaves nothing to compare."""

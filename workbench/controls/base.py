@@ -6,11 +6,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from workbench.images import fit_image
 from workbench.metrics.spec import MetricSpec, Reading
@@ -39,7 +39,8 @@ class ControlSettings(BaseModel):
     """Settings of an extractor. Unknown keys are errors; values cannot change afterwards.
 
     `comparison_only` names the settings which change how two maps are compared but not the map
-    itself: they must not make a picture count as a different one.
+    itself: they must not make a picture count as a different one. `unsaid` names those that are not
+    written down where they have their default, as they are newer than stored runs.
     """
 
     model_config = ConfigDict(
@@ -47,15 +48,32 @@ class ControlSettings(BaseModel):
     )
 
     comparison_only: ClassVar[frozenset[str]] = frozenset()
+    unsaid: ClassVar[frozenset[str]] = frozenset()
 
     def canonical(self) -> str:
         """All settings as JSON with sorted keys."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return self._without(set())
 
     def map_canonical(self) -> str:
         """The settings which decide the map's pixels, as JSON with sorted keys."""
-        values = self.model_dump(mode="json", exclude=set(self.comparison_only))
+        return self._without(set(self.comparison_only))
+
+    def _without(self, left_out: set[str]) -> str:
+        fields = type(self).model_fields
+        left_out |= {name for name in self.unsaid if getattr(self, name) == fields[name].default}
+        values = self.model_dump(mode="json", exclude=left_out)
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+class DrawnSettings(ControlSettings):
+    """invert: whether maps that are drawn already (`map:`) are turned around before they are used:
+    black and white of lines, near and far of depth, up and down of normals. `auto` turns dark lines
+    on light paper around, and nothing else.
+    """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"invert"})
+
+    invert: Literal["auto"] | StrictBool = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +129,7 @@ class Control(ABC, Generic[S]):
     former: the name of the one which did so in earlier versions, whose runs have no other.
     asked: metric -> what tells its readings from those that earlier versions stored under its name;
         empty where they are the same.
+    is_lines: whether its maps are light lines on black.
     needs: names of the networks which `extract` asks for under its default settings; empty if it
         needs none. A control whose methods need different networks overrides `needs_for`.
     """
@@ -121,6 +140,7 @@ class Control(ABC, Generic[S]):
     metrics: ClassVar[tuple[MetricSpec, ...]]
     primary: ClassVar[str]
     former: ClassVar[str] = ""
+    is_lines: ClassVar[bool] = False
     asked: ClassVar[Mapping[str, str]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
 
@@ -181,6 +201,25 @@ class Control(ABC, Generic[S]):
         again unchanged. Raises ControlError where the picture is no such map.
         """
         return self.from_picture_for(fit_image(picture, size), settings).picture
+
+    def turned(self, picture: NDArray[np.uint8], settings: S) -> tuple[NDArray[np.uint8], str]:
+        """A map that somebody drew (uint8 H×W×3), the way round that this control wants it.
+
+        Also returns what was done, or may have to be done, as the end of a sentence, else "".
+        Lines are turned by their look unless the settings say; see `DrawnSettings`.
+        """
+        said = getattr(settings, "invert", "auto")
+        if not self.is_lines or said is False:
+            return picture, ""
+        light = float((picture.mean(axis=2) >= 128).mean())
+        if said == "auto" and light <= 0.5:
+            return picture, ""
+        why = "as the study says" if said is True else f"{light:.0%} of it are light"
+        return 255 - picture, f"was inverted, to light lines on black: {why}"
+
+    def values_picture(self, values: np.ndarray, settings: S) -> NDArray[np.uint8]:
+        """A map from numbers finer than 8 bits (float32 H×W); depth alone has such maps."""
+        raise ControlError("it has more than 8 bits, and only maps of depth have")
 
     def legend(self, found: ControlMap, settings: S) -> list[LegendEntry]:
         """What the colours in a map mean, the largest share first; empty where they speak alone."""

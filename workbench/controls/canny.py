@@ -13,7 +13,7 @@ from workbench.controls._edges import matched_f1, matched_metric, noise_f1
 from workbench.controls.base import (
     Control,
     ControlMap,
-    ControlSettings,
+    DrawnSettings,
     Networks,
     all_nothing,
     check_pictures,
@@ -25,7 +25,7 @@ from workbench.metrics.spec import MetricSpec, Reading
 TOLERANCE = 0.0075
 
 
-class CannySettings(ControlSettings):
+class CannySettings(DrawnSettings):
     """Settings of the Canny edge detector and of the comparison.
 
     low, high: thresholds on the gradient of 8-bit pixels (OpenCV, aperture 3, L1 norm).
@@ -63,6 +63,7 @@ class CannyControl(Control[CannySettings]):
     """
 
     name = "canny"
+    is_lines = True
     label = "Canny edges"
     settings_type = CannySettings
     primary = "canny_f1_matched"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from workbench.controls.base import (
     Control,
     ControlError,
     ControlMap,
-    ControlSettings,
+    DrawnSettings,
     Networks,
     all_nothing,
     white_on_black,
@@ -22,12 +23,22 @@ from workbench.metrics.spec import MetricSpec, Reading
 
 PERCENTILES = (1.0, 99.0)
 FLAT = 1e-6
+LOOKS_WRONG = 0.2
+"""A map whose lower border is farther than its upper one by more than this looks inside out."""
 POSITIVE = "scale of 0 or more"
 """What tells fitted readings from those of earlier versions, whose scale could be negative."""
 
 
-class DepthSettings(ControlSettings):
-    """Depth has no settings: the network is the family's."""
+class DepthSettings(DrawnSettings):
+    """Settings of maps that are drawn already; the network is the family's.
+
+    meaning: what the numbers of such a map are: `disparity`, larger is nearer, or `metres`,
+        distances in any unit, of which 0 is unknown and read as the farthest.
+    """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"invert", "meaning"})
+
+    meaning: Literal["disparity", "metres"] = "disparity"
 
 
 class DepthControl(Control[DepthSettings]):
@@ -108,6 +119,42 @@ class DepthControl(Control[DepthSettings]):
             "depth_delta1": Reading(scores.delta_1_25),
             "depth_pearson": Reading(0.0 if np.isnan(scores.pearson) else scores.pearson),
         }
+
+    def turned(
+        self, picture: NDArray[np.uint8], settings: DepthSettings
+    ) -> tuple[NDArray[np.uint8], str]:
+        """Near and far are swapped, and distances taken for what they are, where the settings say
+        so; a map that looks wrong is told of."""
+        if settings.meaning == "metres":
+            picture = self.values_picture(picture.mean(axis=2, dtype=np.float32), settings)
+        if settings.invert is True:
+            return 255 - picture, "had near and far swapped: as the study says"
+        rows = max(1, len(picture) // 10)
+        nearer = (float(picture[-rows:].mean()) - float(picture[:rows].mean())) / 255
+        if settings.invert == "auto" and nearer < -LOOKS_WRONG:
+            return picture, (
+                "is farther away at its lower border than at its upper one: white is near; if near "
+                "and far are swapped, say settings: {invert: true}, and for distances {meaning: "
+                "metres}"
+            )
+        return picture, ""
+
+    def values_picture(self, values: np.ndarray, settings: DepthSettings) -> NDArray[np.uint8]:
+        """Numbers of any unit, stretched as every map of depth is (`normalise`).
+
+        Distances become inverse depth first. What is not finite, and of distances what is 0 or
+        less, is unknown and becomes the farthest.
+        """
+        known = np.isfinite(values)
+        if settings.meaning == "metres":
+            known &= values > 0
+        if not known.any():
+            raise ControlError("it holds no depth at all")
+        found = np.asarray(values[known], np.float64)
+        inverse = 1 / found if settings.meaning == "metres" else found
+        depth = np.full(values.shape, inverse.min())
+        depth[known] = inverse
+        return white_on_black(normalise(depth)).picture
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read grey values as inverse depth, white is near; they are not stretched again."""

@@ -15,7 +15,7 @@ from workbench.controls.base import (
     Control,
     ControlError,
     ControlMap,
-    ControlSettings,
+    DrawnSettings,
     Networks,
     all_nothing,
     check_pictures,
@@ -28,7 +28,7 @@ SHORTEST_PIECE = 0.02
 then is `min_length` asked of them."""
 
 
-class LinesSettings(ControlSettings):
+class LinesSettings(DrawnSettings):
     """Settings of the detectors and of the comparison. Lengths are shares of the diagonal.
 
     method: "lsd", the line segment detector; "hough", Canny edges and the probabilistic Hough
@@ -80,6 +80,7 @@ class LinesControl(Control[LinesSettings]):
     """
 
     name = "lines"
+    is_lines = True
     label = "Straight lines"
     settings_type = LinesSettings
     primary = "lines_f1"

@@ -22,12 +22,15 @@ from workbench.controls.base import (
     Control,
     ControlError,
     ControlMap,
-    ControlSettings,
+    DrawnSettings,
     Networks,
     all_nothing,
 )
 from workbench.images import as_rgb, resize_map
 from workbench.metrics.spec import MetricSpec, Reading
+
+LOOKS_WRONG = 0.15
+"""Normals whose mean points down by more than this look as if green were the other way round."""
 
 ONE_WAY = 1e-6
 """Normals whose mean vector is this close to length 1 all face one way."""
@@ -40,7 +43,7 @@ class NormalMethod(StrEnum):
     FROM_DEPTH = "from_depth"
 
 
-class NormalSettings(ControlSettings):
+class NormalSettings(DrawnSettings):
     """Settings of the normals.
 
     method: `estimated` by a network that reads normals (NormalBae for photographs), or
@@ -140,6 +143,22 @@ class NormalControl(Control[NormalSettings]):
             "normal_within_22": Reading(scores.within_22),
             "normal_within_30": Reading(scores.within_30),
         }
+
+    def turned(
+        self, picture: NDArray[np.uint8], settings: NormalSettings
+    ) -> tuple[NDArray[np.uint8], str]:
+        """Green is turned around where the settings say so; a map that looks wrong is told of."""
+        if settings.invert is True:
+            return picture * np.array([1, 0, 1], np.uint8) + (255 - picture) * np.array(
+                [0, 1, 0], np.uint8
+            ), "was turned upside down in its green channel: as the study says"
+        up = from_colours(picture)[..., 1]
+        if settings.invert == "auto" and float(up.mean()) < -LOOKS_WRONG:
+            return picture, (
+                "shows more that faces down than up: if its green points down, say "
+                "settings: {invert: true}"
+            )
+        return picture, ""
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read colours back; grey, black and white pixels, which are no normals, are undefined.

@@ -59,6 +59,7 @@ class ScribbleControl(Control[ScribbleSettings]):
     """Scribbles. The map's data are bool H×W, its picture is white on black."""
 
     name = "scribble"
+    is_lines = True
     label = "Scribble"
     settings_type = ScribbleSettings
     primary = "scribble_f1_matched"
@@ -158,6 +159,12 @@ class ScribbleControl(Control[ScribbleSettings]):
         if float(rgb.mean()) >= 127.5:
             return white_on_black(rgb.min(axis=2) < 127)
         return white_on_black(rgb.max(axis=2) > 127)
+
+    def turned(
+        self, picture: NDArray[np.uint8], settings: ScribbleSettings
+    ) -> tuple[NDArray[np.uint8], str]:
+        """As it is: strokes are read on light paper and on dark, see `from_picture`."""
+        return picture, ""
 
     def fit_drawing(
         self, picture: NDArray[np.uint8], size: int, settings: ScribbleSettings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from workbench.controls import ControlMap, MapKey, resolve
+from workbench.controls import ControlMap, MapKey, map_warning, resolve
 from workbench.study import Plan
 
 Extract = Callable[[str, str, Sequence[np.ndarray]], list[ControlMap]]
@@ -35,6 +35,16 @@ def make_source_maps(plan: Plan, extract: Extract) -> dict[MapKey, ControlMap]:
             key = MapKey(sha, name, settings)
             found |= dict.fromkeys([key, *wanted[key]], made)
     return found
+
+
+def map_warnings(plan: Plan, maps: Mapping[MapKey, ControlMap]) -> list[str]:
+    """A sentence for each of the sources' maps that cannot steer (`controls.map_warning`)."""
+    labels = {source.sha256: label for label, source in plan.sources.items()}
+    said = []
+    for key in dict.fromkeys(cell.map_key for cell in plan.cells if cell.map_key in maps):
+        control, settings = resolve(key.control, key.settings)
+        said.append(map_warning(control, settings, maps[key], labels[key.picture]))
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said if sentence]
 
 
 def _maps(

@@ -596,7 +596,9 @@ class RunFolder:
             image = self.read_source(entry.file)
             if source_sha256(label, image) != entry.sha256:
                 raise StoreError(f"the kept picture of the source {one_line(label)} has changed")
-            sources[label] = SourceImage(label, entry.sha256, image, entry.tags, entry.cut)
+            sources[label] = SourceImage(
+                label, entry.sha256, image, entry.tags, entry.cut, entry.note
+            )
         return sources
 
     def read_source(self, name: str) -> np.ndarray:
@@ -611,12 +613,16 @@ class RunFolder:
         """Keep the fitted source pictures (`sources/`) and their list (`sources.json`)."""
         with self._locked():
             index = {**self.source_entries(), **self.keep_sources(sources)}
-            self.write_json(SOURCES_INDEX, {k: entry.model_dump() for k, entry in index.items()})
+            self.write_json(
+                SOURCES_INDEX,
+                {k: entry.model_dump(exclude_defaults=True) for k, entry in index.items()},
+            )
 
     def keep_sources(self, sources: Mapping[str, SourceImage]) -> dict[str, SourceEntry]:
         """Keep fitted source pictures by their content; returns their entries, not yet listed."""
         found, known = {}, self.source_entries()
         with self._locked():
+            before = {entry.sha256: entry.note for entry in self.source_entries().values()}
             for label, source in sources.items():
                 name = f"{source.sha256[:16]}.png"
                 path, data = self.path / "sources" / name, encode_png(source.image)
@@ -625,7 +631,11 @@ class RunFolder:
                 old = known.get(label)  # the kept picture may be the source, and is square
                 cut = old.cut if old and old.sha256 == source.sha256 else 0.0
                 found[label] = SourceEntry(
-                    file=name, sha256=source.sha256, tags=source.tags, cut=source.cut or cut
+                    file=name,
+                    sha256=source.sha256,
+                    tags=source.tags,
+                    cut=source.cut or cut,
+                    note=source.note or before.get(source.sha256, ""),
                 )
         return found
 

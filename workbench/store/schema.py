@@ -332,12 +332,14 @@ class SourceEntry(BaseModel):
     """A source in `sources.json`: its kept picture in `sources/`, the hash of its pixels, tags.
 
     `cut` is the share of the original outside of its centred square, 0 where nobody wrote it down.
+    note: how a drawn map was turned around before it was kept; left out where it was not.
     """
 
     file: str
     sha256: str
     tags: tuple[str, ...]
     cut: float = Field(default=0.0, ge=0, lt=1)
+    note: str = ""
 
 
 class PlannedCells(BaseModel):

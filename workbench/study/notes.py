@@ -13,7 +13,7 @@ def plan_notes(study: Study, plan: Plan) -> tuple[str, ...]:
     """Sentences for whoever starts a run of the plan, and for its report."""
     cut = {label: source.cut for label, source in plan.sources.items()}
     notes = (window_note(study.steps, study.control_start, study.control_end), cut_note(cut))
-    return tuple(note for note in notes if note)
+    return (*(note for note in notes if note), *plan.notes)
 
 
 def window_note(steps: int, start: float, end: float) -> str:

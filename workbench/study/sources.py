@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench.controls import Control, ControlError, ControlSettings
-from workbench.images import ImageError, fit_image, read_image, sha256_image
+from workbench.images import ImageError, fit_image, read_image, read_values, sha256_image
 from workbench.study.errors import StudyError, problem
 from workbench.study.jsontext import parse_json
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
@@ -66,12 +66,15 @@ def load_source(label: str, folder: Path, size: int, drawer: Drawer | None = Non
     refused.
     """
     tags: tuple[str, ...] = ()
+    note = ""
     scene = SCENE_SOURCE.fullmatch(label)
     if scene:
         from workbench.paperdoll import render, sample_scene
 
         drawn = sample_scene(int(scene[1]))
         picture, tags = render(drawn).rgb, tuple(drawn.tags)
+    elif is_map(label):
+        picture, note = _drawing(label, folder, drawer)
     else:
         picture = read_image(source_file(label, folder))
     fitted = _fit_map(label, picture, size, drawer) if is_map(label) else fit_image(picture, size)
@@ -79,7 +82,7 @@ def load_source(label: str, folder: Path, size: int, drawer: Drawer | None = Non
     image.flags.writeable = False
     height, width = picture.shape[:2]
     cut = round(1 - min(height, width) / max(height, width), 3)
-    return SourceImage(label, source_sha256(label, image), image, tags, cut)
+    return SourceImage(label, source_sha256(label, image), image, tags, cut, note)
 
 
 def load_sources(
@@ -116,6 +119,27 @@ def load_sources(
     if problems:
         raise StudyError(problems)
     return sources
+
+
+def _drawing(label: str, folder: Path, drawer: Drawer | None) -> tuple[np.ndarray, str]:
+    """A drawn map the way round that its control type wants it, and a sentence about that.
+
+    The copy that a run folder keeps has been turned already.
+    """
+    path = source_file(label, folder)
+    if drawer is None or path != folder / path_of(label):
+        return read_image(path), ""
+    control, settings = drawer
+    try:
+        values = read_values(path) if control.name == "depth" else None
+        if values is None:
+            picture, what = control.turned(read_image(path), settings)
+        else:
+            plain = settings.model_copy(update={"meaning": "disparity"})
+            picture, what = control.turned(control.values_picture(values, settings), plain)
+    except ControlError as error:
+        raise ImageError(f"{path_of(label)} is no {control.label} map: {error}") from error
+    return picture, f"{label} {what}." if what else ""
 
 
 def _fit_map(label: str, picture: np.ndarray, size: int, drawer: Drawer | None) -> np.ndarray:

@@ -166,7 +166,8 @@ class SourceImage:
     `label` is the text of the study; `sha256` covers shape and pixels; `tags` are known for
     rendered scenes and empty for files. A source that is a map (`is_map`) is one of the study's one
     control type, as that stores its maps. `cut` is the share of the original that lies outside of
-    its centred square and is not seen, in [0, 1); 0 also where nobody wrote it down.
+    its centred square and is not seen, in [0, 1); 0 also where nobody wrote it down. `note` says in
+    a sentence how a map was turned around, or why it may have to be ("" for neither).
     """
 
     label: str
@@ -174,6 +175,7 @@ class SourceImage:
     image: np.ndarray
     tags: tuple[str, ...] = ()
     cut: float = 0.0
+    note: str = ""
 
     @property
     def is_map(self) -> bool:
@@ -229,6 +231,11 @@ class Plan:
     trials: tuple[Trial, ...]
     sources: Mapping[str, SourceImage] = field(default_factory=dict)
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How drawn maps were turned around, or may have to be, a sentence each."""
+        return tuple(source.note for source in self.sources.values() if source.note)
 
     @cached_property
     def trials_by_id(self) -> Mapping[str, Trial]:

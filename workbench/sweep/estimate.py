@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from workbench.controls import ControlMap, MapKey, network_needs, resolve
 from workbench.families import Family, get_family
 from workbench.families.check import require_models
 from workbench.families.hub import Download
@@ -20,6 +23,7 @@ from workbench.generation.recovery import memory_errors
 from workbench.generation.steering import plan_controlnets
 from workbench.measuring import Measurer
 from workbench.measuring.bases import networks_read
+from workbench.measuring.sourcemaps import make_source_maps, map_warnings
 from workbench.store import Record, RunFolder
 from workbench.study import Plan, Study, Trial, make_plan, plan_notes
 from workbench.sweep.devices import own_device
@@ -44,7 +48,7 @@ class DryRun:
     folder already. seconds_estimate: for the rest; None if no speed is known. speed_from: "stored"
     (the run's own records), "calibration" (a few steps on this machine) or "". downloads: models
     that the run would fetch first. notes: what its author may not expect, see
-    `workbench.study.plan_notes`.
+    `workbench.study.plan_notes`, and maps that cannot steer, a sentence each.
     """
 
     cells: int
@@ -116,8 +120,27 @@ def dry_run(
         seconds_estimate=seconds,
         speed_from=origin,
         downloads=downloads,
-        notes=plan_notes(study, plan),
+        notes=(*plan_notes(study, plan), *map_warnings(plan, _maps_at_hand(plan, manager))),
     )
+
+
+def _maps_at_hand(plan: Plan, manager: ModelManager | None) -> dict[MapKey, ControlMap]:
+    """The sources' maps; without models, those that need no network."""
+    if manager is not None:
+        return Measurer(plan, manager).source_maps
+    drawn = all(source.is_map for source in plan.sources.values())
+    plain = [
+        cell
+        for cell in plan.cells
+        if drawn or not network_needs([(cell.control, cell.control_settings)])
+    ]
+
+    def extract(name: str, settings_json: str, images: Sequence[np.ndarray]) -> list[ControlMap]:
+        control, settings = resolve(name, settings_json)
+        return control.extract(images, settings, {})
+
+    some = replace(plan, cells=tuple(plain), trials=plan.trials)
+    return make_source_maps(some, extract)
 
 
 def _stored_pace(made: Iterable[Record]) -> float | None:

@@ -43,6 +43,7 @@ from workbench.measuring.bases import (
     pose_needs,
 )
 from workbench.measuring.judges import judge_hashes
+from workbench.measuring.sourcemaps import map_warnings
 from workbench.store import (
     Manifest,
     ModelsInUse,
@@ -263,6 +264,8 @@ class RunSteps:
         """
         keys = dict.fromkeys(cell.map_key for cell in self.plan.cells)
         self.run.write_maps({key: self.measurer.source_maps[key].picture for key in keys})
+        for warning in map_warnings(self.plan, self.measurer.source_maps):
+            log.warning("%s", warning)
         self.records = dict(self.run.scan().records)
         return work_left(self.records, self.plan, self.measurer.unmeasured)
 
