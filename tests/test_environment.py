@@ -30,6 +30,7 @@ PLUGINS = {
 BROUGHT = {
     "dask": "by distributed",
     "dask_cuda": "by the user, for clusters of several GPUs",
+    "traitlets": "by ipywidgets",
     "typing_extensions": "by pydantic",
 }
 """Packages that are imported, but not required by name."""
