@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_run import TinyManager, make_manager, make_study
@@ -109,10 +110,13 @@ def test_a_run_that_is_moved_away_ends_and_is_not_begun_anew(
     assert done.status().sentence == ""
 
 
-def test_a_stop_inside_the_storing_of_a_batch_changes_no_reading(
+def test_a_stop_inside_the_storing_of_a_batch_changes_no_picture_and_no_finding(
     manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With fill_batches what is left of the batch is made and judged as in the whole one."""
+    """With fill_batches what is left of the batch is made and judged in a batch of the same size.
+
+    Its place in that batch is another one, and a network may read it otherwise by a rounding.
+    """
     study = make_study(lengths=[2], fill_batches=True)
     whole = run_study(study, tmp_path / "whole", manager=manager)
     write, count = RunFolder.write_trial, 0
@@ -133,7 +137,9 @@ def test_a_stop_inside_the_storing_of_a_batch_changes_no_reading(
     run_study(study, tmp_path / "stopped", manager=manager)
     tables = [r.measurements().sort_values(["cell", "metric"], ignore_index=True)
               for r in (whole, stopped)]  # fmt: skip
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    for trial in whole.trial_ids():
+        np.testing.assert_array_equal(whole.read_sample(trial), stopped.read_sample(trial))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-5, atol=1e-5)
 
 
 def test_chance_and_ceiling_are_as_readable_as_the_rest(begun: Path) -> None:
