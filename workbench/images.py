@@ -24,6 +24,8 @@ from workbench.imageguard import decompression_bomb, most_pixels
 Picture = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""What the names of such files end with."""
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 _MAX_EXIF_BYTES = 256 * 2**10

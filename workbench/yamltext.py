@@ -3,6 +3,7 @@ keys, and aliases only where they are asked for."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -55,6 +56,12 @@ class _AliasLoader(_StrictLoader):
 def _whole_number(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
     if len(node.value) > MAX_DIGITS:
         raise yaml.MarkedYAMLError(problem="is too long for a number", problem_mark=node.start_mark)
+    if ":" in node.value or re.match(r"[-+]?0[\d_]", node.value):
+        raise yaml.MarkedYAMLError(
+            problem=f"{node.value} is another number to other programs (base 8 or 60): write it "
+            "plainly, without a leading 0 or a colon",
+            problem_mark=node.start_mark,
+        )
     return loader.construct_yaml_int(node)
 
 

@@ -122,7 +122,7 @@ def test_the_problems_of_a_pair_name_their_place_in_it(choices: Choices) -> None
         ],
     )
     assert lines == (
-        "controls[1].scales.canny[1]: -1 is too small; allowed: a list of numbers from 0 to 10",
+        "controls[1].scales.canny[1]: -1 is too small; allowed: " + ALLOWED["scales"],
         'controls[1].scale: unknown key (did you mean "scales"?); allowed: pair, scales',
         "controls[2].pair[1].type: is missing; allowed: " + ALLOWED["controls"],
         'controls[2].pair[1].typ: unknown key (did you mean "type"?); allowed: settings, type',

@@ -22,6 +22,7 @@ from workbench.families import Family, LocateError, ModelRef, get_family
 from workbench.families.determinism import deterministic
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
+from workbench.images import SUFFIXES
 from workbench.paths import data_dir
 from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
 from workbench.sweep.needs import models_needed
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from workbench.measuring.measurer import Measurer
 
 SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 PLOT_DPI = 90
 
 
@@ -269,7 +269,7 @@ class ModelEngine:
 def _pictures() -> list[Path]:
     """The photographs of the package."""
     folder = data_dir() / "sources"
-    return sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
 
 
 def _legend(cell: Cell, found: ControlMap) -> tuple[LegendEntry, ...]:

@@ -37,12 +37,14 @@ from workbench.prompts import parse_tags
 from workbench.samplers import SAMPLER_NAMES, SamplerName
 from workbench.study.canonical import tidy_float
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
+from workbench.study.ranges import RANGE_ALLOWED, expand_numbers, expand_seeds
 
 # In brackets, so that the paths of problems leave them out.
 SINGLE, PAIR = "[single]", "[pair]"
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(tidy_float)]
 Scale = Annotated[Number, Field(ge=0, le=10)]
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1), BeforeValidator(expand_numbers)]
 
 
 def as_mapping(key: str) -> BeforeValidator:
@@ -77,9 +79,7 @@ class PairChoice(Value):
     """
 
     pair: Annotated[tuple[Annotated[ControlChoice, as_mapping("type")], ...], AfterValidator(_two)]
-    scales: dict[StrictStr, Annotated[tuple[Scale, ...], Field(min_length=1)]] = Field(
-        default_factory=dict
-    )
+    scales: dict[StrictStr, Scales] = Field(default_factory=dict)
 
     def axes(self, scales: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
         """The scales of each of the two controls; `scales` are the study's."""
@@ -98,7 +98,8 @@ ControlEntry = Annotated[
 ]
 
 
-MAX_TAG_LENGTH = 200
+MAX_PROMPT_LENGTH = 20_000
+"""Characters of a whole prompt; a single tag of it may be a long sentence."""
 MANY, FEW = 10_000, 1_000
 """How many entries a list may have: sources and seeds, and all others."""
 
@@ -117,8 +118,20 @@ def _one_tag(text: str) -> str:
         raise ValueError("is an empty tag")
     if parse_tags(text) != (text,):
         raise ValueError(f'"{text[:60]}" has a comma in it: make it two tags')
-    if len(text) > MAX_TAG_LENGTH:
-        raise ValueError(f"is a tag of more than {MAX_TAG_LENGTH} characters")
+    return text
+
+
+def _not_too_long(prompt: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    if sum(map(len, prompt)) > MAX_PROMPT_LENGTH:
+        raise ValueError(f"has more than {MAX_PROMPT_LENGTH:,} characters")
+    return prompt
+
+
+def _caption(text: str) -> str:
+    """A text that goes to the model byte for byte; ValueError if it is none."""
+    if not text.strip():
+        raise ValueError("is empty")
+    plain_text(text)
     return text
 
 
@@ -146,7 +159,15 @@ Tags = Annotated[
     tuple[Word, ...],
     Field(max_length=FEW),
     BeforeValidator(_split_tags),
+    AfterValidator(_not_too_long),
 ]
+TEXT, LIST = "[text]", "[list]"
+Caption = Annotated[
+    Annotated[StrictStr, AfterValidator(_caption), AfterValidator(_not_too_long), Tag(TEXT)]
+    | Annotated[Tags, Field(min_length=1), Tag(LIST)],
+    Discriminator(lambda value: TEXT if isinstance(value, str) else LIST),
+]
+"""A source's own prompt: a text, which is used as it is written, or a list of tags."""
 Source = Annotated[StrictStr, AfterValidator(_one_source)]
 
 MAX_SEED = 2**32 - 1
@@ -199,8 +220,8 @@ ALLOWED = {
     "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0, "
     "keep: tags that are kept before all others}",
     "extra_prompts": "empty, insufficient, conflicting, full, each with a list of tags",
-    "scales": "a list of numbers from 0 to 10",
-    "seeds": f"a list of whole numbers from 0 to {MAX_SEED}",
+    "scales": f"a list of numbers from 0 to 10, or {RANGE_ALLOWED}",
+    "seeds": f"a list of whole numbers from 0 to {MAX_SEED}, or how many there are",
     "steps": "a whole number from 1 to 1000",
     "guidance_scale": "a number from 1 (off) to 30",
     "scheduler": ", ".join(SAMPLER_NAMES),
@@ -240,8 +261,10 @@ class StudyFields(Value):
     lengths: tuple[Length, ...] = Field(default=(), max_length=FEW)
     shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
     extra_prompts: dict[Setting, Tags] = Field(default_factory=dict)
-    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=FEW)
-    seeds: tuple[Seed, ...] = Field(default=(1,), min_length=1, max_length=MANY)
+    scales: Annotated[Scales, Field(max_length=FEW)] = (1.0,)
+    seeds: Annotated[
+        tuple[Seed, ...], Field(min_length=1, max_length=MANY), BeforeValidator(expand_seeds)
+    ] = (1,)
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
     guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
     scheduler: SamplerName = "unipc"
@@ -253,7 +276,7 @@ class StudyFields(Value):
     dtype: DtypeName = "float32"
     runtime: Runtime = Runtime()
     safety_checker: bool = Field(default=False, strict=True)
-    captions: dict[Source, Annotated[Tags, Field(min_length=1)]] = Field(default_factory=dict)
+    captions: dict[Source, Caption] = Field(default_factory=dict)
     alternatives: dict[Word, Tags] = Field(default_factory=dict)
     judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)
     protocol: Literal["", "controlnet-plus-plus"] = ""

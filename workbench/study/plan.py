@@ -46,7 +46,8 @@ def prompt_variants(study: Study, source: str = "") -> tuple[PromptVariant, ...]
     Where sources have captions, that of `source` (its label) is the only form.
     """
     if source in study.captions:
-        return (caption_variant(study.captions[source]),)
+        caption = study.captions[source]
+        return (caption_variant((caption,) if isinstance(caption, str) else caption),)
     tags, method = study.prompt, study.shortening.method
     if method == "leave-one-out":
         variants = [shortened_variant(tags, len(tags)), *leave_one_out(tags)]

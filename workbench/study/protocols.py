@@ -8,12 +8,14 @@ Conditional Controls with Efficient Consistency Feedback") as its `eval/` folder
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from workbench.study.errors import problem, short
+from workbench.study.ranges import expand_seeds
 
 CAPTIONED = "caption"
 """Stands for the prompt of a study whose sources have captions."""
@@ -92,6 +94,8 @@ def follow(data: Any) -> tuple[Any, list[str]]:
     filled.setdefault("family", protocol.family)
     for field, wanted in protocol.fields.items():
         filled[field] = _fixed(field, filled.get(field, wanted), wanted, str(name), lines)
+    with suppress(ValueError):  # the field says what is wrong
+        filled["seeds"] = expand_seeds(filled.get("seeds", protocol.pictures))
     seeds = _plain(filled.setdefault("seeds", list(range(1, protocol.pictures + 1))))
     if isinstance(seeds, list) and len(seeds) != protocol.pictures:
         what = f"{len(seeds)} seeds contradict the protocol {name}"

@@ -41,11 +41,10 @@ def single_study(
     label = cell.source
     if not is_scene(label):
         label = at_path(label, PurePath(path_of(label)).name)
-    full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
-    cut = cell.variant.setting == "length" and used == full[: len(used)]
-    if cut and cell.variant.label != shortened_variant(full, len(used)).label:
-        cut = False
-    prompt = full if cut or not used else used
+    if cell.variant.is_caption:
+        asked: dict[str, Any] = {"captions": {label: trial.prompt}}
+    else:
+        asked = _prompt(trial, cell)
     controls, scales = _controls(trial, cell)
     steered = bool(trial.controls)
     values: dict[str, Any] = {
@@ -54,8 +53,7 @@ def single_study(
         "base": [trial.base],
         "sources": [label],
         "controls": controls,
-        "prompt": list(prompt),
-        "lengths": [len(used)],
+        **asked,
         "scales": scales,
         "seeds": [trial.seed],
         "steps": trial.steps,
@@ -72,6 +70,15 @@ def single_study(
         "source_sha256": {label: cell.source_sha256},
     }
     return dump_yaml({k: v for k, v in values.items() if v or k not in _QUIET})
+
+
+def _prompt(trial: Trial, cell: Cell) -> dict[str, Any]:
+    """The prompt and the length that give the text that was used."""
+    full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
+    cut = cell.variant.setting == "length" and used == full[: len(used)]
+    if cut and cell.variant.label != shortened_variant(full, len(used)).label:
+        cut = False
+    return {"prompt": list(full if cut or not used else used), "lengths": [len(used)]}
 
 
 def _controls(trial: Trial, cell: Cell) -> tuple[list[Any], list[float]]:

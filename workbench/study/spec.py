@@ -17,7 +17,7 @@ from pydantic import (
 from workbench.study.canonical import settings_hash
 from workbench.study.checks import cross_problems, name_problems, source_problems
 from workbench.study.choices import Choices, installed_choices
-from workbench.study.errors import StudyError, structure_problems
+from workbench.study.errors import StudyError, problem, structure_problems
 from workbench.study.fields import (
     ALLOWED,
     PAIR,
@@ -28,7 +28,9 @@ from workbench.study.fields import (
     Shortening,
     StudyFields,
 )
+from workbench.study.labels import SOURCES_ALLOWED
 from workbench.study.protocols import follow
+from workbench.study.ranges import with_sources
 from workbench.study.yamlfile import dump_yaml, parse_yaml, read_text
 
 # Stand in for a missing or wrong required field while the other fields are checked.
@@ -104,12 +106,17 @@ class Study(StudyFields):
         """Check plain data against what exists (`choices`, else what is installed).
 
         Settings which the data does not name are the family's defaults. With a `folder`, source
-        paths are relative to it and must exist.
+        paths are relative to it and must exist, and patterns ("pictures/*.png") are written out.
         """
         choices = choices or installed_choices()
         context: dict[str, Any] = {"choices": choices}
         if folder is not None:
             context["folder"] = folder
+        if folder is not None:
+            try:
+                data = with_sources(data, folder)
+            except ValueError as error:
+                raise StudyError([problem("sources", str(error), SOURCES_ALLOWED)]) from None
         filled, _ = follow(data)
         family = filled.get("family", cls.model_fields["family"].default)
         offered = choices.families.get(family) if isinstance(family, str) else None
