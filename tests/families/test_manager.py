@@ -113,7 +113,8 @@ def test_hashes_cover_what_was_used_and_follow_the_files(models: Path, tmp_path:
     name = "tiny/controlnet/depth/diffusion_pytorch_model.safetensors"
     assert before[name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
     folders = {"/".join(name.split("/")[:3]) for name in before}
-    parts = {f"tiny/base/{part}" for part in ("unet", "vae", "text_encoder")}
+    names = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json")
+    parts = {f"tiny/base/{part}" for part in names}
     assert folders == parts | {"tiny/controlnet/depth"}
     (tmp_path / name).write_bytes(b"changed")
     after = manager.weight_hashes()

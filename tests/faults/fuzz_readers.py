@@ -254,8 +254,7 @@ def forget_peak() -> int:
 def main(seed: int, count: int, places: list[Path], only: int | None = None) -> None:
     logging.disable(logging.CRITICAL)
     # Lines are drawn but not written down, and chance and ceiling are those of the sound run.
-    embed.to_svg = lambda _: b"<svg/>"
-    embed._webp = lambda *_: b"picture"
+    embed._webp = lambda *_, **__: b"picture"
     bench = Bench(*places)
     measuring.Measurer = partial(measuring.Measurer, cache_path=places[1] / "references.json")
     for number in (2, 5):

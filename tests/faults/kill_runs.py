@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import Any
 
 import torch
 from tiny_run import make_manager, make_study
+from tqdm import tqdm
 
 from workbench.store import RunFolder
 from workbench.sweep import run_study
@@ -30,6 +32,11 @@ OPERATIONS = frozenset({"open", "os.rename", "os.remove", "os.mkdir"})
 BETWEEN_PICTURES = 0.1
 """Seconds between two pictures of this study, about."""
 STUDY = make_study(sources=["paperdoll:900001"], steps=1, batch_size=1)
+
+
+# A lock between processes, as tqdm has by default, is never let go by a child that is killed
+# while it holds it, and the next child waits for ever.
+tqdm.set_lock(threading.RLock())
 
 
 def forked(work: Callable[[], None]) -> int:

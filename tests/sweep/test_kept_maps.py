@@ -32,6 +32,9 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a report of kept maps loads no model")
 
+    # What the pictures show is read back where that costs little; it is no map that a net saw.
+    monkeypatch.setattr("workbench.explorer.LocalNetworks.lend", lambda *_: {})
+
     monkeypatch.setattr("workbench.families.manager.ModelManager.__init__", refuse)
 
 

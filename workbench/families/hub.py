@@ -190,6 +190,8 @@ def carry_out(
 def room_problem(downloads: Iterable[Download]) -> str:
     """Why the hub's cache has no room for downloads, as one sentence, else ""."""
     need, cache = sum(one.bytes for one in downloads), hub_cache()
+    if not need:
+        return ""
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if need <= free:
