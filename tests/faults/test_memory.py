@@ -200,4 +200,4 @@ def test_the_command_line_counts_what_failed(
     file.write_text(study.to_yaml())
     done = run_command("run", file, "-o", tmp_path / "run")
     assert done.code == 3
-    assert "1 picture failed" in done.err and "The same command tries again." in done.err
+    assert "1 of 8 pictures failed" in done.err and "The same command tries again." in done.err
