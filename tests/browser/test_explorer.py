@@ -221,6 +221,6 @@ def test_in_jupyterlab_it_shows_pictures_as_they_are_looked_at(
     page.evaluate("""async () => {
       const panel = window.jupyterapp.shell.currentWidget;
       panel.content.activeCellIndex = 1;
-      await window.jupyterapp.commands.execute('notebook:run-cell');
+      window.jupyterapp.commands.execute('notebook:run-cell');
     }""")
     page.wait_for_selector("text=picked 0.4 7 tags")
