@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.analysis import Finding
-    from workbench.explorer import LocalNetworks, View, ViewChoice
+    from workbench.explorer import RunPictures, View, ViewChoice
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
     from workbench.judging import Standing
@@ -385,24 +385,24 @@ class Run:
         from workbench.explorer import view_run
 
         return view_run(
-            self.folder,
+            self._pictures,
             self._frame,
             title=self.path.resolve().name,
             choice=choice,
-            networks=self._networks,
             failed={trial: record.failed for trial, record in self.records.items()},
         )
 
     @property
     @_once
-    def _networks(self) -> LocalNetworks:
-        from workbench.explorer import LocalNetworks
+    def _pictures(self) -> RunPictures:
+        from workbench.explorer import LocalNetworks, RunPictures
         from workbench.report.content import study_family
 
         judges: Mapping[str, str] = {}
         with suppress(StudyError):
             judges = self.study.judges
-        return LocalNetworks(study_family(self.folder), judges)
+        networks = LocalNetworks(study_family(self.folder), judges)
+        return RunPictures(self.folder, self._frame, networks)
 
     def verify(
         self, *, trials: int = 4, seed: int | None = None, manager: ModelManager | None = None
@@ -604,12 +604,11 @@ def _tipping(run: Run, control: str, theme: Theme) -> Drawing:
 
 def _contact_sheet(run: Run, control: str, theme: Theme) -> Drawing:
     from workbench.plots import contact_sheet_figure
-    from workbench.report.sheets import control_maps, sheets, source_pictures
+    from workbench.report.sheets import control_maps, sheets
 
-    rows, sources = _only(run._frame, control), source_pictures(run.folder)
-    maps = control_maps(run.folder, rows, sources, run.study.family, run.study.judges)
+    rows, pictures = _only(run._frame, control), run._pictures
     title = run.labels.get(control, control)
-    for page in sheets(run.folder, rows, sources, maps):
+    for page in sheets(run.folder, rows, pictures.sources, control_maps(pictures)):
         return contact_sheet_figure(
             page.rows, page.scales, title=f"{title}, seed {page.seed}", theme=theme
         )

@@ -15,6 +15,7 @@ from test_executors import PROCESSES, pool, tiny
 from tiny_run import TinyManager, make_study
 
 from workbench.analysis import distinct_controls
+from workbench.explorer import LocalNetworks, RunPictures
 from workbench.images import encode_png
 from workbench.report import render_report
 from workbench.report.sheets import control_maps
@@ -40,7 +41,7 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shown(run: RunFolder) -> dict[tuple[str, str, str], np.ndarray]:
     frame = distinct_controls(run.measurements())
-    found = control_maps(run, frame, run.read_sources(), "paperdoll")
+    found = control_maps(RunPictures(run, frame, LocalNetworks("paperdoll")))
     return {key: one.picture for key, one in found.items()}
 
 

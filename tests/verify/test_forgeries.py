@@ -16,9 +16,9 @@ import pytest
 from run_folders import keep_table
 from tiny_run import TinyManager, make_study
 
+from workbench.explorer import RunPictures
 from workbench.images import encode_png, read_image, read_png
 from workbench.measuring.across import FAILED, LOOKS
-from workbench.report.sheets import source_pictures
 from workbench.store import RunFolder, StoreError
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH
 from workbench.store.schema import decode_record
@@ -264,7 +264,7 @@ def test_a_source_that_no_study_had_is_found_and_hides_no_other(
     result = verify(run)
     (line,) = details(result, "sources")
     assert line.startswith("foreign: ") and "no study of this run has such a source" in line
-    assert list(source_pictures(run)) == SOURCES
+    assert list(RunPictures(run, run.measurements()).sources) == SOURCES
 
 
 def test_a_source_of_an_earlier_study_is_no_forgery(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import workbench
-from workbench.cli.common import say
+from workbench.cli.common import Refusal, say
 from workbench.formats import duration
 
 if TYPE_CHECKING:
@@ -158,7 +158,6 @@ def view(
     """Explore a run in a browser: one HTML file that needs no kernel, server or network."""
     import webbrowser
 
-    from workbench.cli.common import Refusal
     from workbench.explorer import ViewChoice
 
     choice = ViewChoice(pictures, seeds, tuple(source or ()), tuple(control or ()), maps)
@@ -166,9 +165,9 @@ def view(
         written = workbench.open_run(run_dir).page(output, choice).resolve()
     except ValueError as error:
         raise Refusal(str(error)) from None
-    typer.echo(f"Explorer: {written}")
+    say(f"Explorer: {written}")
     if show and not webbrowser.open(written.as_uri()):
-        typer.echo("No browser was found: open that file in one.")
+        say("No browser was found: open that file in one.")
 
 
 def print_plan(

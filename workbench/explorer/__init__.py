@@ -1,6 +1,6 @@
 """The explorer: a run's trade-off, contact sheet and pictures, linked; in a page or a notebook."""
 
-from workbench.explorer.data import Shown, explorer_data
+from workbench.explorer.data import Shown, explorer_data, source_name
 from workbench.explorer.page import explorer_block, explorer_page, policy, style
 from workbench.explorer.pictures import LocalNetworks, RunPictures
 from workbench.explorer.view import View, ViewChoice, view_run
@@ -15,6 +15,7 @@ __all__ = [
     "explorer_data",
     "explorer_page",
     "policy",
+    "source_name",
     "style",
     "view_run",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from workbench import analysis
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import metric_spec
+from workbench.plots.style import tags_label
 from workbench.study.labels import is_scene, path_of
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _prompts(cells: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
     place = {form: i for i, form in enumerate(forms)}
     told = [
         {
-            "label": "no prompt" if length == 0 else str(label),
+            "label": tags_label(0) if length == 0 else str(label),
             "length": int(length),
             "curve": setting == "length",
         }

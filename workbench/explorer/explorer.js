@@ -660,7 +660,7 @@ class Explorer {
     this.stamp += 1;
     const vacant = this.data.count === 0;
     this.root.classList.toggle("wbx-vacant", vacant);
-    this.headline.textContent = vacant ? "Nothing has been measured in this run yet." : [...this.data.headline, ...this.data.notes].join(" ");
+    this.headline.textContent = vacant ? "There is nothing to explore: no picture that one control steers has been measured in this run." : [...this.data.headline, ...this.data.notes].join(" ");
     if (vacant) return;
     this.at = (before && this.placed(before)) ?? this.start();
     this.fill();
@@ -727,8 +727,9 @@ class Explorer {
       const there = data.values(place, at.control);
       if (!there.includes(at[place])) at[place] = there.reduce((a, b) => (Math.abs(b - at[place]) < Math.abs(a - at[place]) ? b : a));
     }
-    const control = data.controls[at.control];
-    for (const which of ["x", "y"]) if (!data.axes(at.control).includes(this[which]) || (!control.metrics.includes(this[which]) && !data.curves[this[which]] && this[which] !== SCALE)) this[which] = which === "x" ? "control" : "prompt";
+    const axes = data.axes(at.control);
+    if (!axes.includes(this.x)) this.x = "control";
+    if (!axes.includes(this.y)) this.y = "prompt";
     if (data.key(at) === data.key(this.at)) return;
     this.at = at;
     this.update();

@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from workbench.explorer.data import Picture
 from workbench.images import ImageError, fit_image_to
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
+from workbench.study.errors import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +83,8 @@ class RunPictures:
     Args:
         run: the run folder.
         frame: its labelled frame, see `analysis.distinct_controls`.
-        networks: read control maps back from pictures; None: control types that need one have no
-            such maps.
+        networks: make control maps now, of pictures and where a run kept none of its sources; None:
+            control types that need a network have none but the kept ones.
     """
 
     def __init__(
@@ -92,42 +94,52 @@ class RunPictures:
         self._networks = networks
         kinds = frame.drop_duplicates("control")
         texts = kinds["control_settings"] if "control_settings" in kinds else [""] * len(kinds)
-        self._settings = dict(zip(kinds["control"].map(str), map(str, texts), strict=True))
-        self._sources: Mapping[str, SourceImage] | None = None
+        self.settings: Mapping[str, str] = dict(
+            zip(kinds["control"].map(str), map(str, texts), strict=True)
+        )
+        """Control label -> its settings as JSON."""
 
-    @property
+    @cached_property
     def sources(self) -> Mapping[str, SourceImage]:
-        """The sources by label; none, with a warning in the log, if they cannot be read."""
-        if self._sources is None:
-            try:
-                self._sources = self.run.read_sources()
-            except (StoreError, ImageError) as error:
-                log.warning("the explorer shows no sources: %s", error)
-                self._sources = {}
-        return self._sources
+        """The sources by label; those that cannot be read are left out, and logged."""
+        found: dict[str, SourceImage] = {}
+        try:
+            for label, entry in self.run.source_entries().items():
+                try:
+                    found |= self.run.read_sources({label: entry})
+                except (StoreError, ImageError) as error:
+                    log.warning("the source %s is not shown: %s", one_line(label), error)
+        except StoreError as error:
+            log.warning("the sources are not shown: %s", error)
+        return found
 
-    def readable(self) -> list[str]:
-        """The control labels whose maps can be read back from pictures."""
-        there = self._networks.names if self._networks else frozenset()
-        return [label for label in self._settings if self._needs(label) <= there]
+    def readable(self, *, costly: bool = False) -> list[str]:
+        """The control labels whose maps can be read back from pictures.
+
+        Those that need no network, and those whose network is on this disk and small; with `costly`
+        a large one, too.
+        """
+        there: frozenset[str] = frozenset()
+        if self._networks is not None and (costly or self._networks.is_small):
+            there = self._networks.names
+        return [label for label in self.settings if self._needs(label) <= there]
 
     def pixels(self, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
         """Each picture that can be had with its pixels, uint8 H×W×3, in any order.
 
-        One that is missing or damaged is left out.
+        One that is missing or damaged is left out, with a warning in the log.
         """
-        read: dict[str, list[Picture]] = {}
+        to_make: dict[str, list[Picture]] = {}
         for picture in pictures:
-            kind, one, other = picture
-            if kind == "read":
-                read.setdefault(other, []).append(picture)
-                continue
-            found = self._kept(kind, one, other)
+            kind, _, label = picture
+            found = self._kept(picture)
             if found is not None:
                 yield picture, found
-        for label, mine in read.items():
+            elif kind in ("wanted", "read"):
+                to_make.setdefault(label, []).append(picture)
+        for label, mine in to_make.items():
             for start in range(0, len(mine), BATCH):
-                yield from self._read_back(label, mine[start : start + BATCH])
+                yield from self._made(label, mine[start : start + BATCH])
 
     def files(
         self, pictures: Sequence[Picture], side: int = SIDE, quality: int = QUALITY
@@ -136,52 +148,56 @@ class RunPictures:
         for picture, pixels in self.pixels(pictures):
             yield picture, webp(pixels, side, quality)
 
-    def _kept(self, kind: str, one: str, other: str) -> np.ndarray | None:
-        try:
-            if kind == "sample":
+    def _kept(self, picture: Picture) -> np.ndarray | None:
+        """A picture as the run keeps it."""
+        kind, one, label = picture
+        if kind == "sample":
+            try:
                 return self.run.read_sample(one)
-            source = self.sources.get(one)
-            if source is None or kind == "source":
-                return None if source is None else source.image
-            return self._wanted(source, other)
+            except (StoreError, ImageError) as error:
+                log.warning("a picture is not shown: %s", error)
+                return None
+        source = self.sources.get(one)
+        if source is None or kind == "source":
+            return None if source is None else source.image
+        return self._kept_map(source, label)
+
+    def _kept_map(self, source: SourceImage, label: str) -> np.ndarray | None:
+        kind = control_type(label)
+        try:
+            kept = self.run.read_map(MapKey(source.sha256, kind, self.settings[label]))
         except (StoreError, ImageError) as error:
-            log.warning("the explorer lacks a picture: %s", error)
-            return None
+            log.warning("a kept %s map cannot be read, so it is made anew: %s", kind, error)
+            kept = None
+        return source.image if kept is None and source.is_map else kept
 
-    def _wanted(self, source: SourceImage, label: str) -> np.ndarray | None:
-        """The map of a source: the kept one, or made anew for a run that kept none."""
-        key = MapKey(source.sha256, control_type(label), self._settings[label])
-        kept = self.run.read_map(key)
-        if kept is None and source.is_map:
-            return source.image
-        return kept if kept is not None else next(iter(self._extract(label, [source.image])), None)
-
-    def _read_back(self, label: str, mine: list[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
-        samples = [(key, self._kept("sample", key[1], "")) for key in mine]
-        there = [(key, pixels) for key, pixels in samples if pixels is not None]
+    def _made(self, label: str, mine: list[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
+        """Control maps made now, of samples or of sources."""
+        inputs = [
+            self._kept(("sample" if kind == "read" else "source", one, "")) for kind, one, _ in mine
+        ]
+        there = [
+            (key, pixels) for key, pixels in zip(mine, inputs, strict=True) if pixels is not None
+        ]
         maps = self._extract(label, [pixels for _, pixels in there])
         yield from zip([key for key, _ in there], maps, strict=False)
 
     def _extract(self, label: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
-        """Control maps made now; none, with a warning, where that cannot be."""
+        """Control maps of pictures; none, with a warning, where that cannot be."""
         if not pictures:
             return []
-        needs = self._needs(label)
         try:
-            control, settings = resolve(control_type(label), self._settings[label])
-            networks: Networks = {}
-            if needs:
-                if self._networks is None:
-                    return []
-                networks = self._networks.lend(needs)
+            control, settings = resolve(control_type(label), self.settings[label])
+            needs = self._needs(label)
+            networks: Networks = self._networks.lend(needs) if needs and self._networks else {}
             return [found.picture for found in control.extract(pictures, settings, networks)]
         except (ControlError, OSError, ValueError, KeyError, ImportError) as error:
-            log.warning("the explorer shows no %s maps: %s", label, error)
+            log.warning("no %s maps are shown: %s", label, error)
             return []
 
     def _needs(self, label: str) -> frozenset[str]:
         try:
-            control, settings = resolve(control_type(label), self._settings[label])
+            control, settings = resolve(control_type(label), self.settings[label])
         except (ControlError, ValueError):
             return frozenset()
         return frozenset(control.needs_for(settings))

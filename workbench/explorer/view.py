@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.explorer.data import Shown, explorer_data
-from workbench.explorer.pictures import SIDE, LocalNetworks, RunPictures
+from workbench.explorer.pictures import SIDE, RunPictures
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from workbench.store import RunFolder
 
 MAX_PICTURES = 2000
 SIDES = ((500, SIDE), (1000, 192), (2000, 144), (5000, 112))
@@ -84,22 +82,21 @@ class View:
 
 
 def view_run(
-    run: RunFolder,
+    pictures: RunPictures,
     frame: pd.DataFrame,
     *,
     title: str = "",
     choice: ViewChoice | None = None,
-    networks: LocalNetworks | None = None,
     failed: Mapping[str, str] | None = None,
     headline: bool = True,
 ) -> View:
     """Prepare what the explorer shows of a run. No picture is read yet.
 
     Args:
-        frame: labelled long frame of the run, see `analysis.distinct_controls`.
+        pictures: those of the run.
+        frame: its labelled long frame, see `analysis.distinct_controls`.
         title: its name.
         choice: what is shown; a run of up to 2,000 pictures whole if None.
-        networks: for the maps that are read back from pictures, see `RunPictures`.
         failed: trial -> why it has no picture.
         headline: whether it begins with the answer, which words the control overrides.
 
@@ -107,14 +104,12 @@ def view_run(
     """
     choice = choice or ViewChoice()
     frame, note = choice.apply(frame)
-    cheap = networks is not None and networks.is_small
-    pictures = RunPictures(run, frame, networks if choice.maps or cheap else None)
     shown = explorer_data(
         frame,
         title=title,
         sources=pictures.sources,
         failed=failed,
-        read_back=() if choice.maps is False else pictures.readable(),
+        read_back=() if choice.maps is False else pictures.readable(costly=bool(choice.maps)),
         notes=[note] if note else [],
         headline=headline,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.controls import ControlError, get_control
-from workbench.explorer import LocalNetworks, ViewChoice, explorer_block, view_run
+from workbench.explorer import LocalNetworks, RunPictures, ViewChoice, explorer_block, view_run
 from workbench.formats import number
 from workbench.judging import standing
 from workbench.measuring.specs import DEFINITIONS, metric_spec
@@ -20,7 +20,7 @@ from workbench.report.embed import Download, download
 from workbench.report.figures import Balance, ControlFigures, draw_control, draw_sheets
 from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.ranking import RankingFigures, draw_ranking
-from workbench.report.sheets import control_maps, sheets, source_pictures
+from workbench.report.sheets import control_maps, sheets
 from workbench.report.tables import Table
 from workbench.report.usable import usable
 from workbench.store import RunFolder, Scan, StoreError, failures
@@ -93,10 +93,11 @@ def collect(run: RunFolder) -> Content:
     summary = tables.summary_frame(frame, points, spots, wanted)
     balance = Balance(points, spots, summary)
     name = str(study.get("name") or run.path.name)
-    sources = source_pictures(run)
-    pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES)
     family, judges = str(study.get("family", "")), study.get("judges") or {}
-    maps = control_maps(run, frame, sources, family, judges)
+    pictures = RunPictures(run, frame, LocalNetworks(family, judges))
+    sources = pictures.sources
+    pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES)
+    maps = control_maps(pictures)
     pages = draw_sheets(sheets(run, frame, sources, maps), labels, SHEET_BYTES)
     drawn = tuple(
         draw_control(frame, control, labels[control], balance, pages) for control in labels
@@ -112,7 +113,7 @@ def collect(run: RunFolder) -> Content:
             *([told] if told else ()),
         ),
         headline=tuple(analysis.overridden_words(whole).values()),
-        explorer="" if frame.empty else _explorer(run, frame, LocalNetworks(family, judges)),
+        explorer="" if frame.empty else _explorer(pictures, frame),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         words=standing(run, family).sentence,
@@ -139,10 +140,10 @@ def collect(run: RunFolder) -> Content:
     )
 
 
-def _explorer(run: RunFolder, frame: pd.DataFrame, networks: LocalNetworks) -> str:
+def _explorer(pictures: RunPictures, frame: pd.DataFrame) -> str:
     """The explorer as a part of the page; what it says first stands in the page already."""
     choice = ViewChoice(pictures=EXPLORER_PICTURES)
-    return explorer_block(view_run(run, frame, choice=choice, networks=networks, headline=False))
+    return explorer_block(view_run(pictures, frame, choice=choice, headline=False))
 
 
 def control_label(name: str) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from workbench import analysis
+from workbench.explorer import source_name
 from workbench.formats import number
 from workbench.plots import SheetRow, contact_sheet_figure, pair_heatmap
 from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
-from workbench.report.sheets import MAX_ROWS, sample_of, short_label, small
+from workbench.report.sheets import MAX_ROWS, sample_of, small
 from workbench.report.tables import Table, adherence_text
 from workbench.store import RunFolder
 from workbench.study import SourceImage
@@ -97,7 +98,7 @@ def _sheet(
             trials = dict(zip(line["second_scale"], line["trial"], strict=True))
             samples = [sample_of(run, trials.get(value)) for value in across]
             name = f"{first} {number(float(str(scale)))}"
-            lines.append(SheetRow(short_label(str(source)), name, shown, None, samples))
+            lines.append(SheetRow(source_name(str(source)), name, shown, None, samples))
     title = f"{label}, {tags_label(length)}, seed {seed}; columns: scale of {second}"
     return contact_sheet_figure(lines[:MAX_ROWS], across, title=title)
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.analysis import control_type
-from workbench.controls import ControlError, LegendEntry, MapKey, Networks, resolve
+from workbench.controls import LegendEntry, MapKey, resolve
+from workbench.explorer import RunPictures, source_name
 from workbench.images import ImageError, fit_image_to
 from workbench.plots import SheetRow
 from workbench.plots.style import tags_label
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
-from workbench.study.errors import one_line
-from workbench.study.labels import is_scene, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger(__name__)
 
 SIDE = 192
 """Pictures are shown at most this large."""
@@ -53,57 +48,23 @@ class ShownMap:
     legend: tuple[LegendEntry, ...] = ()
 
 
-def source_pictures(run: RunFolder) -> dict[str, SourceImage]:
-    """The sources of a run by label; those that cannot be read are left out, and logged."""
-    found: dict[str, SourceImage] = {}
-    try:
-        for label, entry in run.source_entries().items():
-            try:
-                found |= run.read_sources({label: entry})
-            except (StoreError, ImageError) as error:
-                log.warning("the report does not show the source %s: %s", one_line(label), error)
-    except StoreError as error:
-        log.warning("the report shows no sources: %s", error)
-    return found
-
-
-def control_maps(
-    run: RunFolder,
-    frame: pd.DataFrame,
-    sources: Mapping[str, SourceImage],
-    family: str,
-    judges: Mapping[str, str] | None = None,
-) -> dict[MapKey, ShownMap]:
+def control_maps(pictures: RunPictures) -> dict[MapKey, ShownMap]:
     """Control maps of the sources as the run keeps them; no model is loaded for these.
 
-    What a run of an earlier version did not keep is extracted anew, with networks of the model
-    family where a control needs them; a control that cannot be is left out.
+    What a run of an earlier version did not keep is made anew, where its networks are on this disk;
+    else it is left out.
     """
-    maps: dict[MapKey, ShownMap] = {}
-    settings_of = frame.get("control_settings")
-    if settings_of is None:
-        return maps
-    kinds = frame["control"].map(control_type)
-    for name, text in dict.fromkeys(zip(kinds.map(str), settings_of.map(str), strict=True)):
-        missing = {}
-        for label, source in sources.items():
-            kept = _kept_map(run, MapKey(source.sha256, name, text))
-            if kept is None and source.is_map:
-                maps[MapKey(label, name, text)] = _shown(name, text, source.image)
-            elif kept is None:
-                missing[label] = source.image
-            else:
-                maps[MapKey(label, name, text)] = _shown(name, text, kept)
-        if not missing:
-            continue
-        try:
-            made = _extracted(name, text, list(missing.values()), family, judges or {})
-        except (ControlError, OSError, ValueError, KeyError, ImportError) as error:
-            log.warning("the report shows no %s maps: %s", name, error)
-            continue
-        for label, picture in zip(missing, made, strict=True):
-            maps[MapKey(label, name, text)] = _shown(name, text, picture)
-    return maps
+    places = {
+        ("wanted", source, label): MapKey(source, control_type(label), text)
+        for label, text in pictures.settings.items()
+        for source in pictures.sources
+    }
+    once = {key: picture for picture, key in places.items()}  # base models share their maps
+    found = pictures.pixels(list(once.values()))
+    return {
+        places[picture]: _shown(places[picture].control, places[picture].settings, pixels)
+        for picture, pixels in found
+    }
 
 
 def _shown(name: str, text: str, picture: np.ndarray) -> ShownMap:
@@ -113,30 +74,6 @@ def _shown(name: str, text: str, picture: np.ndarray) -> ShownMap:
         return ShownMap(small(picture))
     found = control.from_picture_for(picture, settings)
     return ShownMap(small(picture), tuple(control.legend(found, settings)))
-
-
-def _kept_map(run: RunFolder, key: MapKey) -> np.ndarray | None:
-    try:
-        return run.read_map(key)
-    except (StoreError, ImageError) as error:
-        log.warning("a kept %s map cannot be read, so it is made anew: %s", key[1], error)
-        return None
-
-
-def _extracted(
-    name: str, text: str, pictures: list[np.ndarray], family: str, judges: Mapping[str, str]
-) -> list[np.ndarray]:
-    """Pictures of control maps made now."""
-    control, settings = resolve(name, text)
-    networks: Networks = {}
-    needs = control.needs_for(settings)
-    if needs:
-        from workbench.families import get_family
-        from workbench.families.manager import ModelManager
-
-        lent = ModelManager(get_family(family).with_judges(judges)).networks()
-        networks = {need: lent[need] for need in needs}
-    return [found.picture for found in control.extract(pictures, settings, networks)]
 
 
 def sheets(
@@ -167,7 +104,7 @@ def sheets(
                 trials = dict(zip(line["scale"], line["trial"], strict=True))
                 samples = [sample_of(run, trials.get(scale)) for scale in scales]
                 rows.append(
-                    SheetRow(short_label(source), label, shown.get(source), map_picture, samples)
+                    SheetRow(source_name(source), label, shown.get(source), map_picture, samples)
                 )
                 if len(rows) == MAX_ROWS:
                     break
@@ -185,11 +122,6 @@ def small(image: np.ndarray) -> np.ndarray:
     if max(image.shape[:2]) <= SIDE:
         return image
     return fit_image_to(image, (SIDE, SIDE))
-
-
-def short_label(source: str) -> str:
-    """A source's name without its folders and ending."""
-    return source if is_scene(source) else PurePath(path_of(source)).stem
 
 
 def _lines(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

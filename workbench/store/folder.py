@@ -620,9 +620,10 @@ class RunFolder:
 
     def keep_sources(self, sources: Mapping[str, SourceImage]) -> dict[str, SourceEntry]:
         """Keep fitted source pictures by their content; returns their entries, not yet listed."""
-        found, known = {}, self.source_entries()
+        found = {}
         with self._locked():
-            before = {entry.sha256: entry.note for entry in self.source_entries().values()}
+            known = self.source_entries()
+            before = {entry.sha256: entry.note for entry in known.values()}
             for label, source in sources.items():
                 name = f"{source.sha256[:16]}.png"
                 path, data = self.path / "sources" / name, encode_png(source.image)
