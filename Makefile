@@ -68,8 +68,10 @@ lint: setup-dev
 docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# LAB takes options of JupyterLab, as a server needs: make lab LAB='--no-browser --ip=0.0.0.0'.
+# As root, which containers and rented machines are, it refuses to start unless it is told to.
 lab: setup
-	$(BIN)/jupyter lab notebooks/workbench.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/workbench.ipynb
 
 clean:
 	rm -rf $(VENV)

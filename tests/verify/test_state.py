@@ -43,7 +43,8 @@ def items(*outcomes: str) -> tuple[Item, ...]:
 
 
 def test_the_command_verifies_and_the_report_says_so(run: RunFolder) -> None:
-    assert "Not verified: run “workbench verify run”" in render_report(run)
+    wanted = "Not verified: run “workbench verify” with the path of this run folder (run)."
+    assert wanted in render_report(run)
     done = run_command("verify", run.path, "--trials", 2, "--seed", 5)
     assert done.code == 0, done.err
     assert done.out.splitlines()[0].endswith("verified: everything is identical")

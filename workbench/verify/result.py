@@ -294,7 +294,7 @@ def state_sentence(run: RunFolder, digest: str) -> str:
     Args:
         digest: of the run as it is (`workbench.verify.stored.run_digest`).
     """
-    how = f"run “workbench verify {run.path.name}” to check it"
+    how = f"run “workbench verify” with the path of this run folder ({run.path.name})"
     state = read_state(run)
     if state is None:
         return f"Not verified: {how}."
