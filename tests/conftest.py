@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,3 +134,13 @@ def _synthetic_frame() -> Callable[..., pd.DataFrame]:
 def _demo_frame() -> pd.DataFrame:
     """Two control types, four sources, three lengths, five scales, two seeds."""
     return synthetic_frame()
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_left_as_they_were() -> Iterator[None]:
+    """Another number of processor threads rounds otherwise, and so would spoil later tests."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if before is not None:
+        assert sys.modules["torch"].get_num_threads() == before

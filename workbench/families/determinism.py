@@ -48,11 +48,26 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
         if threads is not None:
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(threads)
+            stack.enter_context(processor_threads(threads))
         os.environ.setdefault(CUBLAS, CUBLAS_VALUE)
         torch.use_deterministic_algorithms(True, warn_only=True)
         yield
+
+
+@contextmanager
+def processor_threads(count: int) -> Iterator[None]:
+    """Inside, PyTorch computes with so many processor threads; on exit with as many as before.
+
+    Another number may round sums differently, so a piece of work that sets it must put it back.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def flags() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from workbench.controls import CONTROL_NAMES
+from workbench.families.determinism import processor_threads
 from workbench.training.auditor import train_auditor
 from workbench.training.captions import corpus
 from workbench.training.clip import RECIPE as CLIP_RECIPE
@@ -82,9 +83,9 @@ def run_stage(stage: str, context: TrainingContext) -> bool:
                 f"stage {stage} builds on stage {earlier}: run that first "
                 f"({models_dir / folder} is missing)"
             )
-    torch.set_num_threads(context.threads)
     function = _STAGES[stage if stage in _STAGES else name]
-    return function(context, detail) if detail else function(context)
+    with processor_threads(context.threads):
+        return function(context, detail) if detail else function(context)
 
 
 def _check_start(stage: str, context: TrainingContext) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from workbench.atomic import write_atomic
 from workbench.families import Family, FamilyDefaults, LocateError, ModelRef, get_family
+from workbench.families.determinism import processor_threads
 from workbench.paperdoll import STYLES
 from workbench.paths import data_dir
 from workbench.training.audit.conflicts import CONFLICTS, conflict_figures
@@ -59,11 +61,8 @@ def run_audit(
             f"an audit of {pictures} pictures cannot be made: there are {len(AUDIT_SEEDS)} scenes "
             f"that no stage was trained on; take at most {len(AUDIT_SEEDS)}"
         )
-    import torch
-
     from workbench.families.manager import ModelManager
 
-    torch.set_num_threads(threads)
     audited = fingerprint(models_dir)
     manager = ModelManager(family_in(models_dir), models_dir=models_dir.resolve().parent)
     held = render_arrays(AUDIT_SEEDS)
@@ -74,7 +73,7 @@ def run_audit(
     def page() -> str:
         return _page(figures, pictures, manager.family.defaults, audited)
 
-    for part in (
+    parts: tuple[Callable[[], Iterable[Figure]], ...] = (
         lambda: vae_figures(manager, held["rgb"]),
         lambda: style_figures(manager, held),
         lambda: (f for style in STYLES for f in judge_figures(manager.networks(), some, style)),
@@ -83,14 +82,13 @@ def run_audit(
         lambda: text_figures(manager, models_dir, held, words, pictures),
         lambda: control_figures(manager, models_dir, held, words, pictures),
         lambda: [zero_scale_figure(manager, words)],
-    ):
-        for figure in part():
+    )
+    with processor_threads(threads):
+        for figure in chain.from_iterable(part() for part in parts):
             log(figure.row())
             figures.append(figure)
-            _write(
-                models_dir, _page(figures, pictures, manager.family.defaults, audited) + UNFINISHED
-            )
-    _write(models_dir, _page(figures, pictures, manager.family.defaults, audited))
+            _write(models_dir, page() + UNFINISHED)
+    _write(models_dir, page())
     return figures
 
 
