@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.analysis import Finding
-    from workbench.explorer import RunPictures, View, ViewChoice
+    from workbench.explorer import LocalNetworks, RunPictures, View, ViewChoice
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
     from workbench.judging import Standing
     from workbench.plots import Drawing, Theme
     from workbench.store import Record, RunStatus, Scan
+    from workbench.study import Cell
     from workbench.sweep import ExecutorChoice, ProgressCallback
     from workbench.verify import RunDifference, Verification
 
@@ -380,29 +381,54 @@ class Run:
         write_atomic(target, explorer_page(self.view(choice)).encode("utf-8"))
         return target
 
-    def view(self, choice: ViewChoice | None = None) -> View:
-        """What the explorer shows of the run; see `page`. ValueError for a choice it lacks."""
-        from workbench.explorer import view_run
+    def view(
+        self,
+        choice: ViewChoice | None = None,
+        *,
+        planned: Sequence[Cell] = (),
+        before: View | None = None,
+    ) -> View:
+        """What the explorer shows of the run; see `page`. ValueError for a choice it lacks.
 
+        Args:
+            planned: cells that are shown even if they have not been made.
+            before: an earlier view of this run: the pictures that both have keep their numbers, and
+                networks that were loaded for it are used again.
+        """
+        from workbench.analysis import distinct_controls
+        from workbench.explorer import RunPictures, unmade_rows, view_run
+
+        frame = self._frame
+        if planned:
+            frame = distinct_controls(unmade_rows(planned, self._readable))
+        networks = before.pictures.networks if before else self._networks
         return view_run(
-            self._pictures,
-            self._frame,
+            RunPictures(self.folder, frame, networks),
+            frame,
             title=self.path.resolve().name,
             choice=choice,
             failed={trial: record.failed for trial, record in self.records.items()},
+            headline=not any(cell.trial_id not in self.records for cell in planned),
+            catalogue=before.catalogue if before else None,
         )
 
     @property
     @_once
     def _pictures(self) -> RunPictures:
-        from workbench.explorer import LocalNetworks, RunPictures
+        from workbench.explorer import RunPictures
+
+        return RunPictures(self.folder, self._frame, self._networks)
+
+    @property
+    @_once
+    def _networks(self) -> LocalNetworks:
+        from workbench.explorer import LocalNetworks
         from workbench.report.content import study_family
 
         judges: Mapping[str, str] = {}
         with suppress(StudyError):
             judges = self.study.judges
-        networks = LocalNetworks(study_family(self.folder), judges)
-        return RunPictures(self.folder, self._frame, networks)
+        return LocalNetworks(study_family(self.folder), judges)
 
     def verify(
         self, *, trials: int = 4, seed: int | None = None, manager: ModelManager | None = None

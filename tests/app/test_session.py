@@ -1,192 +1,349 @@
-"""What a person can do in the app, tested without a browser and without models.
+"""What a person can do in the app, tested without a browser, on tiny models.
 
-Protects: callbacks return at once, only the newest choice reaches the screen, the study reports
-progress and can be stopped, failures become sentences.
+Protects: every picture is a trial in a run folder that anybody can make again, what is there is
+never made twice, a picture does not wait for a sweep, work can be stopped and goes on, failures
+become sentences.
 """
 
 from __future__ import annotations
 
+import gc
+import math
 import threading
 import time
-from collections.abc import Iterator
+import weakref
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from fake_engine import PROMPT, FakeEngine
+from tiny_app import PROMPT, TinyEngine
 
+import workbench as wb
 from workbench.app.session import Session
 from workbench.app.worker import TaskState
+from workbench.images import encode_png
+from workbench.store import RunFolder
+from workbench.study import StudyError
 
-PATIENCE = 20.0
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
+PATIENCE = 60.0
 
 
-@pytest.fixture
-def session(engine: FakeEngine, tmp_path: Path) -> Iterator[Session]:
-    session = Session(engine, runs=tmp_path)
-    yield session
-    engine.gate.set()
-    session.close()
+def table(run: wb.Run) -> pd.DataFrame:
+    return run.table.set_index(["cell", "metric"])[["value", "chance", "ceiling"]].sort_index()
 
 
-def test_starts_with_all_tags_of_the_prompt(session: Session) -> None:
-    choice = session.state.now.choice
-    assert (choice.source, choice.control) == ("paperdoll:1", "canny")
-    assert choice.kept == choice.prompt == PROMPT
-
-
-def test_a_choice_draws_its_picture(session: Session, engine: FakeEngine) -> None:
-    session.choose(scale=0.5, kept=("long hair",))
+def test_source_and_map_are_shown_before_any_model_is_loaded(session: Session) -> None:
+    session.show()
     screen = session.wait(PATIENCE)
-    assert screen.picture is not None and screen.picture.choice == screen.choice
-    assert screen.picture.rows[0].value == pytest.approx(0.125)
-    assert screen.picture_status.startswith("Drawn in")
+    assert screen.preview is not None and screen.preview_status == ""
+    assert screen.preview.source.shape == screen.preview.control_map.shape == (64, 64, 3)
+    assert "models" not in session.engine.__dict__
+
+
+def test_a_picture_is_a_trial_that_its_study_file_makes_again(
+    session: Session, engine: TinyEngine, tmp_path: Path
+) -> None:
+    session.choose(scale=0.5, seed=7, kept=PROMPT[:2])
+    job = session.make()
+    screen = session.wait(PATIENCE)
+    assert job is not None and job.state is TaskState.DONE, job and job.error
+    assert screen.sheet is not None and screen.sheet.folder.name == "workbench-1"
+    run = wb.open_run(screen.sheet.folder)
+    (trial,) = run.records
+    assert screen.sheet.newest == trial and screen.runs == (screen.sheet.folder,)
+    record = run.records[trial].trial
+    assert (record.scale, record.seed, record.prompt) == (0.5, 7, "a girl, long hair")
+    again = wb.run(screen.sheet.folder / "study.yaml", tmp_path / "again", manager=engine.manager)
+    assert np.array_equal(again.picture(trial), run.picture(trial))
     assert threading.get_ident() not in engine.threads
 
 
-def test_the_same_choice_is_not_drawn_again(session: Session, engine: FakeEngine) -> None:
-    session.choose(scale=0.5)
-    session.wait(PATIENCE)
-    session.choose(scale=0.5)
-    session.wait(PATIENCE)
-    assert len(engine.drawn) == 1
+def test_pictures_extend_the_run_and_nothing_is_made_twice(session: Session) -> None:
+    session.make()
+    first = session.wait(PATIENCE).sheet
+    assert first is not None
+    (old,) = wb.open_run(first.folder).records
+    stamp = (first.folder / "trials" / old / "record.json").stat().st_mtime_ns
+    session.choose(scale=0.25, kept=PROMPT[:1])
+    session.make()
+    session.make({"scale": [0.25, 1.0], "length": [1, 3]})
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None and sheet.folder == first.folder
+    run = wb.open_run(sheet.folder)
+    assert len(run.records) == 4 and run.study.scales == (0.25, 1.0)
+    assert run.study.lengths == (1, 3)
+    assert (first.folder / "trials" / old / "record.json").stat().st_mtime_ns == stamp
 
 
-def test_kept_tags_come_in_the_order_of_the_prompt(session: Session) -> None:
-    assert session.choose(kept=(PROMPT[2], PROMPT[0])).kept == (PROMPT[0], PROMPT[2])
+def test_another_prompt_begins_another_run(session: Session) -> None:
+    session.make()
+    one = session.wait(PATIENCE).sheet
+    session.choose(prompt="a boy, snow")
+    session.make()
+    other = session.wait(PATIENCE).sheet
+    assert one and other and (one.folder.name, other.folder.name) == ("workbench-1", "workbench-2")
+    assert [path.name for path in session.find_runs()] == ["workbench-2", "workbench-1"]
+
+
+def test_a_tag_in_the_middle_can_be_left_out(session: Session) -> None:
+    session.choose(kept=(PROMPT[2], PROMPT[0]))
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    (record,) = wb.open_run(sheet.folder).records.values()
+    assert record.trial.prompt == f"{PROMPT[0]}, {PROMPT[2]}"
+
+
+def test_a_picture_goes_between_two_pictures_of_a_sweep(
+    session: Session, engine: TinyEngine
+) -> None:
+    engine.pause = 0.2
+    sweep = session.make({"scale": [0, 0.25, 0.5, 0.75, 1], "seed": [1, 2, 3]})
+    assert sweep is not None
+    end = time.monotonic() + PATIENCE
+    while session.state.now.work.done < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    session.choose(seed=99)
+    picture = session.make()
+    assert picture is not None and picture.ended.wait(PATIENCE)
+    assert picture.state is TaskState.DONE and not sweep.ended.is_set()
+    engine.pause = 0.0
+    sheet = session.wait(PATIENCE).sheet
+    assert sweep.state is TaskState.DONE and sheet is not None
+    run = wb.open_run(sheet.folder)
+    assert len(run.records) == 15 + 1
+    assert {record.trial.seed for record in run.records.values()} == {1, 2, 3, 99}
+
+
+def test_stop_keeps_what_is_made_and_complete_goes_on(
+    session: Session, engine: TinyEngine, tmp_path: Path
+) -> None:
+    engine.pause = 0.2
+    sweep = session.make({"scale": [0, 0.5, 1], "source": ["paperdoll:1", "paperdoll:2"]})
+    assert sweep is not None
+    end = time.monotonic() + PATIENCE
+    while session.state.now.work.done < 1 and time.monotonic() < end:
+        time.sleep(0.02)
+    waiting = session.make({"seed": [4, 5]})
+    session.stop()
+    screen = session.wait(PATIENCE)
+    assert waiting is not None and waiting.state is TaskState.CANCELLED
+    assert sweep.state is TaskState.CANCELLED and screen.status.startswith("Stopped.")
+    assert screen.sheet is not None
+    made = len(wb.open_run(screen.sheet.folder).records)
+    assert 1 <= made < 5
+    engine.pause = 0.0
+    session.complete()
+    session.wait(PATIENCE)
+    run = wb.open_run(screen.sheet.folder)
+    assert run.status.sentence == "" and len(run.records) == 5
+    whole = wb.run(run.study, tmp_path / "whole", manager=engine.manager)
+    pd.testing.assert_frame_equal(table(run), table(whole))
+
+
+def test_an_empty_place_of_the_sheet_is_made(session: Session) -> None:
+    session.make()
+    session.choose(scale=0.5, seed=2)
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None and sheet.plan is not None
+    there = wb.open_run(sheet.folder).records
+    missing = [trial.id for trial in sheet.plan.trials if trial.id not in there]
+    assert len(missing) == 2
+    session.make_trial(missing[0])
+    assert session.wait(PATIENCE).sheet is not None
+    assert set(wb.open_run(sheet.folder).records) == {*there, missing[0]}
+    assert session.make_trial("nobody") is None
+
+
+def test_the_price_counts_what_is_there(session: Session) -> None:
+    session.make()
+    session.wait(PATIENCE)
+    session.ask_price({"scale": [0, 0.5, 1], "seed": [1, 2]})
+    assert session.wait(PATIENCE).price.startswith("6 pictures, 1 of them there already")
+    session.ask_price({"length": [9]})
+    assert "cannot be made" in session.wait(PATIENCE).price
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"kept": ("a cat",)}, {"source": "paperdoll:99"}, {"control": "smell"}, {"base": "oil"}],
+    [
+        {"kept": ("a cat",)},
+        {"source": "paperdoll:99"},
+        {"control": "smell"},
+        {"base": "oil"},
+        {"scale": 50},
+        {"scale": math.nan},
+        {"scale": "x"},
+        {"seed": 1.5},
+        {"seed": -1},
+        {"steps": 0},
+        {"guidance_scale": 0.5},
+        {"scheduler": "dice"},
+        {"prompt": " , "},
+        {"settings": {"low": 300, "high": 100}},
+        {"settings": {"colour": 1}},
+    ],
 )
-def test_choices_not_on_offer_are_refused(session: Session, wrong: dict) -> None:
+def test_what_cannot_be_chosen_is_refused_and_the_choice_stays(
+    session: Session, wrong: dict[str, Any]
+) -> None:
     before = session.state.now.choice
-    with pytest.raises(ValueError, match="no"):
+    with pytest.raises(ValueError):
         session.choose(**wrong)
     assert session.state.now.choice == before
 
 
-def test_only_the_newest_choice_reaches_the_screen(session: Session, engine: FakeEngine) -> None:
-    shown: list[float] = []
-
-    def note(changed: frozenset[str]) -> None:
-        picture = session.state.now.picture
-        if "picture" in changed and picture is not None:
-            shown.append(picture.choice.scale)
-
-    session.state.observe(note)
-    engine.gate.clear()
-    for scale in (0.1, 0.2, 0.3, 0.4):
-        session.choose(scale=scale)  # returns, although no picture can be drawn yet
-    engine.gate.set()
-    session.wait(PATIENCE)
-    assert shown == [0.4]
+def test_another_control_type_forgets_the_settings(session: Session) -> None:
+    session.choose(settings={"low": 50})
+    assert '"low":50.0' in session.state.now.choice.settings
+    study = session.engine.study(session.state.now.choice)
+    assert study.controls[0].settings["low"] == 50  # type: ignore[union-attr]
+    session.choose(settings={"low": 100.0})
+    assert session.state.now.choice.settings == "", "the usual value is no setting of its own"
 
 
-def test_a_failure_becomes_a_sentence_and_work_goes_on(
-    session: Session, engine: FakeEngine
-) -> None:
-    engine.fail_with = RuntimeError("out of memory")
-    session.choose(scale=0.2)
-    assert session.wait(PATIENCE).picture_status == "That failed: out of memory"
-    engine.fail_with = None
-    session.choose(scale=0.3)
-    assert session.wait(PATIENCE).picture is not None
-
-
-def test_missing_models_are_said_and_nothing_is_queued(tmp_path: Path) -> None:
-    session = Session(FakeEngine(missing="The weights are not there."), runs=tmp_path)
-    assert session.state.now.picture_status == "The weights are not there."
-    assert session.draw() is None and session.run_demo() is None
-    assert session.state.now.study_status == "The weights are not there."
-    session.close()
-
-
-def test_the_study_reports_progress_and_ends_with_its_plot(
-    session: Session, engine: FakeEngine
-) -> None:
-    seen: list[tuple[int, int]] = []
+def test_only_the_newest_map_is_shown(session: Session) -> None:
+    seen: list[Any] = []
     session.state.observe(
-        lambda _: seen.append((session.state.now.study.done, session.state.now.study.total))
+        lambda names: seen.append(session.state.now.preview) if "preview" in names else None
     )
-    task = session.run_demo()
-    assert task is not None and task.wait(PATIENCE) and task.state is TaskState.DONE
-    screen = session.state.now
-    assert (screen.study.done, screen.study.total, screen.study.running) == (10, 10, False)
-    assert screen.study.seconds_left == 0
-    assert screen.plot_png.startswith(b"\x89PNG")
-    assert "kept in" in screen.study_status
-    dones = [done for done, _ in seen]
-    assert dones == sorted(dones)
-
-
-def test_progress_is_not_sent_faster_than_five_times_a_second(tmp_path: Path) -> None:
-    session = Session(FakeEngine(steps=400, step_seconds=0.001), runs=tmp_path)
-    seen: set[int] = set()
-    session.state.observe(lambda _: seen.add(session.state.now.study.done))
-    begun = time.monotonic()
-    task = session.run_demo()
-    assert task is not None and task.wait(PATIENCE)
-    seconds = time.monotonic() - begun
-    assert len(seen) <= seconds / 0.2 + 3
-    session.close()
-
-
-def test_the_study_runs_once_however_often_the_button_is_pressed(session: Session) -> None:
-    assert session.run_demo() is session.run_demo()
-
-
-def test_stopping_the_study_says_what_is_kept(tmp_path: Path) -> None:
-    session = Session(FakeEngine(steps=10_000), runs=tmp_path)
-    task = session.run_demo()
-    assert task is not None
-    while session.state.now.study.done < 2:
-        time.sleep(0.01)
-    session.cancel_demo()
-    assert task.wait(PATIENCE) and task.state is TaskState.CANCELLED
-    screen = session.state.now
-    assert not screen.study.running and screen.study_status.startswith("Stopped.")
-    session.close()
-
-
-def test_a_picture_asked_for_during_a_study_waits_its_turn(tmp_path: Path) -> None:
-    engine = FakeEngine(steps=30)
-    session = Session(engine, runs=tmp_path)
-    session.run_demo()
-    session.choose(scale=0.7)
-    assert session.state.now.picture_status == "Waiting for the study …"
+    for source in ("paperdoll:2", "paperdoll:1", "paperdoll:2"):
+        session.choose(source=source)
     screen = session.wait(PATIENCE)
-    assert screen.picture is not None and screen.study.done == 30
-    assert len(engine.threads) == 1
+    expected = session.engine.preview(screen.choice)
+    assert screen.preview is not None
+    assert np.array_equal(screen.preview.source, expected.source)
+
+
+def test_a_failure_is_a_sentence_and_work_goes_on(session: Session, engine: TinyEngine) -> None:
+    engine.fail_with = RuntimeError("out of memory")
+    session.make()
+    assert session.wait(PATIENCE).status == "That failed: out of memory"
+    engine.fail_with = None
+    session.make()
+    assert session.wait(PATIENCE).status.startswith("Done.")
+
+
+def test_missing_models_are_said_and_nothing_is_queued(models: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    session = Session(TinyEngine(empty, tmp_path / "engine"), runs=tmp_path / "runs")
+    assert session.make() is None
+    assert session.state.now.status.startswith("No pictures can be made yet: ")
+    assert not (tmp_path / "runs").exists()
     session.close()
 
 
-def test_an_earlier_run_is_shown(session: Session, engine: FakeEngine) -> None:
-    assert session.show_earlier_run() is None
-    session.demo_folder.mkdir()
-    (session.demo_folder / "study.yaml").write_text("name: demo\n")
-    assert session.show_earlier_run() is not None
-    assert session.wait(PATIENCE).plot_png.startswith(b"\x89PNG")
+def test_a_folder_that_another_process_works_on_is_a_sentence(session: Session) -> None:
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    with RunFolder.open(sheet.folder).claim():
+        session.choose(seed=5)
+        session.make()
+        assert "another process is working" in session.wait(PATIENCE).status
 
 
-def test_the_study_of_the_screen_is_saved(session: Session, tmp_path: Path) -> None:
-    session.choose(source="paperdoll:2")
-    path = session.save_study()
-    assert path.parent == tmp_path and "paperdoll:2" in path.read_text()
-    session.choose(source="paperdoll:1", scale=0.3)
-    other = session.save_study()
-    assert "-scale-0.3-seed-" in other.name
-    assert "paperdoll:2" in path.read_text() and "paperdoll:1" in other.read_text()
-    assert session.save_study() == other, "the same choice is saved once"
+def test_an_own_picture_is_kept_beside_the_runs(session: Session, tmp_path: Path) -> None:
+    picture = np.tile(np.linspace(0, 255, 96, dtype=np.uint8)[:, None, None], (1, 64, 3))
+    choice = session.upload("my picture!.png", encode_png(picture))
+    assert Path(choice.source).parent == (tmp_path / "runs" / "sources").resolve()
+    assert choice.source in session.state.now.offer.sources
+    screen = session.wait(PATIENCE)
+    assert screen.preview is not None and "has seen nothing but" in screen.preview_status
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    assert list(wb.open_run(sheet.folder).sources) == [choice.source]
+    assert session.find_runs() == (sheet.folder,), "the folder of sources is no run"
 
 
-def test_waiting_gives_up_after_its_time(session: Session, engine: FakeEngine) -> None:
-    engine.gate.clear()
-    session.choose(scale=0.9)
-    with pytest.raises(TimeoutError, match="draw"):
-        session.wait(0.05)
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.txt", b"text", "not one of"),
+        ("a.png", b"text", "a.png"),
+        ("big.png", b"x" * (32 * 2**20 + 1), "larger than 32 MB"),
+    ],
+)
+def test_an_upload_that_is_no_picture_is_refused(
+    session: Session, tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    before = session.state.now
+    with pytest.raises(ValueError, match=said):
+        session.upload(name, data)
+    assert session.state.now.choice == before.choice and session.state.now.offer == before.offer
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_opened_without_a_model_and_gone_on_with(
+    session: Session, engine: TinyEngine, models: Path, tmp_path: Path
+) -> None:
+    session.choose(prompt="a boy, snow, rain", steps=3, seed=9)
+    session.make({"scale": [0.5, 1.5]})
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    later = Session(TinyEngine(models, tmp_path / "later"), runs=tmp_path / "runs")
+    later.open(later.state.now.runs[0])
+    screen = later.wait(PATIENCE)
+    assert "models" not in later.engine.__dict__
+    choice = screen.choice
+    assert choice.prompt == ("a boy", "snow", "rain")
+    assert (choice.steps, choice.seed) == (3, 9)
+    later.choose(scale=0.5, seed=10)
+    later.make()
+    done = later.wait(PATIENCE)
+    assert done.sheet is not None and done.sheet.folder == sheet.folder
+    assert len(wb.open_run(sheet.folder).records) == 3
+    later.close()
+
+
+@pytest.mark.parametrize("base", ["v1-5", "one that is gone"])
+def test_a_run_of_another_family_can_be_looked_at_only(
+    session: Session, tmp_path: Path, base: str
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    study = session.engine.study(session.state.now.choice)
+    other = study.model_copy(update={"family": "sd15", "base": (base,)})
+    (folder / "study.yaml").write_text(other.to_yaml())
+    session.open(folder)
+    screen = session.wait(PATIENCE)
+    assert screen.sheet is not None and screen.sheet.plan is None
+    assert "not gone on with" in screen.status and session.complete() is None
+    session.make()
+    after = session.wait(PATIENCE).sheet
+    assert after is not None and after.folder != folder, "the picture begins a run of its own"
+    session.open(tmp_path / "nowhere")
+    assert "cannot be opened" in session.wait(PATIENCE).status
+
+
+def test_the_python_lines_make_the_same_pictures(session: Session) -> None:
+    session.choose(kept=PROMPT[:1], scale=0.5, settings={"low": 50}, negative_prompt="blue")
+    session.wait(PATIENCE)
+    axes = {"scale": [0, 0.5], "seed": [1, 2]}
+    names: dict[str, Any] = {}
+    exec(session.code(axes).partition("run = ")[0], names)
+    choice = session.state.now.choice
+    plan = session.engine.plan(names["study"])
+    assert {trial.id for trial in plan.trials} == set(session.engine.asked(choice, axes))
+
+
+def test_a_sweep_of_nothing_sensible_is_refused(session: Session) -> None:
+    with pytest.raises(StudyError, match="scales"):
+        session.make({"scale": [-1]})
+    with pytest.raises(StudyError, match="lengths"):
+        session.make({"length": [44]})
+
+
+def test_closing_frees_the_models(models: Path, tmp_path: Path) -> None:
+    session = Session(TinyEngine(models, tmp_path / "engine"), runs=tmp_path / "runs")
+    session.make()
+    session.wait(PATIENCE)
+    manager = weakref.ref(session.engine.manager)  # type: ignore[attr-defined]
+    session.close()
+    gc.collect()
+    assert manager() is None

@@ -10,21 +10,22 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.app.state import AppState, Choice, Screen
+from workbench.app.state import AppState, Choice, Offer, Screen
 
 CHOICE = Choice("paperdoll:1", "canny", ("a", "b"), ("a",))
+OFFER = Offer(CHOICE, ("paperdoll:1",), {"canny": "Canny edges"}, ("render",), ("unipc",))
 
 
 @pytest.fixture
 def state() -> AppState:
-    return AppState(Screen(CHOICE))
+    return AppState(Screen(CHOICE, OFFER))
 
 
 def test_observers_hear_which_fields_changed(state: AppState) -> None:
     heard: list[frozenset[str]] = []
     state.observe(heard.append)
-    state.change(picture_status="x", study_status="")
-    assert heard == [frozenset({"picture_status"})]
+    state.change(preview_status="x", status="")
+    assert heard == [frozenset({"preview_status"})]
 
 
 def test_a_change_to_the_same_value_is_no_change(state: AppState) -> None:
@@ -36,8 +37,8 @@ def test_a_change_to_the_same_value_is_no_change(state: AppState) -> None:
 
 def test_a_snapshot_does_not_change_under_its_reader(state: AppState) -> None:
     before = state.now
-    state.change(picture_status="new")
-    assert (before.picture_status, state.now.picture_status) == ("", "new")
+    state.change(preview_status="new")
+    assert (before.preview_status, state.now.preview_status) == ("", "new")
 
 
 def test_an_observer_that_fails_does_not_stop_the_others(state: AppState) -> None:
@@ -48,20 +49,20 @@ def test_an_observer_that_fails_does_not_stop_the_others(state: AppState) -> Non
 
     state.observe(broken)
     state.observe(heard.append)
-    state.change(picture_status="x")
-    assert heard == [frozenset({"picture_status"})]
+    state.change(preview_status="x")
+    assert heard == [frozenset({"preview_status"})]
 
 
 def test_an_observer_can_stop_and_may_change_the_state_itself(state: AppState) -> None:
     def echo(_: frozenset[str]) -> None:
-        state.change(study_status=state.now.picture_status)
+        state.change(status=state.now.preview_status)
 
     stop = state.observe(echo)
-    state.change(picture_status="one")
+    state.change(preview_status="one")
     stop()
     stop()
-    state.change(picture_status="two")
-    assert state.now.study_status == "one"
+    state.change(preview_status="two")
+    assert state.now.status == "one"
 
 
 def test_no_update_is_lost_between_threads(state: AppState) -> None:

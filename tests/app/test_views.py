@@ -1,163 +1,250 @@
 """The widgets, driven as a browser would drive them but without one.
 
-Protects: a click changes the choice, the state changes the widgets without echo, and nothing a
-prompt or an error contains is read as HTML.
+Protects: a click changes the choice, the state changes the widgets without echo, what is made is in
+the explorer, and nothing a prompt or an error contains is read as HTML.
 """
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from fake_engine import PROMPT, FakeEngine
+from tiny_app import PROMPT, TinyEngine
 
 from workbench.app import Workbench, html
-from workbench.app.state import Row, StudyRun
-from workbench.controls.base import LegendEntry
+from workbench.app.state import Work
+from workbench.images import encode_png
 
-PATIENCE = 20.0
-PNG = b"\x89PNG"
+PATIENCE = 60.0
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    bench = Workbench(tmp_path, engine=FakeEngine())
+def bench(engine: TinyEngine, tmp_path: Path) -> Iterator[Workbench]:
+    bench = Workbench(tmp_path / "runs", engine=engine)
     bench.session.wait(PATIENCE)
     yield bench
-    bench.session.close()
+    engine.gate.set()
+    bench.close()
 
 
-def test_the_first_picture_is_drawn_without_a_click(bench: Workbench) -> None:
-    assert all(bytes(image.value).startswith(PNG) for image in bench.pictures.images)
-    assert "Drawn in" in bench.pictures.status.value
+def made(bench: Workbench) -> int:
+    return sum(number >= 0 for number in bench.run.explorer.data["cells"]["sample"])
+
+
+def test_source_and_map_are_there_without_a_click(bench: Workbench) -> None:
+    assert all("data:image/png;base64,iVBOR" in image.value for image in bench.steering.images)
+    assert bench.run.explorer.data["cells"]["sample"] == []
+    assert "press Make picture" in bench.run.explorer.data["notes"][0]
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("source", "paperdoll:2"), ("control", "depth"), ("base", "ink"), ("scale", 0.4), ("seed", 7)],
-)
-def test_each_widget_sets_its_part_of_the_choice(bench: Workbench, name: str, value) -> None:
-    getattr(bench.chooser, name).value = value
+    ("view", "name", "value"),
+    [
+        ("steering", "source", "paperdoll:2"),
+        *(("drawing", name, value) for name, value in {
+            "base": "ink", "scale": 0.4, "seed": 7, "steps": 3, "guidance_scale": 2.5,
+            "scheduler": "ddim", "negative_prompt": "blue",
+        }.items()),
+    ],
+)  # fmt: skip
+def test_each_widget_sets_its_part_of_the_choice(
+    bench: Workbench, view: str, name: str, value: Any
+) -> None:
+    part = getattr(bench, view)
+    widget = part.inputs[name] if view == "drawing" else getattr(part, name)
+    widget.value = value
+    assert getattr(bench.session.wait(PATIENCE).choice, name) == value
+
+
+def test_tags_and_length_cut_the_prompt(bench: Workbench) -> None:
+    bench.prompt.tags[1].value = False
+    assert bench.session.state.now.choice.kept == (PROMPT[0], PROMPT[2])
+    assert bench.prompt.length.value == 2
+    bench.prompt.length.value = 1
+    assert bench.session.state.now.choice.kept == PROMPT[:1]
+    assert [button.value for button in bench.prompt.tags] == [True, False, False]
+
+
+def test_another_prompt_makes_the_tags_anew(bench: Workbench) -> None:
+    bench.prompt.text.value = "a boy, short hair, rain"
+    assert [button.description for button in bench.prompt.tags] == ["a boy", "short hair", "rain"]
+    assert bench.prompt.length.max == 3
+    bench.prompt.text.value = " , "
+    assert bench.prompt.text.value == "a boy, short hair, rain", "what was refused is not shown"
+    assert "no tag at all" in bench.message.value
+
+
+def test_settings_come_from_the_control_type(bench: Workbench) -> None:
+    assert set(bench.steering._fields) >= {"low", "high", "blur", "tolerance"}
+    before = bench.steering.images[1].value
+    bench.steering._fields["low"].value = 5.0
+    assert '"low":5.0' in bench.session.wait(PATIENCE).choice.settings
+    assert bench.steering.images[1].value != before, "the map follows"
+    bench.steering._fields["low"].value = 900.0
+    assert bench.steering._fields["low"].value == 5.0
+    assert "must not lie below low" in bench.message.value
+
+
+def test_the_state_moves_the_widgets(bench: Workbench) -> None:
+    bench.session.choose(scale=3.5, kept=PROMPT[:1], source="paperdoll:2")
+    assert bench.drawing.inputs["scale"].value == 3.5
+    assert bench.steering.source.value == "paperdoll:2"
+    assert [button.value for button in bench.prompt.tags] == [True, False, False]
+
+
+def test_a_picture_is_made_and_shown(bench: Workbench) -> None:
+    bench.making.make.click()
     screen = bench.session.wait(PATIENCE)
-    assert getattr(screen.choice, name) == value
-    assert screen.picture is not None and getattr(screen.picture.choice, name) == value
+    assert screen.sheet is not None and made(bench) == 1
+    picked = bench.run.explorer.picked
+    assert (picked["scale"], picked["seed"], picked["control"]) == (1.0, 1, "canny")
+    assert bench.runs.runs.value == screen.sheet.folder
+    assert "Done." in bench.run.status.value and bench.making.stop.disabled
 
 
-def test_a_toggle_takes_its_tag_out_of_the_prompt(bench: Workbench) -> None:
-    bench.chooser.tags[1].value = False
+def test_a_sweep_as_typed_is_priced_and_made(bench: Workbench) -> None:
+    inputs = bench.making.inputs
+    inputs["scale"].value = "0..1 step 0.5"
+    inputs["length"].value = "1, 3"
+    inputs["seed"].value = ""
+    assert bench.session.wait(PATIENCE).price.startswith("6 pictures, 0 of them")
+    bench.making.sweep.click()
     screen = bench.session.wait(PATIENCE)
-    assert screen.picture is not None
-    assert screen.picture.choice.kept == (PROMPT[0], PROMPT[2])
-    assert bench.chooser.tags[1].button_style == ""
+    assert screen.sheet is not None and made(bench) == 6
+    assert screen.price.startswith("6 pictures, 6 of them")
+    assert [spot["label"] for spot in bench.run.explorer.data["prompts"]] == ["1 tag", "3 tags"]
 
 
-def test_the_state_moves_the_widgets_and_draws_once(bench: Workbench) -> None:
-    engine = bench.session.engine
-    assert isinstance(engine, FakeEngine)
-    before = len(engine.drawn)
-    bench.session.choose(scale=1.5, kept=PROMPT[:1], control="depth")
+@pytest.mark.parametrize(("text", "said"), [("a lot", "no list of numbers"), ("-1", "scales")])
+def test_numbers_that_are_none_are_refused(bench: Workbench, text: str, said: str) -> None:
+    bench.making.inputs["scale"].value = text
+    bench.making.sweep.click()
+    assert said in bench.message.value + bench.session.wait(PATIENCE).price
+    assert bench.session.state.now.sheet is None
+
+
+def test_nothing_varies_is_a_sentence(bench: Workbench) -> None:
+    bench.making.inputs["scale"].value = ""
+    bench.making.sweep.click()
+    assert "nothing varies" in bench.message.value
+
+
+def test_a_click_on_an_empty_place_makes_it(bench: Workbench) -> None:
+    for scale, seed in ((1.0, 1), (0.5, 2)):
+        bench.session.choose(scale=scale, seed=seed)
+        bench.session.make()
     bench.session.wait(PATIENCE)
-    assert bench.chooser.scale.value == 1.5 and bench.chooser.control.value == "depth"
-    assert [button.value for button in bench.chooser.tags] == [True, False, False]
-    assert len(engine.drawn) == before + 1
+
+    def numbers() -> dict[str, int]:
+        shown = bench.run.explorer._view.shown
+        return dict(zip(shown.trials, shown.data["cells"]["sample"], strict=True))
+
+    before, shown = numbers(), bench.run.explorer._view.shown
+    assert (len(before), made(bench)) == (4, 2)
+    empty = [shown.place(cell) for cell in range(4) if before[shown.trials[cell]] < 0]
+    bench.run.explorer._asked(None, {"kind": "make", "place": empty[0]}, [])
+    bench.session.wait(PATIENCE)
+    assert made(bench) == 3
+    after = numbers()
+    assert {trial: after[trial] for trial, old in before.items() if old >= 0} == {
+        trial: old for trial, old in before.items() if old >= 0
+    }, "pictures that were shown keep their numbers"
+    for place in (empty[0] | {"scale": 99}, {}, "x", None):
+        bench.run.explorer._asked(None, {"kind": "make", "place": place}, [])
+    bench.session.wait(PATIENCE)
+    assert made(bench) == 3
 
 
-def test_another_prompt_makes_the_toggles_anew(bench: Workbench) -> None:
-    bench.session.choose(prompt="a boy, short hair, rain, a boy", kept=["rain", "a boy"])
+def test_an_upload_becomes_the_source(bench: Workbench) -> None:
+    data = encode_png(np.full((40, 40, 3), 200, np.uint8))
+    file = {"name": "mine.png", "type": "image/png", "size": len(data), "content": data}
+    bench.steering._take({"new": [file]})
+    choice = bench.session.wait(PATIENCE).choice
+    assert Path(choice.source).name.startswith("mine-")
+    assert bench.steering.source.value == choice.source
+    assert choice.source in dict(bench.making.inputs["source"].options).values()
+
+
+def test_another_run_is_opened_from_the_list(bench: Workbench) -> None:
+    bench.session.make()
+    first = bench.session.wait(PATIENCE).sheet
+    bench.session.choose(prompt="a boy, snow")
+    bench.session.make()
+    bench.session.wait(PATIENCE)
+    assert first is not None
+    bench.runs.runs.value = first.folder
     screen = bench.session.wait(PATIENCE)
-    assert [button.description for button in bench.chooser.tags] == ["a boy", "short hair", "rain"]
-    assert [button.value for button in bench.chooser.tags] == [True, False, True]
-    assert screen.picture is not None and screen.picture.choice.kept == ("a boy", "rain")
-    bench.chooser.tags[1].value = True
-    assert bench.session.wait(PATIENCE).choice.kept == ("a boy", "short hair", "rain")
-    bench.session.choose(prompt=("snow",))
-    assert bench.session.state.now.choice.kept == ("snow",)
-    with pytest.raises(ValueError, match="no tag at all"):
-        bench.session.choose(prompt=" , ")
+    assert screen.sheet is not None and screen.sheet.folder == first.folder
+    assert screen.choice.prompt == PROMPT and made(bench) == 1
+    bench.runs.new.click()
+    assert bench.session.state.now.sheet is None and bench.runs.runs.value is None
+    assert bench.session.wait(PATIENCE) and made(bench) == 0
 
 
-def test_a_view_that_cannot_follow_says_so(bench: Workbench, monkeypatch) -> None:
+def test_the_report_is_written_from_the_screen(bench: Workbench) -> None:
+    assert bench.runs.report.disabled
+    bench.session.make({"scale": [0, 1]})
+    sheet = bench.session.wait(PATIENCE).sheet
+    bench.runs.report.click()
+    assert sheet is not None and (sheet.folder / "report.html").is_file()
+    assert "report.html" in bench.message.value
+
+
+def test_the_code_follows_the_choice(bench: Workbench) -> None:
+    bench.session.choose(seed=77)
+    assert "seeds=[77]" in bench.runs.code.value
+
+
+def test_a_view_that_cannot_follow_says_so(bench: Workbench, monkeypatch: Any) -> None:
     def broken(_: object) -> None:
         raise RuntimeError("<b>no</b>")
 
-    monkeypatch.setattr(bench.study, "show", broken)
-    bench.session.state.change(study_status="x")
-    assert "The screen could not follow: &lt;b&gt;no&lt;/b&gt;" in bench.children[-1].value
+    monkeypatch.setattr(bench.run, "show", broken)
+    bench.session.state.change(status="x")
+    assert "The screen could not follow: &lt;b&gt;no&lt;/b&gt;" in bench.message.value
 
 
-def test_texts_are_escaped(bench: Workbench) -> None:
-    shown = [bench.pictures.table.value, *(c.value for c in bench.pictures.captions)]
-    assert "<b>bold</b>" not in "".join(shown)
-    assert "&lt;b&gt;bold&lt;/b&gt; &amp; black eyes" in shown[3]
-    assert "CLIP &lt;score&gt;" in shown[0] and "&lt;nothing&gt;" in shown[0]
-
-
-def test_an_error_in_a_callback_is_shown_escaped(bench: Workbench, monkeypatch) -> None:
+def test_an_error_in_a_callback_is_shown_escaped(bench: Workbench, monkeypatch: Any) -> None:
     def broken() -> None:
         raise RuntimeError("<script>")
 
-    monkeypatch.setattr(bench.session, "run_demo", broken)
-    bench.study.run.click()
-    assert bench.children[-1].value == "<span>That failed: &lt;script&gt;</span>"
+    monkeypatch.setattr(bench.session, "make", broken)
+    bench.making.make.click()
+    assert "That failed: &lt;script&gt;" in bench.message.value
 
 
-def test_the_study_view_follows_the_run(bench: Workbench) -> None:
-    assert bench.study.stop.disabled and not bench.study.run.disabled
-    bench.study.run.click()
-    assert bench.study.run.disabled and not bench.study.stop.disabled
-    bench.session.wait(PATIENCE)
-    assert not bench.study.run.disabled and bench.study.stop.disabled
-    assert bench.study.bar.value == 1.0
-    assert bytes(bench.study.plot.value).startswith(PNG)
-    assert "10 of 10" in bench.study.text.value
+def test_the_same_cell_again_closes_the_former_app(models: Path, tmp_path: Path) -> None:
+    """Else its work would go on without a button, and its models stay in memory."""
+    engines = [TinyEngine(models, tmp_path / name) for name in "ab"]
+    first = Workbench(tmp_path / "runs", engine=engines[0])
+    first.session.make()
+    first.session.wait(PATIENCE)
+    manager = weakref.ref(engines[0].manager)
+    engines[0].gate.clear()
+    first.session.choose(seed=8)
+    held = first.session.make()
+    second = Workbench(tmp_path / "runs", engine=engines[1])
+    assert held is not None and held.ended.wait(PATIENCE)
+    gc.collect()
+    assert manager() is None
+    screen = second.session.wait(PATIENCE)
+    assert screen.sheet is not None and made(second) == 1, "the newest run is there"
+    assert "models" not in engines[1].__dict__
+    second.close()
 
 
-def test_stop_and_save_do_what_they_say(bench: Workbench, tmp_path: Path) -> None:
-    bench.study.save.click()
-    (saved,) = tmp_path.glob("notebook-*.yaml")
-    assert saved.stem == bench.session.state.now.choice.name
-    assert "Saved" in bench.children[-1].value
-    bench.study.run.click()
-    bench.study.stop.click()
-    bench.session.wait(PATIENCE)
-    assert "Stopped" in bench.study.status.value
-
-
-def test_without_models_it_says_so_and_still_shows(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, engine=FakeEngine(missing="No weights & no pictures."))
-    assert "No weights &amp; no pictures." in bench.pictures.status.value
-    bench.study.run.click()
-    assert "No weights &amp; no pictures." in bench.study.status.value
-    bench.session.close()
-
-
-def test_figures_show_nan_as_a_dash_with_its_reason() -> None:
-    text = html.table([Row("x", float("nan"), reason="no edges"), Row("y", 1234.4, 0.123456)])
-    assert "–" in text and "no edges" in text and "1234" in text and "0.123" in text
-
-
-def test_progress_text_says_how_much_is_left() -> None:
-    running = StudyRun(True, 12, 184, 130.0, "generating")
-    assert html.progress_text(running) == "generating: 12 of 184 pictures, 2 min 10 s left"
-    assert html.progress_text(StudyRun(True, phase="waiting")) == "waiting …"
-    assert html.progress_text(StudyRun()) == ""
-
-
-def test_the_colours_of_a_map_are_named_below_it(bench: Workbench) -> None:
-    assert "■" not in bench.pictures.captions[1].value
-    picture = bench.session.state.now.picture
-    assert picture is not None
-    entries = (LegendEntry("wall", (120, 120, 120), 0.75), LegendEntry("<b>", (1, 2, 3), 0.25))
-    bench.session.state.change(picture=replace(picture, legend=entries))
-    shown = bench.pictures.captions[1].value
-    assert "rgb(120, 120, 120)" in shown and "wall" in shown
-    assert "&lt;b&gt;" in shown and "<b></span>" not in shown
-
-
-def test_what_is_to_be_known_of_words_is_said_once_below_the_table() -> None:
-    rows = [Row(f"Tag: {word}", 0.5, note="nobody <looked>") for word in ("snow", "fog")]
-    text = html.table(rows)
-    assert text.count("nobody &lt;looked&gt;") == 1
-    assert text.index("nobody") > text.index("</table>")
+def test_progress_is_one_line() -> None:
+    assert html.progress_text(Work()) == ""
+    assert html.progress_text(Work(running=True, phase="loading")) == "loading …"
+    work = Work("sweep", True, 12, 184, 120.0, "generating", 2)
+    assert (
+        html.progress_text(work)
+        == "generating: 12 of 184 pictures, 2 min 00 s left. 2 more waiting."
+    )
+    megabytes = Work("picture", True, 10, 90, phase="downloading")
+    assert html.progress_text(megabytes) == "downloading: 10 of 90 MB."

@@ -21,12 +21,19 @@ pytestmark = pytest.mark.browser
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "workbench.ipynb"
 CELL = """
 from pathlib import Path
-from fake_engine import FakeEngine
+from tiny_app import make_engine
 from workbench.app import Workbench
 
-bench = Workbench(Path("runs"), engine=FakeEngine(steps=40, step_seconds=0.1))
+bench = Workbench(Path("runs-NAME"), engine=make_engine(Path("engine-NAME"), pause=PAUSE))
 bench
 """
+STATUS, BUSY = ".wb-status", ".wb-progress"
+
+
+def cell(name: str, pause: float = 0.0) -> str:
+    """A cell that shows the app over a runs folder of that name; steps take `pause` s more."""
+    return CELL.replace("NAME", name).replace("PAUSE", str(pause))
+
 
 Run = Callable[..., Any]
 
@@ -68,43 +75,123 @@ def loaded(page: Any, selector: str) -> None:
     )
 
 
-def test_a_walk_through_the_app(run_notebook: Run) -> None:
-    page = run_notebook(notebook(CELL))
-    wait_for_text(page, ".wb-picture-status", "Drawn in")
-    for name in ("source", "map", "result"):
-        loaded(page, f"img.wb-{name}-image")
+def tab(page: Any, name: str) -> None:
+    """Bring a tab of the panel to the front."""
+    page.locator(".wb-setup").get_by_role("tab", name=name).click()
 
-    # A tag is switched off: the picture is drawn anew, and a hostile tag stays text.
-    rows = page.locator(".wb-figures tr")
-    assert "23" in rows.nth(2).inner_text()
-    page.locator(".wb-tags button", has_text="long hair").click()
+
+def pictures(page: Any, count: int, seconds: float = 60) -> None:
+    """Wait until at least so many pictures of the explorer's sheet have pixels."""
     page.wait_for_function(
-        "() => document.querySelectorAll('.wb-figures tr')[2].innerText.includes('22')"
+        "n => [...document.querySelectorAll('.wbx-row button img')]"
+        ".filter(i => i.naturalWidth > 1).length >= n",
+        arg=count,
+        timeout=seconds * 1000,
     )
+
+
+def upload(page: Any, file: Path) -> None:
+    """Choose a file as a person does."""
+    with page.expect_file_chooser() as chooser:
+        page.locator(".wb-upload").click()
+    chooser.value.set_files(file)
+
+
+def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
+    page = run_notebook(notebook(cell("walk")))
+    for name in ("source", "map"):
+        loaded(page, f".wb-{name}-image img")
+    assert "press Make picture" in page.locator(".wbx-headline").inner_text()
+
+    # An own prompt, a tag left out, a picture; a hostile tag stays text.
+    page.locator(".wb-prompt input").fill("a boy, snow, <b>bold</b> & $x^2$")
+    page.locator(".wb-prompt input").press("Enter")
+    page.locator(".wb-tags button", has_text="snow").click()
+    page.locator("button.wb-make").click()
+    wait_for_text(page, STATUS, "Done.")
+    pictures(page, 1)
     assert page.locator(".wb-app b", has_text="bold").count() == 0
-    assert page.locator(".wb-app", has_text="<b>bold</b> & black eyes").count() == 1
+    assert page.locator(".wbx-words", has_text="<b>bold</b> & $x^2$").count() == 1
 
-    # The control type changes while the study runs: the click is answered, the picture waits.
-    page.locator("button.wb-run").click()
-    wait_for_text(page, ".wb-progress", "of 40")
-    assert page.locator("button.wb-run").is_disabled()
-    page.locator(".wb-control select").select_option("Depth")
-    wait_for_text(page, ".wb-picture-status", "Waiting for the study")
-    loaded(page, "img.wb-plot")
+    # A sweep on axes chosen here, and an empty place of its sheet.
+    page.locator(".wb-tags button", has_text="snow").click()
+    tab(page, "Sweep")
+    page.locator(".wb-sweep-scale input").fill("0, 0.5, 1")
+    page.locator(".wb-sweep-length input").fill("1, 3")
+    page.locator(".wb-sweep-length input").press("Tab")
+    wait_for_text(page, ".wb-price", "6 pictures, 0 of them")
+    page.locator("button.wb-sweep").click()
+    wait_for_text(page, ".wb-price", "6 pictures, 6 of them", seconds=60)
+    pictures(page, 6)
+    tab(page, "Picture")
+    page.locator(".wb-seed input").fill("7")
+    page.locator(".wb-seed input").press("Enter")
+    page.locator("button.wb-make").click()
+    page.wait_for_function("() => document.querySelectorAll('.wbx-picks select').length === 3")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.wbx-picks select')].some(s => s.value === '7')",
+        timeout=60_000,
+    )
+    empty = page.locator(".wbx-row button.wbx-empty")
+    page.wait_for_function("() => document.querySelectorAll('.wbx-row .wbx-empty').length >= 5")
+    before = empty.count()
+    empty.first.click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('.wbx-row .wbx-empty').length === n", arg=before - 1,
+        timeout=60_000,
+    )  # fmt: skip
 
+    # An own picture, and one that is none.
+    from PIL import Image
+
+    Image.new("RGB", (90, 60), (200, 40, 90)).save(tmp_path / "mine.png")
+    (tmp_path / "none.png").write_text("no picture")
+    upload(page, tmp_path / "mine.png")
+    page.wait_for_function(
+        "() => document.querySelector('.wb-source select').selectedOptions[0].text"
+        ".startsWith('mine-')"
+    )
+    upload(page, tmp_path / "none.png")
+    wait_for_text(page, ".wb-message", "none.png")
+
+
+def test_a_sweep_is_stopped_and_a_new_kernel_finds_it(run_notebook: Run) -> None:
+    page = run_notebook(notebook(cell("stopped", pause=0.1)))
+    loaded(page, ".wb-map-image img")
+    tab(page, "Sweep")
+    page.locator(".wb-sweep-seed input").fill("1, 2, 3, 4, 5, 6")
+    page.locator(".wb-sweep-seed input").press("Tab")
+    page.locator("button.wb-sweep").click()
+    wait_for_text(page, BUSY, "generating: 2 of 30")
+    assert not page.locator("button.wb-stop").is_disabled()
     page.locator("button.wb-stop").click()
-    wait_for_text(page, ".wb-study-status", "Stopped.")
-    wait_for_text(page, ".wb-picture-status", "Drawn in")
-    wait_for_text(page, ".wb-app", "Depth")
+    wait_for_text(page, STATUS, "Stopped. What is made is kept")
     assert page.locator("button.wb-stop").is_disabled()
 
+    page = run_notebook(notebook(cell("stopped")), name="again.ipynb")
+    wait_for_text(page, STATUS, "This is runs-stopped/workbench-1")
+    page.wait_for_selector(".wbx-row .wbx-empty")
+    tab(page, "Run")
+    page.locator("button.wb-complete").click()
+    wait_for_text(page, STATUS, "Done.")
+    page.wait_for_function("() => !document.querySelector('.wbx-row .wbx-empty')")
 
-def test_the_study_runs_to_its_end_and_shows_its_plot(run_notebook: Run) -> None:
-    page = run_notebook(notebook(CELL.replace("steps=40", "steps=15")))
-    page.locator("button.wb-run").click()
-    wait_for_text(page, ".wb-study-status", "Done.")
-    wait_for_text(page, ".wb-progress", "15 of 15")
-    loaded(page, "img.wb-plot")
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_nothing_serious_stands_in_the_way_of_anybody(run_notebook: Run, theme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = run_notebook(notebook(cell("axe")))
+    loaded(page, ".wb-map-image img")
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
+    page.wait_for_timeout(500)
+    for name in ("Picture", "Sweep", "Settings", "Run"):
+        tab(page, name)
+        found = Axe().run(page, context=".wb-app").response["violations"]
+        bad = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert not bad, [(one["id"], one["nodes"][0]["html"][:200]) for one in bad]
 
 
 def test_clicks_are_answered_while_a_cell_runs(run_notebook: Run, lab: Any) -> None:
@@ -115,8 +202,8 @@ def test_clicks_are_answered_while_a_cell_runs(run_notebook: Run, lab: Any) -> N
         "    time.sleep(0.05)\n"
         "Path('answered.txt').write_text(str(bench.session.state.now.choice.seed))\n"
     )
-    page = run_notebook(notebook(CELL))
-    wait_for_text(page, ".wb-picture-status", "Drawn in")
+    page = run_notebook(notebook(cell("busy")))
+    loaded(page, ".wb-map-image img")
     page.evaluate(
         "code => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
         ".requestExecute({code}); }",
@@ -141,7 +228,8 @@ def test_the_projects_own_notebook(run_notebook: Run) -> None:
     except LocateError as error:
         pytest.skip(f"the trained models are not there: {error}")
     page = run_notebook(json.loads(NOTEBOOK.read_text("utf-8")))
-    wait_for_text(page, ".wb-picture-status", "Drawn in", seconds=120)
-    for name in ("source", "map", "result"):
-        loaded(page, f"img.wb-{name}-image")
-    assert "Canny" in page.locator(".wb-app").inner_text()
+    for name in ("source", "map"):
+        loaded(page, f".wb-{name}-image img")
+    page.locator("button.wb-make").click()
+    wait_for_text(page, STATUS, "Done.", seconds=120)
+    pictures(page, 1)

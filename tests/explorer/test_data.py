@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench import analysis
-from workbench.explorer.data import CONTROL, explorer_data, source_name
+from workbench.explorer.data import CONTROL, UNMADE, Catalogue, explorer_data, source_name
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,28 @@ def test_a_failed_picture_says_why(frame: pd.DataFrame) -> None:
     cells = explorer_data(frame, failed={trial: "it came out black"}).data["cells"]
     assert set(cells["failed"]) == {"", "it came out black"}
     assert explorer_data(frame, failed={trial: ""}).data["cells"]["failed"] == []
+
+
+def test_places_that_are_not_made_yet_are_empty_and_change_nothing_else(
+    frame: pd.DataFrame, data: dict[str, Any]
+) -> None:
+    one = frame[frame["scale"] == 0.8].drop_duplicates("cell").iloc[[0]]
+    more = one.assign(cell="new", trial="new trial", scale=9.0, metric=UNMADE, value=math.nan)
+    shown = explorer_data(pd.concat([frame, more]), sources=dict.fromkeys(frame["source"]))
+    cells = shown.data["cells"]
+    assert shown.data["scales"] == [*data["scales"], 9.0]
+    assert (cells["sample"][-1], shown.trials[-1]) == (-1, "new trial")
+    assert shown.place(len(shown.trials) - 1)["scale"] == 9.0
+    assert all(metric["values"][-1] is None for metric in shown.data["metrics"].values())
+    assert shown.data["curves"] == data["curves"] and shown.data["spots"] == data["spots"]
+
+
+def test_a_later_view_numbers_pictures_as_the_earlier_one(frame: pd.DataFrame) -> None:
+    catalogue = Catalogue()
+    half = explorer_data(frame[frame["scale"] > 0], catalogue=catalogue)
+    whole = explorer_data(frame, catalogue=catalogue)
+    assert whole.pictures[: len(half.pictures)] == half.pictures
+    assert explorer_data(frame).pictures[: len(half.pictures)] != half.pictures
 
 
 def test_two_scales_have_no_sweet_spot(frame: pd.DataFrame) -> None:

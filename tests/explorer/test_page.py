@@ -81,12 +81,11 @@ def test_the_script_of_the_page_is_the_module_of_the_notebook() -> None:
 
 def test_what_is_left_out_is_said(run: wb.Run) -> None:
     view = run.view(ViewChoice(pictures=40))
-    (note,) = view.shown.data["notes"]
+    *_, note = view.shown.data["notes"]
     assert "1 of its seeds" in note
     samples = {picture for picture in view.shown.pictures if picture[0] == "sample"}
     told = int(note.split()[2])  # one of them may be the picture that failed
     assert 0 <= told - len(samples) <= 1 and told <= 40
-    assert run.view().shown.data["notes"] == []
 
 
 def test_a_choice_is_kept(run: wb.Run) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,6 @@ from tiny_safety import write_checker
 from typer.testing import CliRunner
 
 from workbench.app.engine import ModelEngine
-from workbench.app.state import Choice
 from workbench.cli import app
 from workbench.families import CLIP, Family, LocateError, ModelRef, NetworkRef, load_catalogue
 from workbench.families.annotators import load_networks
@@ -33,6 +33,7 @@ from workbench.families.hub import Hub, fetch
 from workbench.families.locate import fingerprints, locate
 from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken
+from workbench.runs import open_run
 
 FAMILIES = {name: one for name, one in load_catalogue().items() if name != "paperdoll"}
 CHEAP = ("hed", "pidinet", "mlsd", "lineart")
@@ -229,19 +230,21 @@ def test_the_app_needs_the_models_of_the_choice_and_no_others(hub: FakeHub, tmp_
     engine = ModelEngine("small-sd15", device="cpu")
     offer = engine.offer()
     assert set(offer.controls) == set(FAMILIES["sd15"].controls)
-    choice = Choice(offer.sources[0], "canny", offer.prompt, offer.prompt, base=offer.bases[0])
-    assert engine.missing(choice) == ""
-    needed = {title.partition("@")[0] for title in engine.to_download(choice)}
+    choice = replace(offer.first, control="canny")
+    study = engine.study(choice)
+    assert engine.missing(study) == ""
+    needed = {title.partition("@")[0] for title in engine.to_download(study)}
     assert needed == {
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "lllyasviel/control_v11p_sd15_canny",
         "openai/clip-vit-base-patch16",
     }
     told: list[Any] = []
-    picture = engine.draw(choice, CancelToken(), told.append)
-    assert picture is not None and picture.image.shape == (64, 64, 3)
-    assert told and {one.unit for one in told} == {"MB"}
-    assert engine.to_download(choice) == ()
+    engine.make(study, tmp_path / "run", engine.asked(choice), told.append, CancelToken())
+    (picture,) = open_run(tmp_path / "run").pictures.values()
+    assert picture.shape == (64, 64, 3)
+    assert "MB" in {one.unit for one in told}
+    assert engine.to_download(study) == ()
     assert {"/".join(one.split("/")[:2]) for one in hub.asked} == needed
 
 

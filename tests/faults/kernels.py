@@ -1,6 +1,6 @@
 """Starts Jupyter kernels that have everything loaded, by forking, so that many can be killed.
 
-python kernels.py MODELS OUT: runs a small study once, prints "ready", and then starts a kernel on
+python kernels.py MODELS OUT: makes a small sweep once, prints "ready", and then starts a kernel on
 each connection file that is named on standard input and prints its process id. "wait PID" waits for
 its end. Each kernel finds `engine`, the app's engine on tiny models, among its names.
 """
@@ -14,31 +14,31 @@ from pathlib import Path
 import torch
 from ipykernel.kernelapp import IPKernelApp
 from small_runs import small_study
-from tiny_run import TINY_WORLD, make_manager
+from tiny_app import TinyEngine
 
-from workbench.app.engine import ModelEngine
-from workbench.app.session import Session
+from workbench.app.grid import Axes
+from workbench.generation import CancelToken
+from workbench.runs import open_run
+
+AXES: Axes = {"scale": [0, 1], "length": [1, 2], "seed": [1, 2]}
 
 
-def make_engine(models: Path, out: Path) -> ModelEngine:
-    """The app's engine on tiny models; its demo is the small study."""
-    study = out / "study.yaml"
-    study.write_text(small_study().to_yaml(), "utf-8")
-    family = TINY_WORLD.model_copy(update={"networks": {}})
-    engine = ModelEngine(family, models_dir=models, study=study)
-    engine.__dict__["manager"] = make_manager(models)
+def make_engine(models: Path, out: Path) -> TinyEngine:
+    """The app's engine on tiny models."""
+    engine = TinyEngine(models, out)
+    (out / "demo.yaml").write_text(small_study().to_yaml(), "utf-8")
     return engine
 
 
 def main(models: str, out: str) -> None:
-    from workbench.generation import CancelToken
-
     torch.set_num_threads(1)
     engine = make_engine(Path(models), Path(out))
-    engine.run(Path(out) / "unbroken", lambda _: None, CancelToken())
-    engine.plot(Path(out) / "unbroken")
-    choice = Session(engine, Path(out)).state.now.choice
-    engine.draw(choice, CancelToken())  # what a first picture needs is known to every kernel
+    choice, run = engine.offer().first, Path(out) / "unbroken"
+    study = engine.study(choice, AXES)
+    engine.make(study, run, engine.asked(choice, AXES), lambda _: None, CancelToken())
+    # What an app needs is known to every kernel.
+    engine.preview(choice)
+    open_run(run).view(planned=engine.plan(study).cells)
     print("ready", flush=True)
     for line in sys.stdin:
         order = line.strip()

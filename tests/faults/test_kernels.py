@@ -1,6 +1,6 @@
-"""A notebook killed while its app runs a study, and an app opened over what is left.
+"""A notebook killed while its app makes a sweep, and an app opened over what is left.
 
-Protects the pictures that are on the disk from being shown as gone: the app's live plot reads the
+Protects the pictures that are on the disk from being shown as gone: the app's explorer reads the
 run while it grows, and neither that nor opening the app may change what the run says.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,28 +20,29 @@ from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 from scripts import HERE, environment
 from small_runs import files, small_study
+from tiny_app import TinyEngine
 from tiny_models import write_tiny_family
-from tiny_run import TINY_WORLD
+from tiny_run import make_manager
 
 import workbench as wb
-from workbench.app.engine import ModelEngine
-from workbench.app.session import Session
+from workbench.app import Workbench
 
 pytestmark = pytest.mark.slow
 
 KILLS = 20
 BETWEEN_PICTURES = 0.2
 CELL = """
-import workbench.app.session as session
+import workbench.app.views as views
+from kernels import AXES
 from workbench.app import Workbench
-session.PLOT_SECONDS, session.PLOT_SHARE = 0.3, 1e9
-plot = engine.plot
-def counted(folder):
-    open({plots!r}, "a").write("x")
-    return plot(folder)
-engine.plot = counted
+views.FOLLOW_SHARE = 0
+update = views.RunView._update
+def counted(self):
+    update(self)
+    open({updates!r}, "a").write("x")
+views.RunView._update = counted
 bench = Workbench({runs!r}, engine=engine)
-bench.session.run_demo()
+bench.session.make(AXES)
 bench
 """
 
@@ -83,12 +83,10 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernels]:
 
 
 def killed(kernels: Kernels, number: int, chance: random.Random, pictures: int) -> tuple[Path, int]:
-    """Run the study in a notebook's app and kill its kernel; the runs folder, and plots drawn."""
+    """Make the sweep in a notebook's app and kill its kernel; the runs folder, and updates seen."""
     runs = kernels.out / f"runs-{number}"
-    (runs / "demo" / "trials").mkdir(parents=True)
-    shutil.copy(kernels.out / "unbroken" / "references.json", runs / "demo")
-    plots = kernels.out / f"plots-{number}"
-    plots.touch()
+    updates = kernels.out / f"updates-{number}"
+    updates.touch()
     connection, _ = write_connection_file(str(kernels.out / f"kernel-{number}.json"))
     kernel = int(kernels.ask(connection))
     client = BlockingKernelClient(connection_file=connection)
@@ -96,50 +94,48 @@ def killed(kernels: Kernels, number: int, chance: random.Random, pictures: int) 
     client.start_channels()
     try:
         client.wait_for_ready(timeout=60)
-        client.execute(CELL.format(plots=str(plots), runs=str(runs)))
+        client.execute(CELL.format(updates=str(updates), runs=str(runs)))
         deadline = time.monotonic() + 60
-        while len(list(runs.glob("demo/trials/*/record.json"))) < pictures:
-            assert time.monotonic() < deadline, "the study does not come on"
+        while len(list(runs.glob("*/trials/*/record.json"))) < pictures:
+            assert time.monotonic() < deadline, "the sweep does not come on"
             time.sleep(0.002)
         time.sleep(chance.random() * BETWEEN_PICTURES)
     finally:
         os.kill(kernel, signal.SIGKILL)
         client.stop_channels()
         assert kernels.ask(f"wait {kernel}") == "ended"
-    return runs, len(plots.read_text())
+    return runs, len(updates.read_text())
 
 
-def open_app(kernels: Kernels, runs: Path) -> bytes:
-    """Open the app over a folder of runs, as a new notebook would; the plot that it shows."""
-    family = TINY_WORLD.model_copy(update={"networks": {}})
-    study = kernels.out / "study.yaml"
-    session = Session(ModelEngine(family, models_dir=kernels.models, study=study), runs)
+def pictures_shown(kernels: Kernels, runs: Path) -> int:
+    """Open the app over a folder of runs, as a new notebook would: how many pictures it shows."""
+    bench = Workbench(runs, engine=TinyEngine(kernels.models, kernels.out / "later"))
     try:
-        session.show_earlier_run()
-        return session.wait(60).plot_png
+        bench.session.wait(60)
+        return sum(number >= 0 for number in bench.run.explorer.data["cells"]["sample"])
     finally:
-        session.close()
+        bench.close()
 
 
 def test_a_killed_notebook_hides_no_picture(kernels: Kernels, tmp_path: Path) -> None:
     chance = random.Random(5)
     total = len(wb.open_run(kernels.out / "unbroken").records)
     moments = [1 + chance.randrange(total) for _ in range(KILLS)]
-    partial = after_plots = 0
+    partial = after_updates = 0
     for number, pictures in enumerate(moments):
-        runs, plots = killed(kernels, number, chance, pictures)
+        runs, updates = killed(kernels, number, chance, pictures)
         before = files(runs)
-        shown = open_app(kernels, runs)
+        shown = pictures_shown(kernels, runs)
         assert files(runs) == before
-        run = wb.open_run(runs / "demo")
+        run = wb.open_run(runs / "workbench-1")
         assert len(run.records) >= pictures
         assert set(run.table["trial"]) == set(run.records)
-        assert shown.startswith(b"\x89PNG")
+        assert shown == len(run.records)
         if len(run.records) < total:
             partial += 1
-            after_plots += plots > 0
+            after_updates += updates > 0
             assert f"{len(run.records)} of {total} pictures are there" in run.status.sentence
-    assert partial >= KILLS // 4 and after_plots >= 2, "the kills came too late to show anything"
+    assert partial >= KILLS // 4 and after_updates >= 2, "the kills came too late to show anything"
     page = run.report(tmp_path / "report.html").read_text("utf-8")
     assert run.status.sentence in page
 
@@ -147,10 +143,8 @@ def test_a_killed_notebook_hides_no_picture(kernels: Kernels, tmp_path: Path) ->
 def test_an_app_over_a_run_of_another_study_changes_no_byte(kernels: Kernels) -> None:
     runs = kernels.out / "another"
     study = small_study(name="another", scales=[0.5, 1.5], prompt="a boy, rain, house")
-    from tiny_run import make_manager
-
     made = wb.run(study, runs / "demo", manager=make_manager(kernels.models))
     before = files(runs)
-    assert open_app(kernels, runs).startswith(b"\x89PNG")
+    assert pictures_shown(kernels, runs) == len(made.records)
     assert files(runs) == before
     assert set(made.refresh().table["trial"]) == set(made.records)

@@ -23,8 +23,8 @@ from workbench.generation import CancelToken, SampleResult
 from workbench.measuring import Measurer
 from workbench.measuring.references import NO_TEXT_ONLY
 from workbench.store import RunFolder, StoreError
-from workbench.study import make_plan
-from workbench.sweep import Progress, dry_run, run_study
+from workbench.study import StudyError, make_plan
+from workbench.sweep import Progress, dry_run, run_study, run_trials
 
 
 @pytest.fixture
@@ -362,3 +362,26 @@ def test_diversity_of_whole_batches_spares_a_second_writing(
     scattered = run_study(make_study(), tmp_path / "scattered", manager=manager, batch_size=1)
     assert writes
     pd.testing.assert_frame_equal(numbers(whole), numbers(scattered), atol=0.05, rtol=0.02)
+
+
+def test_some_pictures_now_and_the_rest_later_are_the_whole_run(
+    manager: TinyManager, tmp_path: Path, made: list[str]
+) -> None:
+    study = make_study(batch_size=1)  # another size may round otherwise
+    ids = [trial.id for trial in make_plan(study, resolution=manager.family.resolution).trials]
+    reports: list[Progress] = []
+    some = run_trials(study, tmp_path / "run", ids[2:5], manager=manager, progress=reports.append)
+    assert sorted(made) == sorted(ids[2:5]) == sorted(some.scan().records)
+    assert (reports[-1].done, reports[-1].total) == (3, 3)
+    assert f"3 of {len(ids)} pictures are there" in some.status().sentence
+    assert set(some.measurements()["trial"]) == set(ids[2:5])
+    run_trials(study, tmp_path / "run", ids[4:6], manager=manager)
+    assert len(made) == 4, "nothing is made twice"
+    last = run_trials(study, tmp_path / "run", ids, manager=manager)
+    assert last.status().sentence == "" and len(made) == len(ids)
+    whole = run_study(study, tmp_path / "whole", manager=manager)
+    columns = ["value", "chance", "ceiling", "adherence", "reason"]
+    pd.testing.assert_frame_equal(numbers(last)[columns], numbers(whole)[columns])
+    with pytest.raises(StudyError, match="no trial 0123"):
+        run_trials(study, tmp_path / "other", ["0123"], manager=manager)
+    assert not (tmp_path / "other").exists()

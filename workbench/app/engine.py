@@ -1,53 +1,47 @@
-"""The app's way to the rooms below: one picture is a study of one cell, the demo is a study file.
+"""The app's way to the rooms below: studies out of choices, control maps, and the models.
 
-Models load when the first picture is drawn, on the worker thread, and stay.
+Models load when the first picture is made, on the thread that makes it, and stay.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
+import hashlib
+import re
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
-from workbench.app.session import Offer
-from workbench.app.state import Choice, Picture, Row
+from workbench.app.grid import Axes
+from workbench.app.state import Choice, Offer, Preview
 from workbench.controls import CONTROL_NAMES, get_control, network_needs, resolve
 from workbench.families import Family, LocateError, ModelRef, get_family
-from workbench.families.determinism import deterministic
 from workbench.families.locate import locate
 from workbench.generation.cancel import CancelToken
-from workbench.images import SUFFIXES
+from workbench.images import MAX_BYTES, SUFFIXES, ImageError, decode_image
 from workbench.paths import data_dir
-from workbench.study import Cell, Choices, FamilyChoice, Plan, Study, make_plan
+from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
+from workbench.study.labels import is_map, is_scene
 from workbench.sweep.needs import models_needed
 
 if TYPE_CHECKING:
-    from workbench.controls import ControlMap
-    from workbench.controls.base import LegendEntry
+    from workbench.explorer import LocalNetworks
     from workbench.families.manager import ModelManager
-    from workbench.measuring.measurer import Measurer
 
 SCENES = tuple(f"paperdoll:{seed}" for seed in range(900_001, 900_009))
-PLOT_DPI = 90
-
-
-class EngineError(RuntimeError):
-    """A picture could not be made; the message says why."""
 
 
 class ModelEngine:
     """Follows `workbench.app.session.Engine` with real models.
 
-    family: a family or its name. models_dir: where its models lie, if not the usual place.
-    device: where they compute ("cuda"); None takes CUDA where there is some, else the CPU.
-    study: the demo study; its prompt, sources and settings are also those of single pictures. If
-    absent, that of the package, on the photographs of the package for a family of real models.
+    Args:
+        family: a family or its name.
+        models_dir: where its models lie, if not the usual place.
+        device: where they compute ("cuda"); None takes CUDA where there is some, else the CPU.
+        study: a study file whose prompt, sources and settings are proposed; the demo of the package
+            if None, on the photographs of the package for a family of real models.
     """
 
     def __init__(
@@ -62,29 +56,129 @@ class ModelEngine:
         self.models_dir = models_dir
         self.device = device
         self.study_path = Path(study) if study else None
-        self._measurers: dict[str, Measurer] = {}
 
     @cached_property
     def demo(self) -> Study:
-        """The demo study."""
+        """The study that is proposed."""
         shipped = data_dir() / "studies" / "demo.yaml"
         if self.study_path is not None or self.family.name == "paperdoll":
-            return Study.from_yaml(self.study_path or shipped, choices=self._choices)
+            return Study.from_yaml(self.study_path or shipped, choices=self.choices)
         values = yaml.safe_load(shipped.read_text("utf-8"))
         settings = ("base", "steps", "guidance_scale", "scheduler")  # the family has its own
         values = {key: value for key, value in values.items() if key not in settings}
         controls = [name for name in values["controls"] if name in self.family.controls]
-        pictures = [str(path) for path in _pictures()]
         values |= {
             "family": self.family.name,
             "controls": controls or [self.family.controls[0]],
-            "sources": pictures,
+            "sources": [str(path) for path in _pictures()],
         }
-        return Study.from_dict(values, folder=shipped.parent, choices=self._choices)
+        return Study.from_dict(values, folder=shipped.parent, choices=self.choices)
+
+    @cached_property
+    def choices(self) -> Choices:
+        """What studies of this app may name."""
+        offered = FamilyChoice.of(self.family)
+        return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
+
+    def offer(self) -> Offer:
+        """The demo's sources, more rendered scenes, pictures in data/sources; usable controls."""
+        demo, names = self.demo, [name for name in self.family.controls if self._usable(name)]
+        scenes = SCENES if self.family.world == "paperdoll" else ()
+        sources = tuple(dict.fromkeys([*demo.sources, *scenes, *map(str, _pictures())]))
+        first = Choice(
+            source=sources[0],
+            control=next((use.type for use in demo.controls if hasattr(use, "type")), names[0]),
+            prompt=demo.prompt,
+            kept=demo.prompt,
+            base=demo.base[0],
+            steps=demo.steps,
+            guidance_scale=demo.guidance_scale,
+            scheduler=demo.scheduler,
+            negative_prompt=demo.negative_prompt,
+        )
+        return Offer(
+            first=first,
+            sources=sources,
+            controls={name: get_control(name).label for name in names},
+            bases=tuple(dict.fromkeys([demo.base[0], *self.family.base])),
+            schedulers=FamilyChoice.of(self.family).schedulers,
+        )
+
+    def _usable(self, control: str) -> bool:
+        return control in CONTROL_NAMES and set(network_needs([(control, "")])) <= set(
+            self.family.networks
+        )
+
+    def study(self, choice: Choice, axes: Axes | None = None, name: str = "workbench") -> Study:
+        """The study of a choice, or of a sweep around it; StudyError for what cannot be.
+
+        Args:
+            axes: name of an axis (`grid.AXES`) -> its values; the choice's own where there is none.
+        """
+        axes = {key: list(values) for key, values in (axes or {}).items() if len(values)}
+        kinds = axes.get("control", [choice.control])
+        prompt, kept = choice.prompt, choice.kept
+        prefix = "length" in axes or kept == prompt[: len(kept)]
+        demo = self.demo.model_dump(mode="json")
+        own = ("sources", "controls", "captions", "source_sha256", "scales", "seeds", "lengths")
+        values = {key: value for key, value in demo.items() if key not in own} | {
+            "name": name,
+            "base": axes.get("base", [choice.base]),
+            "sources": axes.get("source", [choice.source]),
+            "controls": [self._control(kind, choice) for kind in kinds],
+            "prompt": list(prompt),
+            "lengths": axes.get("length", [len(kept)] if prefix else []),
+            "shortening": {"method": "prefix"},
+            "extra_prompts": {} if prefix else {"insufficient": list(kept)},
+            "scales": axes.get("scale", [choice.scale]),
+            "seeds": axes.get("seed", [choice.seed]),
+            "steps": choice.steps,
+            "guidance_scale": choice.guidance_scale,
+            "scheduler": choice.scheduler,
+            "negative_prompt": choice.negative_prompt,
+        }  # fmt: skip
+        return Study.from_dict(values, folder=self.demo.folder, choices=self.choices)
+
+    def _control(self, kind: str, choice: Choice) -> dict[str, Any]:
+        import json
+
+        settings = json.loads(choice.settings or "{}") if kind == choice.control else {}
+        return {"type": kind, "settings": settings} if settings else {"type": kind}
+
+    def plan(self, study: Study) -> Plan:
+        """All pictures of a study; StudyError if a source cannot be read."""
+        return make_plan(study, resolution=self.family.resolution, choices=self.choices)
+
+    def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]:
+        """Ids of the trials that a choice or a sweep asks for: for a choice, of its one picture."""
+        plan = self.plan(self.study(choice, axes))
+        if axes:
+            return tuple(trial.id for trial in plan.trials)
+        return tuple(dict.fromkeys(c.trial_id for c in plan.cells if c.variant.tags == choice.kept))
+
+    def missing(self, study: Study) -> str:
+        """One sentence if a model that the study needs cannot be had, else "".
+
+        A model that only has to be downloaded is not missing. No network is touched.
+        """
+        try:
+            for ref in self._needed(study):
+                locate(ref, self.models_dir)
+        except LocateError as error:
+            return f"No pictures can be made yet: {error}."
+        return ""
+
+    def to_download(self, study: Study) -> tuple[str, ...]:
+        """The models that the study needs and that are not on this disk, by title."""
+        places = {ref.title: locate(ref, self.models_dir) for ref in self._needed(study)}
+        return tuple(title for title, place in places.items() if place.folder is None)
+
+    def _needed(self, study: Study) -> list[ModelRef]:
+        return models_needed(study, self.plan(study), self.family.with_judges(study.judges))
 
     @cached_property
     def manager(self) -> ModelManager:
-        """The family's models; used by the worker thread only."""
+        """The family's models; used by the thread that makes pictures only."""
         from workbench.sweep.devices import own_device
         from workbench.sweep.steps import load_manager
 
@@ -92,209 +186,95 @@ class ModelEngine:
         family = self.family.with_judges(self.demo.judges)
         return load_manager(self.demo, self.device or own_device(), family, models)
 
-    @cached_property
-    def _choices(self) -> Choices:
-        offered = FamilyChoice.of(self.family)
-        return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
-
-    def measurer(self, control: str) -> Measurer:
-        """One measurer for all pictures of a control type, so that chance and ceiling are computed
-        once, and no networks of other types are loaded."""
-        if control not in self._measurers:
-            from workbench.measuring.measurer import Measurer
-
-            offer = self.offer()
-            first = Choice(
-                offer.sources[0], control, offer.prompt, offer.prompt, base=offer.bases[0]
-            )
-            study = self._study("notebook", first, offer.sources, (control,))
-            self._measurers[control] = Measurer(self._plan(study), self.manager)
-        return self._measurers[control]
-
-    def missing(self, choice: Choice | None = None) -> str:
-        """One sentence if a model that the choice needs cannot be had, else "".
-
-        Models of other base models, control types and judges do not matter; a model that only has
-        to be downloaded is not missing. No network is touched. Without a choice, the demo's.
-        """
-        try:
-            for ref in self._needed(choice):
-                locate(ref, self.models_dir)
-        except LocateError as error:
-            return f"No pictures can be drawn yet: {error}."
-        return ""
-
-    def to_download(self, choice: Choice) -> tuple[str, ...]:
-        """The models that the choice needs and that are not on this disk, by title."""
-        places = {ref.title: locate(ref, self.models_dir) for ref in self._needed(choice)}
-        return tuple(title for title, place in places.items() if place.folder is None)
-
-    def _needed(self, choice: Choice | None) -> list[ModelRef]:
-        """The models that a choice needs, or the demo study without one."""
-        study = self.demo if choice is None else self.study(choice)
-        return models_needed(study, self._plan(study), self.family.with_judges(study.judges))
-
-    def offer(self) -> Offer:
-        """The demo's sources, more rendered scenes, pictures in data/sources; usable controls."""
-        names = [name for name in self.family.controls if self._usable(name)]
-        files = _pictures()
-        scenes = SCENES if self.family.world == "paperdoll" else ()
-        sources = dict.fromkeys([*self.demo.sources, *scenes, *map(str, files)])
-        controls = {name: get_control(name).label for name in names}
-        first = self.demo.base[0]
-        bases = (first, *(name for name in self.family.base if name != first))
-        return Offer(tuple(sources), controls, self.demo.prompt, bases)
-
-    def _usable(self, control: str) -> bool:
-        return control in CONTROL_NAMES and set(network_needs([(control, "")])) <= set(
-            self.family.networks
-        )
-
-    def study(self, choice: Choice) -> Study:
-        """The study whose pictures include that of the choice."""
-        return self._study(choice.name, choice, (choice.source,), (choice.control,))
-
-    def _study(
-        self, name: str, choice: Choice, sources: tuple[str, ...], controls: tuple[str, ...]
-    ) -> Study:
-        prompt, kept = choice.prompt, choice.kept
-        prefix = kept == prompt[: len(kept)]
-        values = self.demo.model_dump(mode="json") | {
-            "name": name,
-            "base": [choice.base],
-            "sources": list(sources),
-            "controls": [{"type": name} for name in controls],
-            "prompt": list(prompt),
-            "lengths": [len(kept)] if prefix else [],
-            "shortening": {"method": "prefix"},
-            "extra_prompts": {} if prefix else {"insufficient": list(kept)},
-            "scales": [choice.scale],
-            "seeds": [choice.seed],
-        }
-        return Study.from_dict(values, folder=self.demo.folder, choices=self._choices)
-
-    def _plan(self, study: Study) -> Plan:
-        return make_plan(study, resolution=self.family.resolution, choices=self._choices)
-
-    def study_yaml(self, choice: Choice) -> str:
-        """A study file that reproduces the picture of this choice."""
-        study = self.study(choice)
-        note = "# The picture on the notebook's screen.\n"
-        if study.extra_prompts:
-            note += "# It is the one with the prompt called insufficient; the other has all tags.\n"
-        return note + study.to_yaml()
-
-    def draw(
-        self, choice: Choice, cancel: CancelToken, progress: Callable[[Any], None] | None = None
-    ) -> Picture | None:
-        """Generate and measure one picture; None if cancelled. EngineError if it failed.
-
-        Models that are not on this disk are downloaded first; `progress` is told of that.
-        """
-        from workbench.generation import generate
-        from workbench.measuring.sourcemaps import map_warnings
-
-        started = time.perf_counter()
-        plan = self._one_cell(choice)
-        (cell,), (trial,) = plan.cells, plan.trials
-        if not self._fetch(choice, plan, cancel, progress):
-            return None
-        measurer = self.measurer(choice.control)
-        with deterministic():
-            maps = measurer.source_maps
-            batches = list(generate([trial], maps, self.manager, batch_size=1, cancel=cancel))
-        if not batches or cancel.cancelled:
-            return None
-        ((sample,),) = batches
-        if sample.image is None:
-            raise EngineError(sample.failed_reason)
-        return Picture(
-            choice=choice,
-            source=np.asarray(next(iter(plan.sources.values())).image),
-            control_map=maps[cell.map_key].picture,
-            image=sample.image,
-            rows=_rows(measurer, cell, sample.image, self._word_note),
-            seconds=time.perf_counter() - started,
-            legend=_legend(cell, maps[cell.map_key]),
-            warning=" ".join(map_warnings(plan, maps)),
-        )
-
-    def _fetch(
+    def make(
         self,
-        choice: Choice,
-        plan: Plan,
+        study: Study,
+        folder: Path,
+        trials: Collection[str],
+        progress: Callable[[Any], None],
         cancel: CancelToken,
-        progress: Callable[[Any], None] | None,
-    ) -> bool:
-        """Download what the choice needs; False after a cancel."""
-        if not self.to_download(choice):
-            return True
+    ) -> None:
+        """Make some of a study's pictures in a run folder, models downloaded first if need be."""
+        from workbench.sweep import run_trials
         from workbench.sweep.estimate import require_plan
         from workbench.sweep.progress import ProgressMeter
         from workbench.sweep.runner import download
 
-        downloads = require_plan(self.study(choice), plan, self.manager.family, self.models_dir)
-        return download(downloads, self.manager, ProgressMeter(0, progress), cancel)
+        if self.to_download(study):
+            plan = self.plan(study)
+            downloads = require_plan(study, plan, self.manager.family, self.models_dir)
+            if not download(downloads, self.manager, ProgressMeter(0, progress), cancel):
+                return
+        run_trials(study, folder, trials, manager=self.manager, progress=progress, cancel=cancel)
 
-    def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
-        """Run the demo study into a folder; goes on with what the folder already holds."""
-        from workbench.runs import run
+    def preview(self, choice: Choice) -> Preview:
+        """Source and control map of a choice. No model that generates is loaded."""
+        from workbench.measuring.sourcemaps import map_warnings
 
-        run(self.demo, folder, manager=self.manager, progress=progress, cancel=cancel)
-
-    def plot(self, folder: Path) -> bytes:
-        """The trade-off plot of what a run folder holds, as PNG; b"" if that is nothing.
-
-        The folder is only read, so that a run under way, or one of another study, stays as it is.
-        """
-        from workbench.plots import to_png
-        from workbench.runs import open_run
-
-        run = open_run(folder)
-        return to_png(run.plot("tradeoff"), dpi=PLOT_DPI) if len(run.table) else b""
+        plan = self.plan(self.study(choice))
+        (source,), cell = plan.sources.values(), plan.cells[0]
+        control, settings = resolve(cell.control, cell.control_settings)
+        if source.is_map:
+            return Preview(source.image, source.image)
+        needs = control.needs_for(settings)
+        if lacking := sorted(set(needs) - self._networks.names):
+            raise LocateError(f"the map needs the network {lacking[0]}, which is not on this disk")
+        (found,) = control.extract([source.image], settings, self._networks.lend(needs))
+        return Preview(
+            source=source.image,
+            control_map=found.picture,
+            legend=tuple(control.legend(found, settings)),
+            warning=" ".join([*map_warnings(plan, {cell.map_key: found}), *self._unseen(choice)]),
+        )
 
     @cached_property
-    def _word_note(self) -> str:
-        from workbench.judging import standing_of
+    def _networks(self) -> LocalNetworks:
+        """Of the threads that show things; those of `manager` belong to that which makes them."""
+        from workbench.explorer import LocalNetworks
 
-        return standing_of(self.manager.word_facts(), self.manager.family.name).sentence
+        return LocalNetworks(self.family.with_judges(self.demo.judges), models=self.models_dir)
 
-    def _one_cell(self, choice: Choice) -> Plan:
-        plan = self._plan(self.study(choice))
-        cell = next(cell for cell in plan.cells if cell.variant.tags == choice.kept)
-        trials = tuple(trial for trial in plan.trials if trial.id == cell.trial_id)
-        return replace(plan, cells=(cell,), trials=trials)
+    def _unseen(self, choice: Choice) -> list[str]:
+        if self.family.world != "paperdoll" or is_scene(choice.source) or is_map(choice.source):
+            return []
+        return [
+            "This small model has seen nothing but its own drawn figures: it follows the map of a "
+            "photograph, and cannot draw what the photograph shows."
+        ]
+
+    def add_source(self, name: str, data: bytes, folder: Path) -> str:
+        """Keep a picture that was uploaded; returns it as a source. ImageError if it is none."""
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"{name}: larger than {MAX_BYTES // 2**20} MB")
+        suffix = Path(name).suffix.lower()
+        if suffix not in SUFFIXES:
+            raise ImageError(f"{name}: not one of {', '.join(SUFFIXES)}")
+        decode_image(data, name=name)
+        stem = re.sub(r"[^\w-]+", "-", Path(name).stem).strip("-")[:40] or "picture"
+        mark = hashlib.sha256(data).hexdigest()[:8]
+        path = folder.resolve() / f"{stem}-{mark}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return str(path)
+
+    def close(self) -> None:
+        """Let go of all models."""
+        for name in ("manager", "_networks"):
+            self.__dict__.pop(name, None)
 
 
 def _pictures() -> list[Path]:
     """The photographs of the package."""
     folder = data_dir() / "sources"
-    return sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES and _reads(p))
 
 
-def _legend(cell: Cell, found: ControlMap) -> tuple[LegendEntry, ...]:
-    control, settings = resolve(cell.control, cell.control_settings)
-    return tuple(control.legend(found, settings))
+def _reads(path: Path) -> bool:
+    """Whether a file looks like a picture, so that one that is none hides no other."""
+    from PIL import Image
 
-
-def _rows(measurer: Measurer, cell: Cell, image: np.ndarray, word_note: str) -> tuple[Row, ...]:
-    from workbench.measuring.specs import metric_spec
-
-    (measured,) = measurer.measure([(cell.trial_id, image)], {cell.trial_id: [cell]})
-    rows = []
-    for reading in measured.rows:
-        kind, _, tag = reading["metric"].partition(":")
-        if kind == "tag_obeyed":
-            continue
-        spec = metric_spec(reading["metric"])
-        rows.append(
-            Row(
-                label=f"Tag: {tag}" if tag else spec.label,
-                value=reading["value"],
-                adherence=reading["adherence"],
-                higher_is_better=spec.higher_is_better,
-                reason=reading["reason"],
-                note=word_note if tag else "",
-            )
-        )
-    return tuple(rows)
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP", "TIFF")):
+            return True
+    except OSError:
+        return False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from workbench.explorer import View
+from workbench.explorer import View, explorer_data
 from workbench.explorer.page import module, style
 from workbench.runs import Run, open_run
+from workbench.store import build_table
+from workbench.study import Cell
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,9 @@ class Explorer(anywidget.AnyWidget):
     """The explorer of one run. Pictures are sent when they come into sight.
 
     Args:
-        run: the run; nothing of it is changed.
+        run: the run; nothing of it is changed. None shows that there is none yet.
+        planned: cells that are shown even if they have not been made.
+        make: called with a trial when its empty place is clicked; None makes nothing.
 
     `picked` is where the reader is: control, source, seed, prompt and scale by name. It can be set.
     """
@@ -34,29 +39,65 @@ class Explorer(anywidget.AnyWidget):
     _css = style()
     data = traitlets.Dict().tag(sync=True)
     picked = traitlets.Dict().tag(sync=True)
+    makes = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: Run | None = None,
+        planned: Sequence[Cell] = (),
+        make: Callable[[str], object] | None = None,
+    ) -> None:
+        self.run, self.planned = run, tuple(planned)
+        self._make = make
         self._worker = ThreadPoolExecutor(1, "explorer")
-        self._view = run.view()
-        super().__init__(data=self._view.shown.data)
+        self._view = None if run is None else run.view(planned=self.planned)
+        data = _vacant() if self._view is None else self._data(self._view)
+        super().__init__(data=data, makes=make is not None)
         self.on_msg(self._asked)
+
+    def show(self, run: Run | None, planned: Sequence[Cell] = ()) -> None:
+        """Show a run as it is now: another one, or the same, which may have grown.
+
+        The reader stays where they are, if the run has that place.
+        """
+        same = run is not None and self.run is not None and run.path == self.run.path
+        before = self._view if same else None
+        self.run, self.planned = run, tuple(planned)
+        self._view = None if run is None else run.view(planned=self.planned, before=before)
+        self.data = _vacant() if self._view is None else self._data(self._view)
 
     def refresh(self) -> None:
         """Look at the run again, which may have grown; the reader stays where they are."""
-        self.run.refresh()
-        self._view = self.run.view()
-        self.data = self._view.shown.data
+        if self.run is not None:
+            self.show(self.run.refresh(), self.planned)
+
+    def pick(self, trial: str) -> None:
+        """Go to a picture; nothing happens where the run has none of that id."""
+        view = self._view
+        if view is not None and trial in view.shown.trials:
+            self.picked = view.shown.place(view.shown.trials.index(trial))
 
     def close(self) -> None:
         """Let go of the run and its networks."""
         self._worker.shutdown(wait=False, cancel_futures=True)
         super().close()
 
+    def _data(self, view: View) -> dict[str, Any]:
+        """Pictures keep their numbers as long as `catalogue` says the same."""
+        return view.shown.data | {"catalogue": f"{id(view.catalogue):x}"}
+
     def _asked(self, _: Any, message: Mapping[str, Any], __: Sequence[Any]) -> None:
         """Callbacks return at once: reading and encoding is the worker's."""
+        view = self._view
+        if view is None:
+            return
         if message.get("kind") == "pictures":
-            self._worker.submit(self._deliver, self._view, message.get("numbers"))
+            self._worker.submit(self._deliver, view, message.get("numbers"))
+        elif message.get("kind") == "make" and self._make is not None:
+            place, cells = message.get("place"), range(len(view.shown.trials))
+            cell = next((cell for cell in cells if view.shown.place(cell) == place), None)
+            if cell is not None:
+                self._make(view.shown.trials[cell])
 
     def _deliver(self, view: View, numbers: object) -> None:
         try:
@@ -76,7 +117,7 @@ class Explorer(anywidget.AnyWidget):
         """The widget, and for whatever shows none the trade-off as a picture."""
         found = super()._repr_mimebundle_(**options)
         data = found[0] if isinstance(found, tuple) else found
-        if isinstance(data, dict):
+        if isinstance(data, dict) and self.run is not None:
             data["text/html"] = self.run._repr_html_()
         return found
 
@@ -87,3 +128,10 @@ def explore(run: Run | str | Path) -> Explorer:
     StoreError if there is no run there.
     """
     return Explorer(run if isinstance(run, Run) else open_run(run))
+
+
+@cache
+def _vacant() -> dict[str, Any]:
+    """What is shown where there is no run."""
+    note = "No picture has been made yet: choose what steers it, then press Make picture."
+    return explorer_data(build_table([]), notes=[note]).data

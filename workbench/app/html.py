@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from html import escape
 
-from workbench.app.state import Row, StudyRun
+from workbench.app.state import Work
 from workbench.controls.base import LegendEntry
-from workbench.formats import duration, significant
+from workbench.formats import duration
 
 STYLE = """<style>
-.wb-app .widget-html-content {line-height: 1.45}
-.wb-app .wb-picture {object-fit: contain; border-radius: 3px}
-.wb-table {border-collapse: collapse; font-size: 13px; line-height: 1.35}
-.wb-table td, .wb-table th {padding: 2px 10px 2px 0; text-align: left; vertical-align: top}
-.wb-table td.wb-number {text-align: right; font-variant-numeric: tabular-nums}
-.wb-quiet {opacity: .7}
-.wb-tags .widget-toggle-button {width: auto}
+.wb-app .widget-html-content {line-height: 1.4}
+.wb-app .wbx {height: 600px}
+.wb-app .wb-setup .jp-widget-tabContents, .wb-app .wb-setup .widget-tab-contents {padding: 6px}
+.wb-app .wb-picture {margin: 0}
+.wb-app .wb-picture div {width: 116px; height: 116px; background: var(--jp-layout-color2)}
+.wb-app .wb-picture img {width: 116px; height: 116px; object-fit: contain}
+.wb-app .wb-stale {opacity: .4}
+.wb-app .wb-tags button {width: auto; height: auto; line-height: 1.7; padding: 0 7px}
+.wb-app .wb-tags button:not(.mod-active) {text-decoration: line-through; opacity: .65}
+.wb-app .wb-quiet {opacity: .75; font-size: 12px}
+.wb-app .jupyter-widget-Collapse {margin: 2px 0}
+.wb-app textarea {font-family: var(--jp-code-font-family, monospace); font-size: 12px}
 </style>"""
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The figures of one picture: name, value, adherence, direction or the reason for no value.
-
-    What is to be known of some of them stands below.
-    """
-    if not rows:
-        return ""
-    head = "<tr><th>Figure</th><th>Value</th><th>Adherence</th><th></th></tr>"
-    notes = dict.fromkeys(row.note for row in rows if row.note)
-    below = "".join(f'<p class="wb-quiet">{escape(note)}</p>' for note in notes)
-    return f'<table class="wb-table">{head}{"".join(map(_line, rows))}</table>{below}'
-
-
-def _line(row: Row) -> str:
-    cells = "".join(
-        f'<td class="wb-number">{significant(value)}</td>' for value in (row.value, row.adherence)
-    )
-    if row.reason:
-        note = escape(row.reason)
-    elif row.higher_is_better is None:
-        note = ""
-    else:
-        note = "higher is better" if row.higher_is_better else "lower is better"
-    return f'<tr><td>{escape(row.label)}</td>{cells}<td class="wb-quiet">{note}</td></tr>'
 
 
 def caption(title: str, text: str = "") -> str:
     """A bold title over a line of text."""
     line = f"<br><span class='wb-quiet'>{escape(text)}</span>" if text else ""
     return f"<b>{escape(title)}</b>{line}"
+
+
+def picture(png: bytes | None, name: str) -> str:
+    """A small picture with its name below; an empty place without one."""
+    data = "" if png is None else base64.b64encode(png).decode("ascii")
+    shown = f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">' if data else ""
+    below = f"<figcaption>{escape(name)}</figcaption>"
+    return f'<figure class="wb-picture"><div>{shown}</div>{below}</figure>'
 
 
 def legend(entries: Sequence[LegendEntry]) -> str:
@@ -64,16 +52,18 @@ def legend(entries: Sequence[LegendEntry]) -> str:
 
 def note(text: str) -> str:
     """One line of plain text."""
-    return f"<span>{escape(text)}</span>"
+    return f"<span dir='auto'>{escape(text)}</span>"
 
 
-def progress_text(study: StudyRun) -> str:
-    """How far a study has come, as plain text: "generating: 12 of 184 pictures, 2 min left"."""
-    if not study.running and not study.total:
-        return ""
-    if not study.total:
-        return f"{study.phase} …"
-    text = f"{study.phase}: {study.done} of {study.total} pictures"
-    if study.running and not math.isnan(study.seconds_left):
-        text += f", {duration(study.seconds_left)} left"
-    return text
+def progress_text(work: Work) -> str:
+    """How far the work is, as plain text: "generating: 12 of 184 pictures, 2 min left"."""
+    waiting = f" {work.waiting} more waiting." if work.waiting else ""
+    if not work.running:
+        return waiting.strip()
+    if not work.total:
+        return f"{work.phase} …{waiting}"
+    unit = "MB" if work.phase == "downloading" else "pictures"
+    text = f"{work.phase}: {work.done} of {work.total} {unit}"
+    if not math.isnan(work.seconds_left):
+        text += f", {duration(work.seconds_left)} left"
+    return f"{text}.{waiting}"

@@ -1,293 +1,453 @@
-"""What a person can do in the app, without any widget: choose, draw, run a study, save it.
+"""What a person can do in the app, without any widget: choose, make, sweep, stop, open a run.
 
-Every method returns at once; the work runs on the one worker thread and reports through the state.
+Every picture is a trial in a run folder. One picture is a sweep of one cell: both extend the run
+on the screen where its study can hold them, and begin a new run where it cannot.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
-from workbench.app.state import AppState, Choice, Picture, Screen, StudyRun
-from workbench.app.worker import Task, TaskState, Worker
+from workbench.app.grid import Axes, extended, python_lines
+from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
+from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
+from workbench.controls import get_control
 from workbench.formats import duration
 from workbench.generation.cancel import CancelToken
 from workbench.prompts import parse_tags
+from workbench.study import Choices, Plan, Study, StudyError
 
-DRAW, STUDY = "draw", "study"
-PROGRESS_SECONDS = 0.2  # a browser digests about 24 updates a second; five look smooth
-PLOT_SECONDS = 5.0
-PLOT_SHARE = 0.1  # of the time goes into live plots at most
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What can be chosen: labels of sources, control name -> label, the prompt's tags, base models.
-
-    What comes first is chosen at the start.
-    """
-
-    sources: tuple[str, ...]
-    controls: Mapping[str, str]
-    prompt: tuple[str, ...]
-    bases: tuple[str, ...] = ("render",)
+PREVIEW, PRICE = "preview", "price"
+MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
+PROGRESS_SECONDS = 0.2
 
 
 class Engine(Protocol):
-    """The rooms below, as the app uses them. Only the worker thread calls draw, run and plot."""
+    """What the session needs of the rooms below; see `workbench.app.engine.ModelEngine`."""
 
-    def missing(self, choice: Choice | None = None) -> str:
-        """One sentence that says what the choice (None: the demo study) needs and cannot have, or
-        "" when nothing is in the way."""
-        ...
+    @property
+    def choices(self) -> Choices: ...
 
-    def to_download(self, choice: Choice) -> tuple[str, ...]:
-        """The models which the choice needs and which must be downloaded first, by title."""
-        ...
-
-    def offer(self) -> Offer:
-        """What can be chosen."""
-        ...
-
-    def draw(
-        self, choice: Choice, cancel: CancelToken, progress: Callable[[Any], None]
-    ) -> Picture | None:
-        """Generate and measure one picture; None if cancelled. Tells the progress of downloads."""
-        ...
-
-    def run(self, folder: Path, progress: Callable[[Any], None], cancel: CancelToken) -> None:
-        """Run the demo study into a folder; goes on with what the folder already holds."""
-        ...
-
-    def plot(self, folder: Path) -> bytes:
-        """The trade-off plot of a run folder as PNG, or b"" when it holds nothing to plot."""
-        ...
-
-    def study_yaml(self, choice: Choice) -> str:
-        """A study file that reproduces the picture of this choice."""
-        ...
+    def offer(self) -> Offer: ...
+    def study(self, choice: Choice, axes: Axes | None = None, name: str = ...) -> Study: ...
+    def plan(self, study: Study) -> Plan: ...
+    def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]: ...
+    def missing(self, study: Study) -> str: ...
+    def to_download(self, study: Study) -> tuple[str, ...]: ...
+    def preview(self, choice: Choice) -> Preview: ...
+    def add_source(self, name: str, data: bytes, folder: Path) -> str: ...
+    def make(
+        self,
+        study: Study,
+        folder: Path,
+        trials: Collection[str],
+        progress: Callable[[Any], None],
+        cancel: CancelToken,
+    ) -> None: ...
+    def close(self) -> None: ...
 
 
 class Session:
-    """One person at one screen. `runs` is the folder that run folders and study files go to."""
+    """One person at one screen.
+
+    Args:
+        engine: the models.
+        runs: the folder of run folders, and of pictures that are uploaded.
+    """
 
     def __init__(self, engine: Engine, runs: Path = Path("runs")) -> None:
         self.engine = engine
         self.runs = Path(runs)
-        self.offer = engine.offer()
-        first = Choice(
-            source=self.offer.sources[0],
-            control=next(iter(self.offer.controls)),
-            prompt=self.offer.prompt,
-            kept=self.offer.prompt,
-            base=self.offer.bases[0],
-        )
-        self.state = AppState(Screen(first, picture_status=engine.missing(first)))
-        self.worker = Worker()
-        self._last: dict[str, Task] = {}
-
-    @property
-    def demo_folder(self) -> Path:
-        """Where the demo study's run lies."""
-        return self.runs / "demo"
+        offer = engine.offer()
+        self.state = AppState(Screen(offer.first, offer, runs=self._run_folders()))
+        self.viewer = Worker("workbench-preview")
+        self.jobs = JobQueue(self._tell_work, self._tell_end)
+        self._pace: float | None = None  # seconds a picture
+        self._warm = False
 
     def choose(self, **values: Any) -> Choice:
-        """Change some of the choice (see `Choice`) and draw the picture if anything changed.
+        """Change some of the choice (see `Choice`), and show its source and control map.
 
         `kept` may come in any order; it is brought into the order of the prompt. Another `prompt`
-        (tags, or a text with commas) is kept whole unless `kept` says otherwise.
-        Raises ValueError for a source, control or base model that is not on offer, for an empty
-        prompt, and for a tag that the prompt does not have.
+        (tags, or a text with commas) is kept whole unless `kept` says otherwise. `settings` may be
+        a mapping. Another control type has its default settings.
+        Raises ValueError for what is not on offer or cannot be; the choice then stays.
         """
         before = self.state.now.choice
-        choice = self.state.update(lambda s: {"choice": self._checked(s.choice, values)}).choice
+        choice = self.state.update(lambda s: {"choice": self._checked(s, values)}).choice
         if choice != before:
-            self.draw()
+            self.show()
         return choice
 
-    def _checked(self, choice: Choice, values: Mapping[str, Any]) -> Choice:
+    def _checked(self, screen: Screen, values: Mapping[str, Any]) -> Choice:
+        values, offer = dict(values), screen.offer
         if "prompt" in values:
             given = values["prompt"]
             prompt = parse_tags(given if isinstance(given, str) else ",".join(given))
             if not prompt:
                 raise ValueError("the prompt has no tag at all")
             values = {"kept": prompt, **values, "prompt": prompt}
-        choice = replace(choice, **values)
-        kept = tuple(tag for tag in choice.prompt if tag in set(choice.kept))
+        if values.get("control", screen.choice.control) != screen.choice.control:
+            values = {"settings": "", **values}
+        choice = replace(screen.choice, **values)
         unknown = [tag for tag in choice.kept if tag not in choice.prompt]
         if unknown:
             raise ValueError(f"the prompt has no tag {unknown[0]!r}")
-        if choice.source not in self.offer.sources:
-            raise ValueError(f"there is no source {choice.source!r}")
-        if choice.control not in self.offer.controls:
-            raise ValueError(f"there is no control type {choice.control!r}")
-        if choice.base not in self.offer.bases:
-            raise ValueError(f"there is no base model {choice.base!r}")
-        return replace(choice, kept=kept)
+        for what, value, there in (
+            ("source", choice.source, offer.sources),
+            ("control type", choice.control, offer.controls),
+            ("base model", choice.base, offer.bases),
+            ("sampler", choice.scheduler, offer.schedulers),
+        ):
+            if value not in there:
+                raise ValueError(f"there is no {what} {value!r}; there are: {', '.join(there)}")
+        _number("scale", choice.scale, 0, MAX_SCALE)
+        _number("seed", choice.seed, 0, MAX_SEED, whole=True)
+        _number("steps", choice.steps, 1, 1000, whole=True)
+        _number("guidance_scale", choice.guidance_scale, 1, 30)
+        settings = get_control(choice.control).settings_type
+        given = choice.settings
+        raw = given if isinstance(given, str) else json.dumps(dict(given))
+        chosen = settings.model_validate_json(raw or "{}")
+        usual = chosen.canonical() == settings().canonical()
+        kept = tuple(tag for tag in choice.prompt if tag in set(choice.kept))
+        return replace(choice, kept=kept, settings="" if usual else chosen.canonical())
 
-    def draw(self) -> Task | None:
-        """Queue the picture of the present choice; an older picture still under way is dropped."""
+    def show(self) -> Task:
+        """Queue source and control map of the choice; older ones under way are dropped."""
         choice = self.state.now.choice
-        if missing := self.engine.missing(choice):
-            self.state.change(picture_status=missing)
-            return None
-        busy = self.state.now.study.running
-        self.state.change(picture_status="Waiting for the study …" if busy else "Drawing …")
+        self.state.change(preview_status="…")
 
-        def show(picture: Picture | None) -> None:
-            def fields(screen: Screen) -> dict[str, Any]:
-                if picture is None or screen.choice != picture.choice:
-                    return {}
-                status = f"Drawn in {picture.seconds:.1f} s."
+        def shown(found: Preview) -> None:
+            self.state.change(preview=found, preview_status=found.warning)
 
-                if picture.warning:
-                    status += f" {picture.warning}"
-                return {"picture": picture, "picture_status": status}
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                self.state.change(preview=None, preview_status=f"No map: {task.error}")
 
-            self.state.update(fields)
-
-        return self._submit(
-            DRAW,
-            lambda cancel: self.engine.draw(choice, cancel, self._tell_download),
-            on_start=lambda: self.state.change(picture_status=self._begins(choice)),
-            on_result=show,
-            on_end=lambda task: self._tell_failure(task, "picture_status"),
+        return self.viewer.submit(
+            PREVIEW,
+            lambda _: self.engine.preview(choice),
+            on_result=shown,
+            on_end=failed,
         )
 
-    def _begins(self, choice: Choice) -> str:
-        """What is said when a picture's turn has come."""
-        models = ", ".join(self.engine.to_download(choice))
-        return f"To be downloaded first: {models} …" if models else "Drawing …"
+    def upload(self, name: str, data: bytes) -> Choice:
+        """Keep a picture beside the runs, offer it as a source and choose it.
 
-    def _tell_download(self, progress: Any) -> None:
-        """Show how far a download is that a picture waits for."""
-        left = progress.seconds_left
-        rest = f", {duration(left)} left" if left else ""
-        text = f"Downloading models: {progress.done} of {progress.total} MB{rest} …"
-        self.state.change(picture_status=text)
+        ImageError if it cannot be read.
+        """
+        source = self.engine.add_source(name, data, self.runs / "sources")
+        self._offer_sources([source])
+        return self.choose(source=source)
 
-    def run_demo(self) -> Task | None:
-        """Queue the demo study; does nothing while it is running already."""
-        if self.engine.missing():
-            self.state.change(study_status=self.engine.missing())
-            return None
-        task = self._last.get(STUDY)
-        if task is not None and not task.state.final:
-            return task
-        folder = self.demo_folder
-        start = StudyRun(running=True, phase="waiting", folder=str(folder))
-        self.state.change(study=start, study_status="")
-        live = _LivePlot(self, folder)
+    def _offer_sources(self, sources: Collection[str]) -> None:
+        def more(screen: Screen) -> dict[str, Any]:
+            both = tuple(dict.fromkeys([*screen.offer.sources, *sources]))
+            return {"offer": replace(screen.offer, sources=both)}
 
-        def ended(task: Task) -> None:
-            self.state.update(lambda s: {"study": replace(s.study, running=False)})
-            self._tell_failure(task, "study_status")
-            if task.state is TaskState.DONE:
-                self.state.change(study_status=f"Done. The run is kept in {folder}.")
-            elif task.state is TaskState.CANCELLED:
-                text = f"Stopped. What is done is kept in {folder}; run again to go on."
-                self.state.change(study_status=text)
-            live.plot()
+        self.state.update(more)
 
-        return self._submit(
-            STUDY, lambda cancel: self.engine.run(folder, live, cancel), on_end=ended
-        )
+    def make(self, axes: Axes | None = None) -> Job | None:
+        """Queue the picture of the choice, or with axes a sweep around it.
 
-    def cancel_demo(self) -> None:
-        """Ask the demo study to stop after its present step; what is done is kept."""
-        if self.state.now.study.running:
-            self.state.change(study_status="Stopping …")
-            self.worker.cancel(STUDY)
+        It goes into the run on the screen if that can hold it, else into a new one. A single
+        picture goes between two batches of a sweep. What is there already is not made again.
 
-    def show_earlier_run(self) -> Task | None:
-        """Queue the plot of a demo run that is already on the disk, if there is one."""
-        if not (self.demo_folder / "study.yaml").is_file():
-            return None
-        return self._submit(
-            "earlier",
-            lambda _: self.engine.plot(self.demo_folder),
-            on_result=lambda png: self.state.change(plot_png=png),
-        )
+        Args:
+            axes: name of an axis (`workbench.app.grid.AXES`) -> its values.
 
-    def save_study(self, path: Path | None = None) -> Path:
-        """Write the study file that reproduces the picture on the screen; returns its path.
-
-        Each choice has a file, and a run folder, of its own, named after it.
+        Returns:
+            None, with the reason on the screen, if a model is missing. StudyError for axes that
+            cannot be.
         """
         choice = self.state.now.choice
-        path = path or self.runs / f"{choice.name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.engine.study_yaml(choice), encoding="utf-8")
-        return path
+        wanted = self.engine.study(choice, axes)
+        if missing := self.engine.missing(wanted):
+            self.state.change(status=missing)
+            return None
+
+        def work(cancel: CancelToken) -> None:
+            sheet = self._sheet_for(wanted)
+            ids = self.engine.asked(choice, axes)
+            self._make(sheet, ids, cancel)
+
+        return self.jobs.submit(Job("sweep" if axes else "picture", work, urgent=not axes))
+
+    def make_trial(self, trial: str) -> Job | None:
+        """Queue one picture of the run on the screen, such as one that its sheet lacks."""
+        sheet = self.state.now.sheet
+        if (
+            sheet is None
+            or not sheet.plan
+            or not sheet.study
+            or trial not in sheet.plan.trials_by_id
+        ):
+            return None
+        if missing := self.engine.missing(sheet.study):
+            self.state.change(status=missing)
+            return None
+
+        def work(cancel: CancelToken) -> None:
+            now = self.state.now.sheet
+            grown = now is not None and now.folder == sheet.folder
+            self._make(now if grown and now is not None else sheet, (trial,), cancel)
+
+        return self.jobs.submit(Job("picture", work, urgent=True))
+
+    def complete(self) -> Job | None:
+        """Queue all that the run on the screen lacks."""
+        sheet = self.state.now.sheet
+        if sheet is None or sheet.plan is None:
+            return None
+        ids = tuple(sheet.plan.trials_by_id)
+        return self.jobs.submit(Job("sweep", lambda cancel: self._make(sheet, ids, cancel)))
+
+    def _sheet_for(self, wanted: Study) -> Sheet:
+        """The run on the screen with a study that holds what is wanted, or a new run."""
+        now = self.state.now.sheet
+        grown = None
+        if now is not None and now.plan is not None and now.study is not None:
+            grown = extended(now.study, wanted, self.engine.choices)
+        if now is None or grown is None:
+            folder = self._new_folder()
+            study = wanted.model_copy(update={"name": folder.name})
+            return Sheet(folder, study, self.engine.plan(study))
+        return replace(now, study=grown, plan=self.engine.plan(grown))
+
+    def _make(self, sheet: Sheet, trials: Collection[str], cancel: CancelToken) -> None:
+        """Make what is missing of some trials of a run, and show it as it comes."""
+        self._show_sheet(replace(sheet, newest=""))
+        live = _Live(self)
+        assert sheet.study is not None
+        self.engine.make(sheet.study, sheet.folder, trials, live, cancel)
+        if self._warm:  # the first picture waits for models and for chance and ceiling
+            self._pace = live.pace or self._pace
+        self._warm = True
+        if not cancel.cancelled:
+            newest = next(iter(trials)) if len(trials) == 1 else ""
+            self._grow(newest)
+
+    def _show_sheet(self, sheet: Sheet) -> None:
+        self.state.change(sheet=sheet)
+
+    def _grow(self, newest: str = "") -> None:
+        """There is more of the run on the disk."""
+
+        def more(screen: Screen) -> dict[str, Any]:
+            sheet = screen.sheet
+            if sheet is None:
+                return {}
+            return {"sheet": replace(sheet, version=sheet.version + 1, newest=newest)}
+
+        self.state.update(more)
+
+    def stop(self) -> None:
+        """Stop what is being made after its present step, and forget what waits."""
+        self.jobs.stop()
+
+    def ask_price(self, axes: Axes) -> Task:
+        """Queue the answer to what a sweep would take: pictures, those that are there, time."""
+        choice, sheet = self.state.now.choice, self.state.now.sheet
+
+        def answer(_: CancelToken) -> str:
+            ids = set(self.engine.asked(choice, axes))
+            there = 0
+            if sheet is not None and (sheet.folder / "study.yaml").is_file():
+                from workbench.store import RunFolder
+
+                there = len(ids & RunFolder.open(sheet.folder).scan(strict=False).records.keys())
+            text = f"{len(ids)} pictures, {there} of them there already"
+            if self._pace is not None and len(ids) > there:
+                text += f", about {duration(self._pace * (len(ids) - there))}"
+            return f"{text}."
+
+        def told(text: str) -> None:
+            self.state.change(price=text)
+
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                self.state.change(price=f"This sweep cannot be made: {task.error}")
+
+        return self.viewer.submit(PRICE, answer, on_result=told, on_end=failed)
+
+    def open(self, folder: str | Path) -> Task:
+        """Queue a run folder to be shown. No model is loaded. The choice follows its study."""
+        folder = Path(folder)
+
+        def look(_: CancelToken) -> Sheet:
+            from workbench.runs import open_run
+
+            study = plan = None
+            run = open_run(folder)
+            with suppress(StudyError, ValueError, OSError):
+                study = run.study
+                plan = self.engine.plan(study) if self._is_ours(study) else None
+            return Sheet(folder, study, plan)
+
+        def show(sheet: Sheet) -> None:
+            self._show_sheet(sheet)
+            note = "" if sheet.plan else " It can be looked at, not gone on with."
+            self.state.change(status=f"This is {folder}.{note}")
+            if sheet.plan and sheet.study:
+                self._follow(sheet.study)
+
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                self.state.change(status=f"{folder} cannot be opened: {task.error}")
+
+        return self.viewer.submit("open", look, on_result=show, on_end=failed)
+
+    def _is_ours(self, study: Study) -> bool:
+        return study.family in self.engine.choices.families and not study.captions
+
+    def _follow(self, study: Study) -> None:
+        """Choose what a study begins with."""
+        self._offer_sources(study.sources)
+        control = study.controls[0]
+        kind = getattr(control, "type", self.state.now.choice.control)
+        settings = json.dumps(getattr(control, "settings", {}))
+        scale = study.scales[len(study.scales) // 2]
+        self.choose(
+            source=study.sources[0], control=kind, settings=settings, prompt=study.prompt,
+            scale=scale, seed=study.seeds[0], base=study.base[0], steps=study.steps,
+            guidance_scale=study.guidance_scale, scheduler=study.scheduler,
+            negative_prompt=study.negative_prompt,
+        )  # fmt: skip
+
+    def new_run(self) -> None:
+        """Begin a new run with the next picture."""
+        self.state.change(sheet=None, status="The next picture begins a new run.")
+
+    def find_runs(self) -> tuple[Path, ...]:
+        """Look for run folders; newest first."""
+        return self.state.change(runs=self._run_folders()).runs
+
+    def _run_folders(self) -> tuple[Path, ...]:
+        if not self.runs.is_dir():
+            return ()
+        found = [path.parent for path in self.runs.glob("*/study.yaml") if path.is_file()]
+        return tuple(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+    def _new_folder(self) -> Path:
+        number = 1
+        while (self.runs / f"workbench-{number}").exists():
+            number += 1
+        return self.runs / f"workbench-{number}"
+
+    def code(self, axes: Axes | None = None) -> str:
+        """Python that makes the same pictures as `make` would. StudyError for what cannot be."""
+        return python_lines(self.engine.study(self.state.now.choice, axes), "runs/by-hand")
+
+    def report(self) -> Path:
+        """Write the report of the run on the screen; returns its path.
+
+        ValueError if there is no run with pictures.
+        """
+        from workbench.runs import open_run
+
+        sheet = self.state.now.sheet
+        if sheet is None or not (sheet.folder / "study.yaml").is_file():
+            raise ValueError("there is no run on the screen yet: make a picture or open a run")
+        return open_run(sheet.folder).report()
 
     def wait(self, timeout: float | None = None) -> Screen:
         """Wait until nothing is queued or running and return the screen.
 
-        For scripts and the last cell of a notebook; never call it from a widget's callback.
+        For scripts and tests; never call it from a widget's callback.
         Raises TimeoutError after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        for task in tuple(self._last.values()):
-            left = None if end is None else max(0.0, end - time.monotonic())
-            if not task.wait(left):
-                raise TimeoutError(f"{task.name} is still {task.state.value}")
+
+        def left() -> float | None:
+            return None if end is None else max(0.0, end - time.monotonic())
+
+        while (end_of_work := self._unfinished()) is not None:
+            if not end_of_work.wait(left()):
+                raise TimeoutError("work is still under way")
         return self.state.now
 
+    def _unfinished(self) -> Event | None:
+        running, waiting = self.jobs.now
+        for job in (running, *waiting):
+            if job is not None and not job.ended.is_set():
+                return job.ended
+        return next((t.ended for t in self.viewer.tasks if not t.ended.is_set()), None)
+
     def close(self) -> None:
-        """Cancel all work and end the worker thread."""
-        self.worker.close()
+        """Stop all work, end the threads and let go of the models. What is made is kept."""
+        self.jobs.close()
+        self.viewer.close()
+        self.engine.close()
 
-    def _submit(self, name: str, work: Callable[[CancelToken], Any], **callbacks: Any) -> Task:
-        task = self._last[name] = self.worker.submit(name, work, **callbacks)
-        return task
+    def _tell_work(self) -> None:
+        running, waiting = self.jobs.now
 
-    def _tell_failure(self, task: Task, field: str) -> None:
-        if task.state is TaskState.FAILED:
-            self.state.change(**{field: f"That failed: {task.error}"})
-        elif task.state is TaskState.CANCELLED and field == "picture_status":
-            self.state.change(picture_status="Stopped.")
+        def fields(screen: Screen) -> dict[str, Any]:
+            if running is None:
+                return {"work": replace(screen.work, running=False, waiting=len(waiting))}
+            same = screen.work.running and screen.work.title == running.title
+            work = screen.work if same else Work(running.title, phase="starting")
+            return {"work": replace(work, running=True, waiting=len(waiting)), "status": ""}
+
+        self.state.update(fields)
+
+    def _tell_end(self, job: Job) -> None:
+        self.find_runs()
+        sheet = self.state.now.sheet
+        where = f" in {sheet.folder}" if sheet else ""
+        if job.state is TaskState.FAILED:
+            self.state.change(status=f"That failed: {job.error}")
+        elif job.state is TaskState.CANCELLED:
+            self._grow()
+            self.state.change(status=f"Stopped. What is made is kept{where}.")
+        else:
+            self.state.change(status=f"Done. It is kept{where}.")
 
 
-class _LivePlot:
-    """Takes a study's progress, shows it five times a second and its plot now and then."""
+def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    """ValueError unless the value is a number between the two; with `whole`, an integer."""
+    kind = int if whole else (int, float)
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {what} from {low:g} to {high:.10g}, not {value!r}")
 
-    def __init__(self, session: Session, folder: Path) -> None:
+
+class _Live:
+    """Takes the progress of one piece of work and shows it five times a second."""
+
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._folder = folder
-        self._shown = self._next_plot = 0.0
-        self._phase = ""
+        self._shown, self._phase, self._done = 0.0, "", -1
+        self._begun: tuple[float, int] | None = None
+        self.pace: float | None = None
 
     def __call__(self, progress: Any) -> None:
         now = time.monotonic()
-        ended = progress.total and progress.done >= progress.total
-        if now - self._shown < PROGRESS_SECONDS and progress.phase == self._phase and not ended:
+        if progress.phase == "generating":
+            if self._begun is None:
+                self._begun = (now, progress.done)
+            elif progress.done > self._begun[1]:
+                self.pace = (now - self._begun[0]) / (progress.done - self._begun[1])
+        moved = progress.phase != self._phase or progress.done != self._done
+        if not moved and now - self._shown < PROGRESS_SECONDS:
             return
-        self._shown, self._phase = now, progress.phase
+        more = progress.phase in ("generating", "finishing", "done") and progress.done > self._done
+        self._shown, self._phase, self._done = now, progress.phase, progress.done
         left = progress.seconds_left
         values = {
             "done": progress.done,
             "total": progress.total,
-            "seconds_left": math.nan if left is None else float(left),
+            "seconds_left": float("nan") if left is None else float(left),
             "phase": progress.phase,
         }
-        state = self._session.state
-        state.update(lambda s: {"study": replace(s.study, **values)})
-        downloading = bool(getattr(progress, "unit", ""))
-        if progress.done and not downloading and now >= self._next_plot:
-            self.plot()
-            took = time.monotonic() - now
-            self._next_plot = time.monotonic() + max(PLOT_SECONDS, took / PLOT_SHARE)
-
-    def plot(self) -> None:
-        """Draw the plot of what is there; a plot that fails must not stop the study."""
-        try:
-            png = self._session.engine.plot(self._folder)
-        except Exception as error:
-            self._session.state.change(study_status=f"The plot could not be drawn: {error}")
-            return
-        if png:
-            self._session.state.change(plot_png=png)
+        self._session.state.update(lambda s: {"work": replace(s.work, **values)})
+        if more:
+            self._session._grow()

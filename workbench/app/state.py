@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.controls.base import LegendEntry
+from workbench.study import Plan, Study
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +22,12 @@ Observer = Callable[[frozenset[str]], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person has chosen: everything that determines the one picture on the screen.
+    """What a person has chosen: everything that determines one picture.
 
     source: a label as in study files ("paperdoll:7" or a path). prompt: all tags, in order.
     kept: the tags that are switched on, in the order of the prompt. scale: conditioning scale.
-    base: the base model that draws.
+    base: the base model that draws. settings: of the control type, as JSON; "" for its defaults.
+    The rest are the settings of the same names of a study.
     """
 
     source: str
@@ -35,71 +37,89 @@ class Choice:
     scale: float = 1.0
     seed: int = 1
     base: str = "render"
-
-    @property
-    def name(self) -> str:
-        """Of its study, and so of the study's file and run folder; other choices have others."""
-        rest = [self.source, *self.prompt, "", *self.kept, "", self.base]
-        mark = hashlib.sha256("\n".join([*rest, repr(self.scale)]).encode("utf-8")).hexdigest()[:6]
-        return f"notebook-{self.control}-scale-{self.scale:g}-seed-{self.seed}-{mark}"
+    settings: str = ""
+    steps: int = 20
+    guidance_scale: float = 5.0
+    scheduler: str = "unipc"
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table of figures. `value` is NaN when there was nothing to compare.
+class Offer:
+    """What can be chosen, and what is chosen at first.
 
-    adherence: 0 = chance, 1 = as good as can be measured; NaN where it is not defined. note: what a
-    reader must know of such lines, said once below the table.
+    sources: as in study files. controls: name -> label of the types that this family can do.
+    bases: names of base models. schedulers: names of samplers.
     """
 
-    label: str
-    value: float
-    adherence: float = float("nan")
-    higher_is_better: bool | None = None
-    reason: str = ""
-    note: str = ""
+    first: Choice
+    sources: tuple[str, ...]
+    controls: Mapping[str, str]
+    bases: tuple[str, ...]
+    schedulers: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """One generated picture with all that belongs to it. Arrays are uint8 H×W×3 RGB.
+class Preview:
+    """What steers a picture, before it is made. Arrays are uint8 H×W×3 RGB.
 
     legend: what the colours of the control map mean, where that must be said. warning: that the map
     shows nothing, or hardly anything, in one sentence, else "".
     """
 
-    choice: Choice
     source: NDArray[np.uint8]
     control_map: NDArray[np.uint8]
-    image: NDArray[np.uint8]
-    rows: tuple[Row, ...]
-    seconds: float
     legend: tuple[LegendEntry, ...] = ()
     warning: str = ""
 
 
-@dataclass(frozen=True)
-class StudyRun:
-    """How far a study has come. seconds_left is NaN while unknown."""
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """The run on the screen: its folder, its study, and the plan of that.
 
+    study: None where it no longer fits what is installed. plan: None there, and where the sources
+    cannot be read any more; such a run can be looked at and not gone on with. version: goes up
+    whenever there is more of it on the disk. newest: id of the trial that was asked for by itself
+    and made last, "" if there is none.
+    """
+
+    folder: Path
+    study: Study | None = None
+    plan: Plan | None = None
+    version: int = 0
+    newest: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is being made. seconds_left is NaN while unknown. waiting: jobs that have not begun."""
+
+    title: str = ""
     running: bool = False
     done: int = 0
     total: int = 0
     seconds_left: float = float("nan")
     phase: str = ""
-    folder: str = ""
+    waiting: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Screen:
-    """Everything that is shown. Observers are told the names of the fields that changed."""
+    """Everything that is shown. Observers are told the names of the fields that changed.
+
+    status: how the last work ended, or why there is none. price: what the sweep in hand would
+    take, as a sentence. runs: the run folders that can be opened, newest first.
+    """
 
     choice: Choice
-    picture: Picture | None = None
-    picture_status: str = ""
-    study: StudyRun = field(default_factory=StudyRun)
-    study_status: str = ""
-    plot_png: bytes = b""
+    offer: Offer
+    preview: Preview | None = None
+    preview_status: str = ""
+    sheet: Sheet | None = None
+    work: Work = field(default_factory=Work)
+    status: str = ""
+    price: str = ""
+    runs: tuple[Path, ...] = ()
 
 
 class AppState:
@@ -126,7 +146,7 @@ class AppState:
         """Replace some fields of the screen and tell the observers which really changed."""
         return self.update(lambda _: values)
 
-    def update(self, make: Callable[[Screen], dict[str, Any]]) -> Screen:
+    def update(self, make: Callable[[Screen], Mapping[str, Any]]) -> Screen:
         """As `change`, with values computed from the screen while it is locked."""
         with self._lock:
             before = self._screen

@@ -1,11 +1,12 @@
 """The explorer: a run's trade-off, contact sheet and pictures, linked; in a page or a notebook."""
 
-from workbench.explorer.data import Shown, explorer_data, source_name
+from workbench.explorer.data import Catalogue, Shown, explorer_data, source_name, unmade_rows
 from workbench.explorer.page import explorer_block, explorer_page, policy, style
 from workbench.explorer.pictures import LocalNetworks, RunPictures
 from workbench.explorer.view import View, ViewChoice, view_run
 
 __all__ = [
+    "Catalogue",
     "LocalNetworks",
     "RunPictures",
     "Shown",
@@ -17,5 +18,6 @@ __all__ = [
     "policy",
     "source_name",
     "style",
+    "unmade_rows",
     "view_run",
 ]

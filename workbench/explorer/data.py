@@ -13,10 +13,14 @@ from workbench import analysis
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import metric_spec
 from workbench.plots.style import tags_label
+from workbench.store import cell_facts, plain
+from workbench.store.schema import ALONE
 from workbench.study.labels import is_scene, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.study import Cell
 
 VERSION = 1
 """Of the layout of `explorer_data`; the script refuses another one."""
@@ -24,6 +28,8 @@ CONTROL = "control"
 """Stands for the primary metric of each control type, as `analysis.PROMPT_METRIC` of the prompt."""
 PLACES = ("control", "source", "base", "seed", "scale")
 DIGITS = 4
+UNMADE = ""
+"""Stands for the metric in the row of a cell whose picture has not been made."""
 
 Picture = tuple[str, str, str]
 """What a picture is ("sample", "source", "wanted" or "read"), and two names that tell which:
@@ -48,10 +54,24 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the explorer shows: values for JSON, and the pictures that they name by number."""
+    """What the explorer shows: values for JSON, the pictures that they name by number, and the
+    trial of each cell."""
 
     data: dict[str, Any]
     pictures: Sequence[Picture]
+    trials: Sequence[str]
+
+    def place(self, cell: int) -> dict[str, Any]:
+        """Where a cell lies, by the names of its control, source, seed, prompt and scale."""
+        data, at = self.data, {name: column[cell] for name, column in self.data["cells"].items()
+                               if name in (*PLACES, "prompt")}  # fmt: skip
+        return {
+            "control": data["controls"][at["control"]]["label"],
+            "source": data["sources"][at["source"]]["name"],
+            "seed": data["seeds"][at["seed"]],
+            "prompt": data["prompts"][at["prompt"]]["label"],
+            "scale": data["scales"][at["scale"]],
+        }
 
 
 def explorer_data(
@@ -62,7 +82,7 @@ def explorer_data(
     failed: Mapping[str, str] | None = None,
     read_back: Iterable[str] = (),
     notes: Sequence[str] = (),
-    headline: bool = True,
+    catalogue: Catalogue | None = None,
 ) -> Shown:
     """Everything that the explorer shows of a run but the pixels.
 
@@ -71,16 +91,19 @@ def explorer_data(
     ceiling, and adherence is (value - chance) / (ceiling - chance).
 
     Args:
-        frame: labelled long frame of the run, see `analysis.distinct_controls`.
+        frame: labelled long frame of the run, see `analysis.distinct_controls`. A row without a
+            metric is of a cell whose picture has not been made, see `unmade_rows`.
         title: the run's name.
         sources: those whose picture can be shown.
         failed: trial -> why it has no picture.
         read_back: control labels whose maps can be read back from the pictures.
-        notes: what a reader must know, a sentence each.
-        headline: whether it begins with the words that the control overrides.
+        notes: what a reader must know, a sentence each; the answer first.
+        catalogue: of an earlier view of the run: pictures keep their numbers.
     """
     failed, sources, read_back = dict(failed or {}), set(sources), set(read_back)
     cells = frame.drop_duplicates("cell").reset_index(drop=True)
+    unmade = (cells["metric"] == UNMADE).to_list()
+    kinds, frame = frame, frame[frame["metric"] != UNMADE]
     prompts, prompt_of = _prompts(cells)
     lists: dict[str, list[Any]] = {}
     columns: dict[str, Any] = {"prompt": prompt_of}
@@ -88,12 +111,12 @@ def explorer_data(
         lists[name], columns[name] = _indexed(cells[name])
     lists["text"], columns["text"] = _indexed(cells["prompt"])
     whole, columns["whole"] = _indexed(cells["full_prompt"])
-    catalogue = Catalogue()
+    catalogue = Catalogue() if catalogue is None else catalogue
     trials = cells["trial"].map(str)
     reasons = [failed.get(trial, "") for trial in trials]
     columns["sample"] = [
-        -1 if reason else catalogue.number("sample", trial)
-        for trial, reason in zip(trials, reasons, strict=True)
+        -1 if reason or absent else catalogue.number("sample", trial)
+        for trial, reason, absent in zip(trials, reasons, unmade, strict=True)
     ]
     columns["wanted"] = [
         catalogue.number("wanted", str(source), str(control)) if source in sources else -1
@@ -108,7 +131,7 @@ def explorer_data(
         "version": VERSION,
         "title": title,
         "notes": list(notes),
-        "controls": [_control(str(label), frame) for label in lists.pop("control")],
+        "controls": [_control(str(label), kinds) for label in lists.pop("control")],
         "sources": [
             {
                 "name": str(name),
@@ -128,9 +151,29 @@ def explorer_data(
         "tags": tags,
         "curves": _curves(frame, prompts, metrics),
         "spots": _spots(frame, prompts),
-        "headline": list(analysis.overridden_words(frame).values()) if headline else [],
     }
-    return Shown(_plain(data), tuple(catalogue.pictures))
+    return Shown(_plain(data), tuple(catalogue.pictures), tuple(trials))
+
+
+def unmade_rows(cells: Iterable[Cell], frame: pd.DataFrame) -> pd.DataFrame:
+    """A long frame with a row, without a metric, for each cell that it does not have yet.
+
+    Args:
+        cells: those of the plan.
+        frame: the run's long frame, not labelled yet. It is returned if nothing is missing.
+    """
+    import pandas as pd
+
+    there = set(frame["cell"])
+    rows = [
+        {**ALONE, **plain(cell_facts(cell)), "cell": cell.id, "trial": cell.trial_id}
+        for cell in cells
+        if cell.id not in there
+    ]
+    if not rows:
+        return frame
+    more = pd.DataFrame(rows).assign(metric=UNMADE, reason="").reindex(columns=frame.columns)
+    return pd.concat([frame, more], ignore_index=True) if len(frame) else more
 
 
 def source_name(source: str) -> str:

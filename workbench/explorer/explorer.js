@@ -450,12 +450,13 @@ class Sheet {
         button.classList.toggle("wbx-pinned", cell >= 0 && this.explorer.pins.includes(cell));
         button.tabIndex = on ? 0 : -1;
         const failed = cell >= 0 && data.cells.failed[cell];
-        button.classList.toggle("wbx-empty", cell < 0 || Boolean(failed));
-        button.title = failed || "";
+        const unmade = cell >= 0 && !failed && data.cells.sample[cell] < 0;
+        button.classList.toggle("wbx-empty", cell < 0 || Boolean(failed) || unmade);
+        button.title = failed || (unmade && this.explorer.model.get("makes") ? "not made yet: click to make it" : "");
         const control = data.reading("control", cell), prompt = cell < 0 ? null : data.reading("prompt", cell);
         button.style.setProperty("--c", clamp(control ?? 0, 0, 1));
         button.style.setProperty("--p", clamp(prompt ?? 0, 0, 1));
-        const told = cell < 0 ? "not made yet" : failed ? `no picture: ${failed}` : `prompt ${figure(prompt)}, control ${figure(control)}`;
+        const told = cell < 0 || unmade ? "not made yet" : failed ? `no picture: ${failed}` : `prompt ${figure(prompt)}, control ${figure(control)}`;
         button.setAttribute("aria-label", `${data.prompts[p].label}, ${data.scaleName(k)}: ${told}`);
         if (on) button.setAttribute("aria-current", "true");
         else button.removeAttribute("aria-current");
@@ -528,7 +529,7 @@ class Hand {
     pictures.show(this.tiles.read.img, numbers.read, "Map read back from the picture");
     pictures.show(this.pinned.img, numbers.pinned, pin < 0 ? "" : `Pinned: ${this.told(pin)}`);
     this.tiles.source.caption.textContent = `source: ${source.label}`;
-    this.tiles.sample.caption.textContent = cell < 0 ? "not made yet" : data.cells.failed[cell] || what;
+    this.tiles.sample.caption.textContent = cell < 0 || (data.cells.sample[cell] < 0 && !data.cells.failed[cell]) ? "not made yet" : data.cells.failed[cell] || what;
     this.tiles.read.caption.textContent = numbers.read < 0 ? "map read back: not in this page" : "map read back";
     this.pinned.caption.textContent = pin < 0 ? "click a picture to pin it here" : `pinned: ${this.told(pin)}`;
     this.pinned.el.classList.toggle("wbx-vacant", pin < 0);
@@ -653,14 +654,16 @@ class Explorer {
 
   load() {
     const raw = this.model.get("data");
-    const before = this.at && this.cell >= 0 ? this.describe() : null;
-    this.pictures.forget();
-    this.pins = [];
+    const before = this.at && this.data?.count ? this.describe() : null;
+    const pins = this.data?.count ? this.pins.map((cell) => this.describe(this.data.place(cell))) : [];
+    if (!raw.catalogue || raw.catalogue !== this.data?.catalogue) this.pictures.forget();
     this.data = new Data(raw);
+    this.pins = pins.map((pin) => this.placed(pin)).filter((at) => at).map((at) => this.data.find(at)).filter((cell) => cell >= 0);
     this.stamp += 1;
     const vacant = this.data.count === 0;
     this.root.classList.toggle("wbx-vacant", vacant);
-    this.headline.textContent = vacant ? "There is nothing to explore: no picture that one control steers has been measured in this run." : [...this.data.headline, ...this.data.notes].join(" ");
+    const vacantly = "There is nothing to explore: no picture that one control steers has been measured in this run.";
+    this.headline.textContent = this.data.notes.join(" ") || (vacant ? vacantly : "");
     if (vacant) return;
     this.at = (before && this.placed(before)) ?? this.start();
     this.fill();
@@ -677,8 +680,8 @@ class Explorer {
   }
 
   // A place by names, which outlive the numbers of one set of data.
-  describe() {
-    const { data, at } = this;
+  describe(at = this.at) {
+    const { data } = this;
     return { control: data.controls[at.control].label, source: data.sources[at.source].name, seed: data.seeds[at.seed], prompt: data.prompts[at.prompt].label, scale: data.scales[at.scale] };
   }
 
@@ -743,6 +746,10 @@ class Explorer {
     this.go(change);
     const cell = this.cell;
     if (cell < 0) return;
+    if (this.data.cells.sample[cell] < 0) {
+      if (this.model.get("makes") && !this.data.cells.failed[cell]) this.model.send?.({ kind: "make", place: this.describe() });
+      return;
+    }
     if (this.pins.includes(cell)) this.pins = this.pins.filter((c) => c !== cell);
     else this.pins = [...this.pins.slice(0, 1), cell];
     this.update();

@@ -23,6 +23,7 @@ from workbench.study.errors import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.families import Family
     from workbench.families.manager import ModelManager
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class LocalNetworks:
     """The networks of a model family that lie on this disk; each is loaded when it is first used.
 
     Args:
-        family: its name; one that is not known has none.
+        family: the family, or its name; one that is not known has none.
         judges: those the study chose, see `Family.with_judges`.
         models: the models folder.
 
@@ -46,7 +47,10 @@ class LocalNetworks:
     """
 
     def __init__(
-        self, family: str, judges: Mapping[str, str] | None = None, models: str | Path | None = None
+        self,
+        family: Family | str,
+        judges: Mapping[str, str] | None = None,
+        models: str | Path | None = None,
     ) -> None:
         from workbench.families import FamilyError, LocateError, get_family
         from workbench.families.locate import locate
@@ -56,7 +60,8 @@ class LocalNetworks:
         self.names: frozenset[str] = frozenset()
         self.is_small = False
         try:
-            self._family = get_family(family).with_judges(judges or {})
+            known = get_family(family) if isinstance(family, str) else family
+            self._family = known.with_judges(judges or {})
         except FamilyError as error:
             log.warning("control maps are not read back: %s", error)
             return
@@ -91,7 +96,7 @@ class RunPictures:
         self, run: RunFolder, frame: pd.DataFrame, networks: LocalNetworks | None = None
     ) -> None:
         self.run = run
-        self._networks = networks
+        self.networks = networks
         kinds = frame.drop_duplicates("control")
         texts = kinds["control_settings"] if "control_settings" in kinds else [""] * len(kinds)
         self.settings: Mapping[str, str] = dict(
@@ -120,8 +125,8 @@ class RunPictures:
         a large one, too.
         """
         there: frozenset[str] = frozenset()
-        if self._networks is not None and (costly or self._networks.is_small):
-            there = self._networks.names
+        if self.networks is not None and (costly or self.networks.is_small):
+            there = self.networks.names
         return [label for label in self.settings if self._needs(label) <= there]
 
     def pixels(self, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
@@ -189,7 +194,7 @@ class RunPictures:
         try:
             control, settings = resolve(control_type(label), self.settings[label])
             needs = self._needs(label)
-            networks: Networks = self._networks.lend(needs) if needs and self._networks else {}
+            networks: Networks = self.networks.lend(needs) if needs and self.networks else {}
             return [found.picture for found in control.extract(pictures, settings, networks)]
         except (ControlError, OSError, ValueError, KeyError, ImportError) as error:
             log.warning("no %s maps are shown: %s", label, error)

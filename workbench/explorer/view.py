@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.explorer.data import Shown, explorer_data
+from workbench.explorer.data import UNMADE, Catalogue, Shown, explorer_data
 from workbench.explorer.pictures import SIDE, RunPictures
 
 if TYPE_CHECKING:
@@ -73,11 +73,15 @@ class ViewChoice:
 
 @dataclass(frozen=True)
 class View:
-    """A run as the explorer shows it. `side`: pixels a side that a page of it affords a picture."""
+    """A run as the explorer shows it. `side`: pixels a side that a page of it affords a picture.
+
+    `catalogue` numbers its pictures, and may go on to a later view of the same run.
+    """
 
     title: str
     shown: Shown
     pictures: RunPictures
+    catalogue: Catalogue
     side: int
 
 
@@ -89,6 +93,7 @@ def view_run(
     choice: ViewChoice | None = None,
     failed: Mapping[str, str] | None = None,
     headline: bool = True,
+    catalogue: Catalogue | None = None,
 ) -> View:
     """Prepare what the explorer shows of a run. No picture is read yet.
 
@@ -99,19 +104,25 @@ def view_run(
         choice: what is shown; a run of up to 2,000 pictures whole if None.
         failed: trial -> why it has no picture.
         headline: whether it begins with the answer, which words the control overrides.
+        catalogue: of an earlier view of the run: pictures keep their numbers.
 
     ValueError if the choice names what the run does not have.
     """
-    choice = choice or ViewChoice()
+    from workbench.analysis import overridden_words
+
+    choice, catalogue = choice or ViewChoice(), catalogue or Catalogue()
     frame, note = choice.apply(frame)
+    made = frame[frame["metric"] != UNMADE]
+    answer = overridden_words(made).values() if headline and len(made) else ()
     shown = explorer_data(
         frame,
         title=title,
         sources=pictures.sources,
         failed=failed,
         read_back=() if choice.maps is False else pictures.readable(costly=bool(choice.maps)),
-        notes=[note] if note else [],
-        headline=headline,
+        notes=[*answer, *([note] if note else [])],
+        catalogue=catalogue,
     )
     count = frame["trial"].nunique()
-    return View(title, shown, pictures, next((s for most, s in SIDES if count <= most), SMALLEST))
+    side = next((s for most, s in SIDES if count <= most), SMALLEST)
+    return View(title, shown, pictures, catalogue, side)

@@ -4,7 +4,7 @@ from workbench.sweep.backends import ExecutorChoice
 from workbench.sweep.estimate import DryRun, dry_run
 from workbench.sweep.messages import ExecutorError
 from workbench.sweep.progress import Progress, ProgressCallback
-from workbench.sweep.runner import run_study
+from workbench.sweep.runner import run_study, run_trials
 
 __all__ = [
     "DryRun",
@@ -14,4 +14,5 @@ __all__ = [
     "ProgressCallback",
     "dry_run",
     "run_study",
+    "run_trials",
 ]

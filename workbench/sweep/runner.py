@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -78,29 +79,79 @@ def run_study(
         GenerationError: there is not enough memory for the models or for one picture.
         ExecutorError: workers cannot be had, are lost, or refuse.
     """
-    cancel = cancel or CancelToken()
     executor = executor or ExecutorChoice()
     executor.check()
     if batch_size is not None:  # what makes these pictures again must know it
         if not 1 <= batch_size <= MAX_BATCH:
             raise StudyError([f"batch_size: {batch_size} is not between 1 and {MAX_BATCH}"])
         study = study.model_copy(update={"batch_size": batch_size})
+    job = _Job(study, RunFolder(folder), cancel or CancelToken(), executor)
+    return _carry_out(job, manager, progress)
+
+
+def run_trials(
+    study: Study,
+    folder: str | Path,
+    trials: Collection[str],
+    *,
+    manager: ModelManager,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> RunFolder:
+    """Make some of a study's pictures, and leave the others for later.
+
+    As `run_study`, in this process, but of the trials that the run folder lacks only those named
+    are made; what is read across pictures follows when the last one is there. `progress` counts
+    the trials that are named.
+
+    Args:
+        trials: their ids; StudyError if the study has no such trial.
+        manager: loaded models of the study's family.
+    """
+    job = _Job(study, RunFolder(folder), cancel or CancelToken(), only=frozenset(trials))
+    return _carry_out(job, manager, progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be run, and where. only: ids of the trials that are made; None makes all."""
+
+    study: Study
+    run: RunFolder
+    cancel: CancelToken
+    executor: ExecutorChoice = field(default_factory=ExecutorChoice)
+    only: frozenset[str] | None = None
+
+    def asked(self, plan: Plan) -> list[Trial]:
+        """The trials of the plan that this start is about; StudyError for one that is not there."""
+        if self.only is None:
+            return list(plan.trials)
+        if foreign := sorted(self.only - plan.trials_by_id.keys()):
+            raise StudyError([f"the study has no trial {foreign[0]}"])
+        return [trial for trial in plan.trials if trial.id in self.only]
+
+
+def _carry_out(
+    job: _Job, manager: ModelManager | None, progress: ProgressCallback | None
+) -> RunFolder:
+    study, cancel, executor = job.study, job.cancel, job.executor
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
     plan = make_plan(study, resolution=family.resolution)
     _tell(plan_notes(study, plan))
-    meter = ProgressMeter(len(plan.trials), progress)
+    asked = job.asked(plan)
+    meter = ProgressMeter(len(asked), progress)
     if manager is None:
-        run = RunFolder(folder)
+        run = job.run
         run.final_scan = complete_scan(run, study, plan, family)
         if run.final_scan is not None:
-            meter.count_done(len(plan.trials))
+            meter.count_done(len(asked))
             meter.phase("done")
             return run
     downloads = _downloads(study, plan, family, manager)
-    run = RunFolder.prepare(folder)
+    run = RunFolder.prepare(job.run.path)
     # Workers of Dask may be anywhere, and fetch for themselves.
     if executor.kind != DASK and not download(downloads, manager, meter, cancel):
         return run
@@ -113,13 +164,13 @@ def run_study(
         else:
             ready = scheduled(start, family, executor, meter)
         with ready as backend:
-            begun = _run(start, backend, meter)
+            begun = _run(start, backend, asked, meter)
         if not begun:  # the run is as it was
             return run
         records = sorted(backend.records(), key=lambda record: record.trial.id)
         run.write_table(build_table(records, frozenset(cell.id for cell in plan.cells)))
-        if cancel.cancelled:  # a table that is newer than the study is that of a complete run
-            run.write_study(study)
+        if cancel.cancelled or plan.trials_by_id.keys() - {record.trial.id for record in records}:
+            run.write_study(study)  # only the table of a complete run is newer than its study
             return run
         run.final_scan = Scan({record.trial.id: record for record in records}, {})
         meter.phase("done")
@@ -189,9 +240,10 @@ class Backend(Protocol):
         ...
 
 
-def _run(start: Start, backend: Backend, meter: ProgressMeter) -> bool:
+def _run(start: Start, backend: Backend, asked: Sequence[Trial], meter: ProgressMeter) -> bool:
     """Everything between the plan and the table; False if it was cancelled before it began.
 
+    `asked` are the trials that are made where they are missing.
     Nothing of the run is replaced before the models are loaded and found to be those of the run.
     """
     run, plan, cancel = start.run, start.plan, start.cancel
@@ -203,8 +255,9 @@ def _run(start: Start, backend: Backend, meter: ProgressMeter) -> bool:
     work = backend.find_work()
     if work is None:
         return True
-    missing = [plan.trials_by_id[trial] for trial in work.trials]
-    meter.count_done(len(plan.trials) - len(missing))
+    lacking = set(work.trials)
+    missing = [trial for trial in asked if trial.id in lacking]
+    meter.count_done(len(asked) - len(missing))
     if missing or work.unmeasured:
         run.remove_table()  # a report on a killed run must not show the table of the last start
     meter.phase("measuring")
@@ -212,7 +265,7 @@ def _run(start: Start, backend: Backend, meter: ProgressMeter) -> bool:
     meter.phase("generating")
     meter.begin(missing)
     backend.make(missing, work.sound)
-    if not cancel.cancelled:
+    if not cancel.cancelled and len(missing) == len(lacking):
         meter.phase("finishing")
         backend.finish()
     return True
