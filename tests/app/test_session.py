@@ -102,9 +102,7 @@ def test_a_picture_goes_between_two_pictures_of_a_sweep(
     engine.pause = 0.2
     sweep = session.make({"scale": [0, 0.25, 0.5, 0.75, 1], "seed": [1, 2, 3]})
     assert sweep is not None
-    end = time.monotonic() + PATIENCE
-    while session.state.now.work.done < 2 and time.monotonic() < end:
-        time.sleep(0.02)
+    started(session, 2)
     session.choose(seed=99)
     picture = session.make()
     assert picture is not None and picture.ended.wait(PATIENCE)
@@ -117,15 +115,54 @@ def test_a_picture_goes_between_two_pictures_of_a_sweep(
     assert {record.trial.seed for record in run.records.values()} == {1, 2, 3, 99}
 
 
+def started(session: Session, pictures: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while session.state.now.work.done < pictures and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def test_an_interrupted_sweep_goes_on_in_its_own_run(session: Session, engine: TinyEngine) -> None:
+    engine.pause = 0.2
+    sweep = session.make({"scale": [0, 0.5, 1], "seed": [1, 2]})
+    started(session, 1)
+    session.choose(prompt="a boy, snow")
+    picture = session.make()
+    assert sweep is not None and picture is not None and picture.ended.wait(PATIENCE)
+    engine.pause = 0.0
+    screen = session.wait(PATIENCE)
+    assert sweep.state is TaskState.DONE and screen.sheet is not None
+    assert screen.sheet.folder.name == "workbench-2", "the screen stays where the person is"
+    counts = {path.name: len(wb.open_run(path).records) for path in session.find_runs()}
+    assert counts == {"workbench-1": 6, "workbench-2": 1}
+
+
+def test_a_picture_that_extends_the_run_of_a_sweep_stays_in_it(
+    session: Session, engine: TinyEngine
+) -> None:
+    engine.pause = 0.2
+    session.make({"seed": [1, 2]})
+    session.wait(PATIENCE)
+    session.choose(scale=0.5)
+    session.make()
+    session.wait(PATIENCE)
+    complete = session.complete()
+    session.choose(scale=0.25, seed=1)
+    session.make()
+    engine.pause = 0.0
+    sheet = session.wait(PATIENCE).sheet
+    assert complete is not None and complete.state is TaskState.DONE and sheet is not None
+    run = wb.open_run(sheet.folder)
+    assert run.study.scales == (0.25, 0.5, 1.0)
+    assert {0.25, 0.5, 1.0} == set(run.table["scale"])
+
+
 def test_stop_keeps_what_is_made_and_complete_goes_on(
     session: Session, engine: TinyEngine, tmp_path: Path
 ) -> None:
     engine.pause = 0.2
     sweep = session.make({"scale": [0, 0.5, 1], "source": ["paperdoll:1", "paperdoll:2"]})
     assert sweep is not None
-    end = time.monotonic() + PATIENCE
-    while session.state.now.work.done < 1 and time.monotonic() < end:
-        time.sleep(0.02)
+    started(session, 1)
     waiting = session.make({"seed": [4, 5]})
     session.stop()
     screen = session.wait(PATIENCE)

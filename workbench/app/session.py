@@ -71,6 +71,7 @@ class Session:
         self.jobs = JobQueue(self._tell_work, self._tell_end)
         self._pace: float | None = None  # seconds a picture
         self._warm = False
+        self._sheets: dict[Path, Sheet] = {}  # each run as this session knows it
 
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`), and show its source and control map.
@@ -174,12 +175,9 @@ class Session:
             self.state.change(status=missing)
             return None
 
-        def work(cancel: CancelToken) -> None:
-            sheet = self._sheet_for(wanted)
-            ids = self.engine.asked(choice, axes)
-            self._make(sheet, ids, cancel)
-
-        return self.jobs.submit(Job("sweep" if axes else "picture", work, urgent=not axes))
+        return self._submit(
+            lambda: (self._sheet_for(wanted), self.engine.asked(choice, axes)), urgent=not axes
+        )
 
     def make_trial(self, trial: str) -> Job | None:
         """Queue one picture of the run on the screen, such as one that its sheet lacks."""
@@ -195,12 +193,7 @@ class Session:
             self.state.change(status=missing)
             return None
 
-        def work(cancel: CancelToken) -> None:
-            now = self.state.now.sheet
-            grown = now is not None and now.folder == sheet.folder
-            self._make(now if grown and now is not None else sheet, (trial,), cancel)
-
-        return self.jobs.submit(Job("picture", work, urgent=True))
+        return self._submit(lambda: (self._sheets.get(sheet.folder, sheet), (trial,)), urgent=True)
 
     def complete(self) -> Job | None:
         """Queue all that the run on the screen lacks."""
@@ -208,7 +201,30 @@ class Session:
         if sheet is None or sheet.plan is None:
             return None
         ids = tuple(sheet.plan.trials_by_id)
-        return self.jobs.submit(Job("sweep", lambda cancel: self._make(sheet, ids, cancel)))
+        return self._submit(lambda: (self._sheets.get(sheet.folder, sheet), ids), urgent=False)
+
+    def _submit(self, find: Callable[[], tuple[Sheet, Collection[str]]], *, urgent: bool) -> Job:
+        """Queue the making of some trials; `find` says of which run, when their turn has come.
+
+        Work that was interrupted goes on in its own run, as that is by then, and leaves the screen
+        to whatever is on it.
+        """
+        begun: list[tuple[Path, Collection[str]]] = []
+
+        def work(cancel: CancelToken) -> None:
+            if begun:
+                folder, trials = begun[0]
+                sheet, now = self._sheets[folder], self.state.now.sheet
+                on_screen = now is not None and now.folder == folder
+            else:
+                sheet, trials = find()
+                begun.append((sheet.folder, trials))
+                on_screen = True
+            if on_screen:
+                self._show_sheet(replace(sheet, newest=""))
+            self._make(sheet, trials, cancel)
+
+        return self.jobs.submit(Job("picture" if urgent else "sweep", work, urgent=urgent))
 
     def _sheet_for(self, wanted: Study) -> Sheet:
         """The run on the screen with a study that holds what is wanted, or a new run."""
@@ -218,13 +234,14 @@ class Session:
             grown = extended(now.study, wanted, self.engine.choices)
         if now is None or grown is None:
             folder = self._new_folder()
+            folder.mkdir(parents=True)  # so that nothing else takes the name
             study = wanted.model_copy(update={"name": folder.name})
             return Sheet(folder, study, self.engine.plan(study))
         return replace(now, study=grown, plan=self.engine.plan(grown))
 
     def _make(self, sheet: Sheet, trials: Collection[str], cancel: CancelToken) -> None:
-        """Make what is missing of some trials of a run, and show it as it comes."""
-        self._show_sheet(replace(sheet, newest=""))
+        """Make what is missing of some trials of a run, and tell as it comes."""
+        self._sheets[sheet.folder] = sheet
         live = _Live(self)
         assert sheet.study is not None
         self.engine.make(sheet.study, sheet.folder, trials, live, cancel)
@@ -236,6 +253,7 @@ class Session:
             self._grow(newest)
 
     def _show_sheet(self, sheet: Sheet) -> None:
+        self._sheets[sheet.folder] = sheet
         self.state.change(sheet=sheet)
 
     def _grow(self, newest: str = "") -> None:
@@ -294,8 +312,10 @@ class Session:
 
         def show(sheet: Sheet) -> None:
             self._show_sheet(sheet)
-            note = "" if sheet.plan else " It can be looked at, not gone on with."
-            self.state.change(status=f"This is {folder}.{note}")
+            note = "What is made extends it; New run begins another."
+            if not sheet.plan:
+                note = "It can be looked at, not gone on with."
+            self.state.change(status=f"This is {folder}. {note}")
             if sheet.plan and sheet.study:
                 self._follow(sheet.study)
 
