@@ -132,6 +132,8 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
         "() => [...document.querySelectorAll('.wbx-picks select')].some(s => s.value === '7')",
         timeout=60_000,
     )
+    wait_for_text(page, STATUS, "Done.")
+    page.wait_for_timeout(2000)  # the explorer's last update counts the places that are empty
     empty = page.locator(".wbx-row button.wbx-empty")
     page.wait_for_function("() => document.querySelectorAll('.wbx-row .wbx-empty').length >= 5")
     before = empty.count()

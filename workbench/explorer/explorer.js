@@ -436,7 +436,10 @@ class Sheet {
 
   update() {
     const { at, data, pictures } = this.explorer;
-    const what = `${at.control}|${this.explorer.stamp}`;
+    // Not built anew under the pointer while a run grows.
+    const rows = data.values("prompt", at.control).map((p) => [p, data.prompts[p].label]);
+    const columns = data.values("scale", at.control).map((k) => [k, data.scales[k]]);
+    const what = JSON.stringify([at.control, rows, columns]);
     if (what !== this.built) {
       this.built = what;
       this.build(data, at);
@@ -667,7 +670,7 @@ class Explorer {
     if (vacant) return;
     this.at = (before && this.placed(before)) ?? this.start();
     this.fill();
-    this.update();
+    this.update(!before); // told again, an old place could overtake a new one that the kernel sets
   }
 
   // Where people see most: the full prompt, steered neither not at all nor fully.
