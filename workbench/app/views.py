@@ -424,7 +424,7 @@ class RunView(View):
         """Queue an update of the explorer, if there is more to see than it shows."""
         sheet = screen.sheet
         key = (None, -1) if sheet is None else (sheet.folder, sheet.version)
-        if key == self._known:
+        if key == self._known and (sheet is None or not sheet.newest):
             return
         resting = screen.work.running and time.monotonic() < self._rest_until
         if resting and key[0] == self._known[0]:

@@ -279,6 +279,8 @@ class JobQueue:
             if not again:
                 self._end(job)
             self._on_change()
+            if not again:
+                job.ended.set()
 
     def _next(self) -> Job | None:
         with self._condition:
@@ -300,4 +302,3 @@ class JobQueue:
             self._on_end(job)
         except Exception:
             log.exception("the end of the job %s could not be told", job.title)
-        job.ended.set()
