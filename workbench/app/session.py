@@ -71,7 +71,7 @@ class Session:
         self.jobs = JobQueue(self._tell_work, self._tell_end)
         self._pace: float | None = None  # seconds a picture
         self._warm = False
-        self._sheets: dict[Path, Sheet] = {}  # each run as this session knows it
+        self._sheets: dict[Path, Sheet] = {}  # each run as it is known here
 
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`), and show its source and control map.
