@@ -128,6 +128,20 @@ def test_numbers_that_are_none_are_refused(bench: Workbench, text: str, said: st
     assert bench.session.state.now.sheet is None
 
 
+@pytest.mark.parametrize("name", ["seed", "length"])
+def test_a_part_of_a_seed_or_a_tag_is_refused(bench: Workbench, name: str) -> None:
+    bench.making.inputs[name].value = "1, 1.5"
+    bench.making.sweep.click()
+    assert f"{name}: 1.5 is not a whole number" in bench.message.value
+    assert bench.session.state.now.sheet is None
+
+
+def test_an_app_can_be_closed_twice(engine: TinyEngine, tmp_path: Path) -> None:
+    bench = Workbench(tmp_path / "runs", engine=engine)
+    bench.close()
+    bench.close()
+
+
 def test_nothing_varies_is_a_sentence(bench: Workbench) -> None:
     bench.making.inputs["scale"].value = ""
     bench.making.sweep.click()

@@ -6,6 +6,7 @@ Models load when the first picture is made, on the thread that makes it, and sta
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Collection
 from functools import cached_property
@@ -140,8 +141,6 @@ class ModelEngine:
         return Study.from_dict(values, folder=self.demo.folder, choices=self.choices)
 
     def _control(self, kind: str, choice: Choice) -> dict[str, Any]:
-        import json
-
         settings = json.loads(choice.settings or "{}") if kind == choice.control else {}
         return {"type": kind, "settings": settings} if settings else {"type": kind}
 
@@ -196,15 +195,7 @@ class ModelEngine:
     ) -> None:
         """Make some of a study's pictures in a run folder, models downloaded first if need be."""
         from workbench.sweep import run_trials
-        from workbench.sweep.estimate import require_plan
-        from workbench.sweep.progress import ProgressMeter
-        from workbench.sweep.runner import download
 
-        if self.to_download(study):
-            plan = self.plan(study)
-            downloads = require_plan(study, plan, self.manager.family, self.models_dir)
-            if not download(downloads, self.manager, ProgressMeter(0, progress), cancel):
-                return
         run_trials(study, folder, trials, manager=self.manager, progress=progress, cancel=cancel)
 
     def preview(self, choice: Choice) -> Preview:

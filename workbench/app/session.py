@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -71,6 +72,7 @@ class Session:
         self.jobs = JobQueue(self._tell_work, self._tell_end)
         self._pace: float | None = None  # seconds a picture
         self._warm = False
+        self._versions = count(1)
         self._sheets: dict[Path, Sheet] = {}  # each run as it is known here
 
     def choose(self, **values: Any) -> Choice:
@@ -254,7 +256,7 @@ class Session:
 
     def _show_sheet(self, sheet: Sheet) -> None:
         self._sheets[sheet.folder] = sheet
-        self.state.change(sheet=sheet)
+        self.state.change(sheet=replace(sheet, version=next(self._versions)))
 
     def _grow(self, newest: str = "") -> None:
         """There is more of the run on the disk."""
@@ -263,7 +265,7 @@ class Session:
             sheet = screen.sheet
             if sheet is None:
                 return {}
-            return {"sheet": replace(sheet, version=sheet.version + 1, newest=newest)}
+            return {"sheet": replace(sheet, version=next(self._versions), newest=newest)}
 
         self.state.update(more)
 
@@ -395,11 +397,8 @@ class Session:
         return self.state.now
 
     def _unfinished(self) -> Event | None:
-        running, waiting = self.jobs.now
-        for job in (running, *waiting):
-            if job is not None and not job.ended.is_set():
-                return job.ended
-        return next((t.ended for t in self.viewer.tasks if not t.ended.is_set()), None)
+        waits: tuple[Job | Task, ...] = (*self.jobs.unfinished, *self.viewer.tasks)
+        return next((one.ended for one in waits if not one.ended.is_set()), None)
 
     def close(self) -> None:
         """Stop all work, end the threads and let go of the models. What is made is kept."""
@@ -408,9 +407,8 @@ class Session:
         self.engine.close()
 
     def _tell_work(self) -> None:
-        running, waiting = self.jobs.now
-
         def fields(screen: Screen) -> dict[str, Any]:
+            running, waiting = self.jobs.now  # looked up here, so that the last to tell is right
             if running is None:
                 return {"work": replace(screen.work, running=False, waiting=len(waiting))}
             same = screen.work.running and screen.work.title == running.title

@@ -78,8 +78,8 @@ class Sheet:
     """The run on the screen: its folder, its study, and the plan of that.
 
     study: None where it no longer fits what is installed. plan: None there, and where the sources
-    cannot be read any more; such a run can be looked at and not gone on with. version: goes up
-    whenever there is more of it on the disk. newest: id of the trial that was asked for by itself
+    cannot be read any more; such a run can be looked at and not gone on with. version: another
+    one whenever there may be more of it on the disk. newest: id of the trial that was asked for by itself
     and made last, "" if there is none.
     """
 

@@ -7,7 +7,6 @@ always from the state as it is at that moment.
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable
 from threading import RLock, get_ident
@@ -110,7 +109,7 @@ class SteeringView(View):
         )  # fmt: skip
         self.upload.add_class("wb-upload")
         self.upload.observe(self.act(self._take), names="value")
-        self.images = [widgets.HTML(layout={"width": "118px"}) for _ in "12"]
+        self.images = [widgets.HTML(layout={"width": "118px"}) for _ in range(2)]
         for name, image in zip(("source", "map"), self.images, strict=True):
             image.add_class(f"wb-{name}-image")
         self.legend, self.status = widgets.HTML(), widgets.HTML()
@@ -370,6 +369,7 @@ class RunsView(View):
         run = [self.runs, widgets.HBox([self.new, self.complete]), self.report, self.study]
         title = widgets.HTML(html.caption("The picture that is chosen, in Python"))
         self.box = columns(run, [title, self.code])
+        self._coded: object = None
 
     def _open(self, event: Any) -> None:
         if event["new"] is not None:
@@ -387,7 +387,9 @@ class RunsView(View):
         self.report.disabled = sheet is None
         where = "" if sheet is None else f"Study file: {sheet.folder / 'study.yaml'}"
         self.study.value = html.note(where)
-        self.code.value = self.session.code()
+        if screen.choice is not self._coded:
+            self._coded = screen.choice
+            self.code.value = self.session.code()
 
 
 class RunView(View):
@@ -424,7 +426,7 @@ class RunView(View):
         """Queue an update of the explorer, if there is more to see than it shows."""
         sheet = screen.sheet
         key = (None, -1) if sheet is None else (sheet.folder, sheet.version)
-        if key == self._known and (sheet is None or not sheet.newest):
+        if key == self._known:
             return
         resting = screen.work.running and time.monotonic() < self._rest_until
         if resting and key[0] == self._known[0]:
@@ -485,12 +487,18 @@ def _numbers(name: str, text: str, *, whole: bool) -> list[Any]:
             found = [float(part) for part in text.replace(";", ",").split(",") if part.strip()]
         except ValueError:
             raise ValueError(f"{name}: {text!r} is no list of numbers") from None
-    return [int(v) if whole or v == int(v) else v for v in found] if whole else found
+    if not whole:
+        return found
+    if odd := [value for value in found if not float(value).is_integer()]:
+        raise ValueError(f"{name}: {odd[0]:g} is not a whole number")
+    return [int(value) for value in found]
 
 
 def _setting(name: str, field: dict[str, Any]) -> Any:
     """The widget for one setting, from its JSON schema; None for what has no simple one."""
-    shown = {**WIDE, "description": name.replace("_", " "), "tooltip": json.dumps(field)}
+    low, high = field.get("minimum"), field.get("maximum")
+    span = "" if low is None or high is None else f"from {low:g} to {high:g}"
+    shown = {**WIDE, "description": name.replace("_", " "), "tooltip": span}
     if "enum" in field:
         return widgets.Dropdown(options=field["enum"], **shown)
     kind = field.get("type")
@@ -498,7 +506,6 @@ def _setting(name: str, field: dict[str, Any]) -> Any:
         return widgets.Checkbox(indent=False, **shown)
     if kind not in ("integer", "number"):
         return None
-    low, high = field.get("minimum"), field.get("maximum")
     if low is not None and high is not None:
         text = widgets.BoundedIntText if kind == "integer" else widgets.BoundedFloatText
         return text(

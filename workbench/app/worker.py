@@ -204,6 +204,7 @@ class JobQueue:
         on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
         self._on_change, self._on_end = on_change, on_end
+        self._open: list[Job] = []
         self._waiting: list[Job] = []
         self._running: Job | None = None
         self._condition = Condition()
@@ -216,12 +217,19 @@ class JobQueue:
         with self._condition:
             return self._running, tuple(self._waiting)
 
+    @property
+    def unfinished(self) -> tuple[Job, ...]:
+        """The jobs that have not ended, or whose end has not been told everywhere."""
+        with self._condition:
+            return tuple(job for job in self._open if not job.ended.is_set())
+
     def submit(self, job: Job) -> Job:
         """Queue a job and return at once. RuntimeError after `close`."""
         with self._condition:
             if self._closed:
                 raise RuntimeError("the worker is closed")
             self._put(job)
+            self._open = [one for one in self._open if not one.ended.is_set()] + [job]
             running = self._running
             if job.urgent and running is not None and not running.urgent:
                 running.paused = True

@@ -63,14 +63,13 @@ class Shown:
 
     def place(self, cell: int) -> dict[str, Any]:
         """Where a cell lies, by the names of its control, source, seed, prompt and scale."""
-        data, at = self.data, {name: column[cell] for name, column in self.data["cells"].items()
-                               if name in (*PLACES, "prompt")}  # fmt: skip
+        data, cells = self.data, self.data["cells"]
         return {
-            "control": data["controls"][at["control"]]["label"],
-            "source": data["sources"][at["source"]]["name"],
-            "seed": data["seeds"][at["seed"]],
-            "prompt": data["prompts"][at["prompt"]]["label"],
-            "scale": data["scales"][at["scale"]],
+            "control": data["controls"][cells["control"][cell]]["label"],
+            "source": data["sources"][cells["source"][cell]]["name"],
+            "seed": data["seeds"][cells["seed"][cell]],
+            "prompt": data["prompts"][cells["prompt"][cell]]["label"],
+            "scale": data["scales"][cells["scale"][cell]],
         }
 
 
