@@ -27,6 +27,7 @@ FLOORS = {
     "samplers": 0,
     "imageguard": 0,
     "yamltext": 0,
+    "cancel": 0,
     "images": 1,
     "prompts": 1,
     "metrics": 1,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from workbench.app.worker import TaskState, Worker
-from workbench.generation.cancel import CancelToken
+from workbench.cancel import CancelToken
 
 PATIENCE = 10.0
 

@@ -12,7 +12,7 @@ from tiny_models import write_tiny_family
 from tiny_run import TINY_WORLD, make_manager
 
 from workbench.app.engine import ModelEngine
-from workbench.generation.cancel import CancelToken
+from workbench.cancel import CancelToken
 from workbench.study import Study
 
 PROMPT = ("a girl", "long hair", "<b>bold</b> & black eyes")

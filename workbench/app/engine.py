@@ -17,15 +17,14 @@ import yaml
 
 from workbench.app.grid import Axes
 from workbench.app.state import Choice, Offer, Preview
+from workbench.cancel import CancelToken
 from workbench.controls import CONTROL_NAMES, get_control, network_needs, resolve
 from workbench.families import Family, LocateError, ModelRef, get_family
 from workbench.families.locate import locate
-from workbench.generation.cancel import CancelToken
 from workbench.images import MAX_BYTES, SUFFIXES, ImageError, decode_image
 from workbench.paths import data_dir
 from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
 from workbench.study.labels import is_map, is_scene
-from workbench.sweep.needs import models_needed
 
 if TYPE_CHECKING:
     from workbench.explorer import LocalNetworks
@@ -173,6 +172,8 @@ class ModelEngine:
         return tuple(title for title, place in places.items() if place.folder is None)
 
     def _needed(self, study: Study) -> list[ModelRef]:
+        from workbench.sweep.needs import models_needed
+
         return models_needed(study, self.plan(study), self.family.with_judges(study.judges))
 
     @cached_property

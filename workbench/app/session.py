@@ -19,9 +19,9 @@ from typing import Any, Protocol
 from workbench.app.grid import Axes, extended, python_lines
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
 from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
+from workbench.cancel import CancelToken
 from workbench.controls import get_control
 from workbench.formats import duration
-from workbench.generation.cancel import CancelToken
 from workbench.prompts import parse_tags
 from workbench.study import Choices, Plan, Study, StudyError
 

@@ -79,8 +79,8 @@ class Sheet:
 
     study: None where it no longer fits what is installed. plan: None there, and where the sources
     cannot be read any more; such a run can be looked at and not gone on with. version: another
-    one whenever there may be more of it on the disk. newest: id of the trial that was asked for by itself
-    and made last, "" if there is none.
+    one whenever there may be more of it on the disk. newest: id of the trial that was asked for by
+    itself and made last, "" if there is none.
     """
 
     folder: Path

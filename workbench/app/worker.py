@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Condition, Event, Lock, Thread, current_thread
 from typing import Any
 
-from workbench.generation.cancel import CancelToken
+from workbench.cancel import CancelToken
 
 log = logging.getLogger(__name__)
 

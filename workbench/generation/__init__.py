@@ -1,7 +1,7 @@
 """Generation: batched ControlNet sampling on the stock diffusers pipelines."""
 
+from workbench.cancel import CancelToken
 from workbench.generation.batching import Batch, BatchKey, BatchSizer, plan_batches
-from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import check_sample
 from workbench.generation.control_hook import ControlHook
 from workbench.generation.events import SampleResult, Step

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.cancel import CancelToken
 from workbench.controls import ControlMap, MapKey
 from workbench.families.hardware import card
 from workbench.families.manager import ModelManager
 from workbench.families.runtime import attention_kernel, decode, unscaled
 from workbench.families.safety import BLOCKED
 from workbench.generation.batching import Batch, BatchSize, BatchSizer
-from workbench.generation.cancel import CancelToken
 from workbench.generation.checks import NOT_A_NUMBER, check_sample
 from workbench.generation.encoding import prompt_arguments
 from workbench.generation.events import SampleResult, Step, StepCallback

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.atomic import TEMPORARY, write_atomic
-from workbench.generation.cancel import CancelToken
+from workbench.cancel import CancelToken
 from workbench.store import Manifest, RunFolder, disk_errors
 from workbench.sweep.steps import Work
 from workbench.versions import PIXELS, package_versions
