@@ -69,6 +69,8 @@ class Session:
         offer = engine.offer()
         self.state = AppState(Screen(offer.first, offer, runs=self._run_folders()))
         self.viewer = Worker("workbench-preview")
+        # Of its own, so that a run is shown while the map of the choice waits for its network.
+        self.reader = Worker("workbench-reader")
         self.jobs = JobQueue(self._tell_work, self._tell_end)
         self._pace: float | None = None  # seconds a picture
         self._warm = False
@@ -296,7 +298,7 @@ class Session:
             if task.state is TaskState.FAILED:
                 self.state.change(price=f"This sweep cannot be made: {task.error}")
 
-        return self.viewer.submit(PRICE, answer, on_result=told, on_end=failed)
+        return self.reader.submit(PRICE, answer, on_result=told, on_end=failed)
 
     def open(self, folder: str | Path) -> Task:
         """Queue a run folder to be shown. No model is loaded. The choice follows its study."""
@@ -325,7 +327,8 @@ class Session:
             if task.state is TaskState.FAILED:
                 self.state.change(status=f"{folder} cannot be opened: {task.error}")
 
-        return self.viewer.submit("open", look, on_result=show, on_end=failed)
+        self.state.change(status=f"Opening {folder} …")
+        return self.reader.submit("open", look, on_result=show, on_end=failed)
 
     def _is_ours(self, study: Study) -> bool:
         return study.family in self.engine.choices.families and not study.captions
@@ -397,13 +400,18 @@ class Session:
         return self.state.now
 
     def _unfinished(self) -> Event | None:
-        waits: tuple[Job | Task, ...] = (*self.jobs.unfinished, *self.viewer.tasks)
+        waits: tuple[Job | Task, ...] = (
+            *self.jobs.unfinished,
+            *self.viewer.tasks,
+            *self.reader.tasks,
+        )
         return next((one.ended for one in waits if not one.ended.is_set()), None)
 
     def close(self) -> None:
         """Stop all work, end the threads and let go of the models. What is made is kept."""
         self.jobs.close()
         self.viewer.close()
+        self.reader.close()
         self.engine.close()
 
     def _tell_work(self) -> None:

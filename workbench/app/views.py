@@ -432,7 +432,7 @@ class RunView(View):
         if resting and key[0] == self._known[0]:
             return
         self._known = key
-        self.session.viewer.submit("explorer", lambda _: self._update())
+        self.session.reader.submit("explorer", lambda _: self._update())
 
     def _update(self) -> None:
         from workbench.runs import open_run
