@@ -48,7 +48,7 @@ $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-core
 	@touch $@
 
 demo: setup
-	$(BIN)/workbench run data/studies/demo.yaml --out runs/demo
+	$(BIN)/workbench run demo
 	$(BIN)/workbench report runs/demo
 
 # One thread for each worker: two workers with two threads each would fight for two cores.

@@ -56,7 +56,7 @@ def run(
     button) ends it after the present step; what is done is kept, and the same call goes on there.
 
     Args:
-        study: a study, or a study file.
+        study: a study, a study file, or the name of one of the package ("demo").
         folder: the run folder; ``runs/<name of the study>`` if None.
         manager: loaded models, to keep them from run to run; loaded here if None.
         progress: called with `sweep.Progress` in place of the bar.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,31 @@ def test_the_run_folder_is_named_after_the_study(
     sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
     assert run_command("run", study).code == 0
     assert sweep.given["folder"] == Path("runs/small")
+
+
+def test_a_study_of_the_package_is_listed_and_run_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = run_command("studies").out.splitlines()
+    (line,) = [line for line in listed if line.startswith("demo ")]
+    assert "founding question" in line and "studies" in listed[-1]
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    assert run_command("run", "demo").code == 0
+    assert sweep.given["study"].name == "demo" and sweep.given["folder"] == Path("runs/demo")
+    missed = run_command("run", "demmo", "--dry-run")
+    assert missed.code == 2 and 'did you mean "demo"' in missed.err
+
+
+def test_the_module_is_the_command_and_completes_for_a_shell() -> None:
+    command = [sys.executable, "-m", "workbench"]
+    asked = {
+        "_WORKBENCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "workbench st",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True)
+    assert sorted(done.stdout.split()) == ["studies", "study"], done.stderr
 
 
 def test_ctrl_c_cancels_and_says_what_is_kept(

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from workbench.study import Study, StudyError
-from workbench.study.yamlfile import MAX_BYTES, parse_yaml, read_text
+from workbench.study.yamlfile import (
+    MAX_BYTES,
+    first_comment,
+    parse_yaml,
+    read_text,
+    shipped_studies,
+    study_file,
+)
 
 
 def refused(text: str) -> str:
@@ -75,3 +82,36 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbfname: a\r\n")
     assert parse_yaml(read_text(path)) == {"name": "a"}
+
+
+def test_a_bare_name_is_a_study_of_the_package_where_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the folder one stands in: an installed package has its studies out of sight."""
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_studies()
+    (tmp_path / "demo").mkdir()  # a folder of that name hides nothing
+    assert study_file("demo") == shipped["demo"]
+    assert Study.from_yaml("demo").folder == shipped["demo"].parent
+    (tmp_path / "demo").rmdir()
+    (tmp_path / "demo").write_text("name: mine\n")
+    assert study_file("demo") == Path("demo")
+    assert study_file(tmp_path / "demo") == tmp_path / "demo"
+
+
+@pytest.mark.parametrize("named", ["demmo", "demo.yaml", "data/studies/demo.yaml", "a\0b" * 300])
+def test_a_study_that_is_nowhere_is_told_with_those_that_there_are(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        Study.from_yaml(named)
+    (line,) = caught.value.problems
+    assert "no such file" in line and "founding-experiment" in line
+    assert ('did you mean "demo"' in line) == ("dem" in named)
+
+
+def test_each_study_of_the_package_says_in_its_first_line_what_it_is() -> None:
+    told = {name: first_comment(path) for name, path in shipped_studies().items()}
+    assert told["demo"].startswith("The founding question")
+    assert all(text[:1].isupper() and text[-1] in ".?" for text in told.values())

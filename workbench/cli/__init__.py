@@ -20,7 +20,6 @@ app = typer.Typer(
     name="workbench",
     help="Measure how a text prompt and a control image share the steering of one picture.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -44,6 +43,7 @@ def _root(
 
 
 app.command("run")(with_models(running.run))
+app.command("studies")(running.studies)
 app.command("report")(with_models(running.report))
 app.command("view")(with_models(running.view))
 app.command("verify")(with_models(checking.verify))
@@ -72,7 +72,7 @@ def main() -> None:
     if logging.lastResort is not None:  # what prints warnings
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
-        app()
+        app(prog_name="workbench")  # whether it was started so or by `python -m`
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         sys.exit(130)

@@ -161,7 +161,7 @@ def audit_judge(
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option(help="Study file whose family, judges and alternatives are taken."),
+        typer.Option(help="Study whose family, judges and alternatives are taken."),
     ] = None,
 ) -> None:
     """Hold a family's judge of words against your own labelled pictures.

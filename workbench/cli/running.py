@@ -1,4 +1,4 @@
-"""Commands about studies: run one, write its report."""
+"""Commands about studies: list and run them, look at a run, write its report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 import workbench
 from workbench.cli.common import Refusal, say
 from workbench.formats import duration
+from workbench.paths import data_dir
 
 if TYPE_CHECKING:
     from workbench.runs import Run
@@ -22,7 +23,12 @@ SHOWN = 5
 
 
 def run(
-    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")],
+    study_file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDY", help="A study file (YAML), or the name of one of `workbench studies`."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder; runs/<name> if absent.")
     ] = None,
@@ -120,6 +126,19 @@ def _tell_failures(run: Run) -> int:
 
 def _pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def studies() -> None:
+    """List the studies that come with the package; `workbench run demo` runs one by its name."""
+    from workbench.study import first_comment, shipped_studies
+
+    found = shipped_studies()
+    if not found:
+        raise Refusal(f"There are no study files in {data_dir() / 'studies'}.")
+    width = max(map(len, found))
+    for name, path in found.items():
+        say(f"{name:<{width}}  {first_comment(path)}")
+    say(f"They lie in {data_dir() / 'studies'}: copy one to begin a study of your own.")
 
 
 def report(

@@ -17,6 +17,7 @@ from workbench.study.trials import (
     SourceImage,
     Trial,
 )
+from workbench.study.yamlfile import first_comment, shipped_studies
 
 __all__ = [
     "Cell",
@@ -36,6 +37,7 @@ __all__ = [
     "active_steps",
     "choices_among",
     "cut_note",
+    "first_comment",
     "installed_choices",
     "load_source",
     "load_sources",
@@ -43,6 +45,7 @@ __all__ = [
     "pin_sources",
     "plan_notes",
     "prompt_variants",
+    "shipped_studies",
     "single_study",
     "window_note",
 ]

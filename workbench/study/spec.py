@@ -31,7 +31,7 @@ from workbench.study.fields import (
 from workbench.study.labels import SOURCES_ALLOWED
 from workbench.study.protocols import follow
 from workbench.study.ranges import with_sources
-from workbench.study.yamlfile import dump_yaml, parse_yaml, read_text
+from workbench.study.yamlfile import dump_yaml, parse_yaml, read_text, study_file
 
 # Stand in for a missing or wrong required field while the other fields are checked.
 _FILLERS: dict[str, Any] = {
@@ -128,8 +128,11 @@ class Study(StudyFields):
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, choices: Choices | None = None) -> Study:
-        """Read a study file. Source paths are relative to the file's folder."""
-        path = Path(path)
+        """Read a study file, or the package's own of that name ("demo").
+
+        Source paths are relative to the file's folder.
+        """
+        path = study_file(path)
         data = parse_yaml(read_text(path), name=str(path))
         return cls.from_dict(data, folder=path.parent, choices=choices)
 

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from workbench.study.errors import StudyError, short
+from workbench.paths import data_dir
+from workbench.study.errors import StudyError, did_you_mean, problem, short
 from workbench.yamltext import MAX_BYTES, YamlError, read_yaml
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The study files that come with the package, by the names that they are called by."""
+    return {path.stem: path for path in sorted((data_dir() / "studies").glob("*.yaml"))}
+
+
+def study_file(named: str | Path) -> Path:
+    """The file that is meant: one that is there, else the package's own of that bare name.
+
+    StudyError if there is neither. A name with a folder or a suffix is a path and nothing else.
+    """
+    path, shipped = Path(named), shipped_studies()
+    if str(path) in shipped and not os.path.isfile(path):  # a folder of that name is no study
+        return shipped[str(path)]
+    if os.path.exists(path):
+        return path
+    hint = did_you_mean(path.stem, shipped)
+    what = f"there is no such file, and no such study comes with the package{hint}"
+    raise StudyError([problem(str(path), what, f"a file, or {', '.join(shipped) or 'a path'}")])
+
+
+def first_comment(path: Path) -> str:
+    """What a study file says of itself in its first line; "" if that is no comment."""
+    first = read_text(path).partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def read_text(path: Path) -> str:
