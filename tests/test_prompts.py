@@ -11,16 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.prompts import (
+    Prompt,
     PromptVariant,
     join_tags,
+    kept_places,
     leave_one_out,
     parse_tags,
-    shorten,
     shortened_variant,
 )
 
 FOUNDING = "a girl, long hair, blond hair, black eyes, black coat, winter, snow"
 TAGS = tuple(FOUNDING.split(", "))
+
+
+def shorten(tags, length, *how, **more):  # type: ignore[no-untyped-def]
+    """The tags that are kept."""
+    return tuple(tags[i] for i in kept_places(tags, length, *how, **more))
+
 
 tag_lists = st.lists(
     st.text("abc é-", min_size=1).map(lambda s: " ".join(s.split())).filter(bool),
@@ -49,6 +56,43 @@ def test_the_founding_prompt_is_seven_tags_and_back() -> None:
 )
 def test_parsing_cleans_up(text: str, tags: tuple[str, ...]) -> None:
     assert parse_tags(text) == tags
+
+
+WRITTEN = [
+    "a red ball, a blue box, a red ball, a 1,000 year old tree",
+    "白裙，微风、 雪",
+    "A girl stands in the snow.\nHer hair is  long, her coat black.",
+    ",a girl,, snow ,",
+]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_text_at_full_length_is_the_text_as_it_is_written(text: str) -> None:
+    prompt = Prompt.of(text)
+    whole = shortened_variant(prompt, len(prompt.spans))
+    assert whole.text == text and whole.tags == prompt.names and not whole.dropped
+    for length in range(len(prompt.spans)):
+        cut = shortened_variant(prompt, length)
+        assert cut.text in text and cut.tags == prompt.names[:length]
+
+
+def test_a_text_is_split_at_commas_and_line_ends_but_not_in_numbers() -> None:
+    assert Prompt.of(WRITTEN[0]).names == (
+        "a red ball", "a blue box", "a red ball", "a 1,000 year old tree",
+    )  # fmt: skip
+    assert shortened_variant(Prompt.of(WRITTEN[0]), 2).text == "a red ball, a blue box"
+    assert Prompt.of(WRITTEN[1]).names == ("白裙", "微风", "雪")
+    assert shortened_variant(Prompt.of(WRITTEN[1]), 2).text == "白裙，微风"
+    assert Prompt.of("8k,4k").names == ("8k", "4k")
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abé ,1.", min_size=1)))
+def test_a_list_of_tags_is_joined_as_it_is_written(tags: list[str]) -> None:
+    prompt = Prompt.of(tags)
+    assert prompt.text == ", ".join(tags)
+    assert [prompt.text[start:end] for start, end in prompt.spans] == tags
+    assert prompt.cut(range(0, len(tags), 2)) in (prompt.text, ", ".join(tags[::2]))
 
 
 @settings(deadline=None)

@@ -1,10 +1,10 @@
-"""Prompts as ordered lists of tags, and the ways to shorten them."""
+"""Prompts as they are written, the tags they are made of, and the ways to shorten them."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,20 +14,81 @@ Setting = Literal["length", "empty", "insufficient", "conflicting", "full"]
 CAPTION = "caption"
 """The label of prompts that belong to one source each."""
 
-_SEPARATORS = re.compile(r"[,，、\n\r]+")
+_SEPARATORS = re.compile(r"(?:(?<!\d),|,(?!\d)|[，、\n\r])+")
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as it is written, and where it may be cut.
+
+    text: what goes to the text encoder where nothing is cut.
+    spans: where its pieces stand in the text, (start, end) in characters, in order.
+
+    >>> whole = Prompt.of("a red ball，a 1,000 year old tree")
+    >>> whole.names
+    ('a red ball', 'a 1,000 year old tree')
+    >>> whole.cut([1]), whole.cut([0, 1]) == whole.text
+    ('a 1,000 year old tree', True)
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, written: str | Sequence[str]) -> Prompt:
+        """A prompt of tags: a list of them, joined by ", ", or one text.
+
+        A text is split at commas, those of other scripts included, and at line ends; a comma
+        between two digits ("1,000") is part of a number.
+        """
+        if not isinstance(written, str):
+            ends = [sum(map(len, written[: i + 1])) + 2 * i for i in range(len(written))]
+            spans = ((end - len(tag), end) for tag, end in zip(written, ends, strict=True))
+            return cls(join_tags(written), tuple(spans))
+        edges = [0, *(i for found in _SEPARATORS.finditer(written) for i in found.span())]
+        edges.append(len(written))
+        pieces = (_bare(written, *span) for span in zip(edges[::2], edges[1::2], strict=True))
+        return cls(written, tuple((start, end) for start, end in pieces if start < end))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pieces, runs of white space in them as one blank."""
+        return tuple(" ".join(self.text[start:end].split()) for start, end in self.spans)
+
+    @property
+    def value(self) -> str | tuple[str, ...]:
+        """What a study says for it: the list of its tags if that gives this text, else the text."""
+        return self.names if self.names and join_tags(self.names) == self.text else self.text
+
+    def cut(self, places: Collection[int]) -> str:
+        """The text that keeps only the pieces at these places, each with what is written between
+        it and the next; all of them give the text as it is written."""
+        kept = sorted(places)
+        if len(kept) == len(self.spans):
+            return self.text
+        parts = []
+        for place in kept:
+            start, end = self.spans[place]
+            parts.append(self.text[start : end if place == kept[-1] else self.spans[place + 1][0]])
+        return "".join(parts)
+
+
+def _bare(text: str, start: int, end: int) -> Span:
+    """A span without the white space at its ends."""
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), start + len(part.rstrip())
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
-    """Split a prompt at commas and line ends into tags.
+    """The tags of a prompt, each once: its pieces (see `Prompt.of`) in order.
 
-    Runs of white space become one blank, empty tags and repetitions of an earlier tag are dropped,
-    and the order is kept. An empty text gives no tags.
+    Runs of white space become one blank. An empty text gives no tags.
 
     >>> parse_tags("a girl, long  hair,, snow\\na girl")
     ('a girl', 'long hair', 'snow')
     """
-    tags = (" ".join(part.split()) for part in _SEPARATORS.split(text))
-    return tuple(dict.fromkeys(tag for tag in tags if tag))
+    return tuple(dict.fromkeys(Prompt.of(text).names))
 
 
 def join_tags(tags: Sequence[str]) -> str:
@@ -45,6 +106,7 @@ class PromptVariant:
     dropped: the tags of the whole prompt which it lacks, in order.
     setting: "length" for a shortened prompt (the whole one included), or one of the four settings
         in which ControlNets are compared: "empty", "insufficient", "conflicting", "full".
+    written: its text, where that is not the tags joined by ", ".
     """
 
     label: str
@@ -52,6 +114,7 @@ class PromptVariant:
     length: int
     dropped: tuple[str, ...] = ()
     setting: Setting = "length"
+    written: str | None = None
 
     def __post_init__(self) -> None:
         if self.length != len(self.tags):
@@ -60,7 +123,7 @@ class PromptVariant:
     @property
     def text(self) -> str:
         """The prompt text."""
-        return join_tags(self.tags)
+        return join_tags(self.tags) if self.written is None else self.written
 
     @property
     def is_caption(self) -> bool:
@@ -68,69 +131,86 @@ class PromptVariant:
         return self.setting == "length" and self.label == CAPTION
 
 
-def shorten(
-    tags: Sequence[str],
+def kept_places(
+    names: Sequence[str],
     length: int,
     method: Method = "prefix",
     seed: int = 0,
     keep: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Keep `length` of the tags (0 … all), in their order.
+) -> tuple[int, ...]:
+    """Where the `length` pieces (0 … all) stand that a shortened prompt keeps, in order.
 
     "prefix" keeps the first ones, and those in `keep` before all others. "random" keeps a random
-    choice; with the same tags and seed the choices are nested, so that a longer prompt only ever
-    adds tags to a shorter one.
+    choice; with the same number of pieces and seed the choices are nested, so that a longer prompt
+    only ever adds pieces to a shorter one.
     Raises ValueError for a length out of range or an unknown method.
-
-    >>> shorten(("a girl", "long hair", "black eyes", "snow"), 2)
-    ('a girl', 'long hair')
-    >>> shorten(("a girl", "long hair", "black eyes", "snow"), 2, keep=["snow"])
-    ('a girl', 'snow')
     """
-    if not 0 <= length <= len(tags):
-        raise ValueError(f"length must lie between 0 and {len(tags)}, not {length}")
+    if not 0 <= length <= len(names):
+        raise ValueError(f"length must lie between 0 and {len(names)}, not {length}")
+    places = range(len(names))
     if method == "prefix":
-        first = [tag for tag in dict.fromkeys(keep) if tag in tags]
-        order = [*first, *(tag for tag in tags if tag not in first)]
-        chosen = set(order[:length])
-        return tuple(tag for tag in tags if tag in chosen)
+        first = [names.index(tag) for tag in dict.fromkeys(keep) if tag in names]
+        return tuple(sorted([*first, *(i for i in places if i not in first)][:length]))
     if method == "random":
         # Random.random() is the one method whose sequence Python promises never to change.
         draw = random.Random(seed)
-        keys = [draw.random() for _ in tags]
-        kept = sorted(range(len(tags)), key=lambda index: keys[index])[:length]
-        return tuple(tags[index] for index in sorted(kept))
+        keys = [draw.random() for _ in places]
+        return tuple(sorted(sorted(places, key=lambda place: keys[place])[:length]))
     raise ValueError(f"method must be 'prefix' or 'random', not {method!r}")
 
 
 def shortened_variant(
-    tags: Sequence[str],
+    prompt: Prompt | Sequence[str],
     length: int,
     method: Method = "prefix",
     seed: int = 0,
     keep: Sequence[str] = (),
 ) -> PromptVariant:
-    """The variant of a prompt that keeps `length` tags; errors as in `shorten`."""
-    kept = shorten(tags, length, method, seed, keep)
-    dropped = tuple(tag for tag in tags if tag not in kept)
+    """The variant of a prompt (or of a list of tags) that keeps `length` tags; errors as in
+    `kept_places`.
+
+    >>> shortened_variant(("a girl", "long hair", "black eyes", "snow"), 2).text
+    'a girl, long hair'
+    >>> shortened_variant(("a girl", "long hair", "black eyes", "snow"), 2, keep=["snow"]).text
+    'a girl, snow'
+    """
+    prompt = prompt if isinstance(prompt, Prompt) else Prompt.of(prompt)
+    places = kept_places(prompt.names, length, method, seed, keep)
     noun = "tag" if length == 1 else "tags"
-    return PromptVariant(f"{length} {noun}", kept, length, dropped)
+    return _variant(f"{length} {noun}", prompt, places)
 
 
-def caption_variant(tags: Sequence[str]) -> PromptVariant:
-    """A source's own prompt. It counts as one tag, for captions of unlike sources have no common
-    axis of length."""
-    return PromptVariant(CAPTION, (join_tags(tags),), 1)
+def setting_variant(setting: Setting, written: str | Sequence[str], whole: Prompt) -> PromptVariant:
+    """A prompt of its own beside the `whole` one, used in one of the four settings."""
+    prompt = Prompt.of(written)
+    return _variant(setting, prompt, range(len(prompt.spans)), whole.names, setting)
 
 
-def leave_one_out(tags: Sequence[str]) -> tuple[PromptVariant, ...]:
+def _variant(
+    label: str,
+    prompt: Prompt,
+    places: Sequence[int],
+    whole: Sequence[str] = (),
+    setting: Setting = "length",
+) -> PromptVariant:
+    names, text = prompt.names, prompt.cut(places)
+    kept = tuple(names[i] for i in places)
+    dropped = tuple(name for name in dict.fromkeys(whole or names) if name not in kept)
+    written = None if text == join_tags(kept) else text
+    return PromptVariant(label, kept, len(kept), dropped, setting, written)
+
+
+def caption_variant(caption: str | Sequence[str]) -> PromptVariant:
+    """A source's own prompt, as it is written. It counts as one tag, for captions of unlike sources
+    have no common axis of length."""
+    return PromptVariant(CAPTION, (Prompt.of(caption).text,), 1)
+
+
+def leave_one_out(prompt: Prompt | Sequence[str]) -> tuple[PromptVariant, ...]:
     """One variant for each tag, which lacks that tag alone. The whole prompt is not among them."""
+    prompt = prompt if isinstance(prompt, Prompt) else Prompt.of(prompt)
+    names, places = prompt.names, range(len(prompt.spans))
     return tuple(
-        PromptVariant(
-            label=f"without {tag}",
-            tags=(*tags[:index], *tags[index + 1 :]),
-            length=len(tags) - 1,
-            dropped=(tag,),
-        )
-        for index, tag in enumerate(tags)
+        _variant(f"without {name}", prompt, [i for i in places if names[i] != name])
+        for name in dict.fromkeys(names)
     )

@@ -13,6 +13,7 @@ from workbench.study import Study, StudyError
 from workbench.study.plan import make_plan
 from workbench.study.ranges import expand_numbers
 from workbench.study.single import single_study
+from workbench.study.yamlfile import parse_yaml
 
 HEAD = "name: x\ncontrols: [canny]\n"
 
@@ -107,7 +108,7 @@ def test_numbers_that_others_read_otherwise_are_refused(tmp_path: Path, number: 
         study_of(tmp_path, f"sources: ['paperdoll:1']\nprompt: a girl\nseeds: [{number}]\n")
 
 
-CAPTION = "a red ball,a blue box, a red ball, a 1,000 year old tree  白裙，微风"
+CAPTION = "a red ball,a blue box, a red ball, a 1,000 year old tree  白裙，微风\r\nSnow. "
 
 
 def test_a_caption_goes_to_the_model_as_it_is_written() -> None:
@@ -119,20 +120,47 @@ def test_a_caption_goes_to_the_model_as_it_is_written() -> None:
     assert Study.from_dict(study.model_dump()).hash == study.hash
     (cell,) = plan.cells
     text = single_study(trial, cell, dtype="float32", batch_size=1)
-    import yaml
-
-    again = make_plan(Study.from_dict(yaml.safe_load(text)), resolution=32)
+    again = make_plan(Study.from_dict(parse_yaml(text)), resolution=32)
     assert [t.id for t in again.trials] == [trial.id]
 
 
 @pytest.mark.parametrize(
     ("caption", "words"),
-    [("  ", "is empty"), ("a\nb", "line break"), ("a" * 20_001, "more than 20,000 characters")],
+    [
+        ("  ", "is empty"),
+        ("a\x00b", "control character"),
+        ("a" * 20_001, "more than 20,000 characters"),
+    ],
 )
 def test_a_caption_that_is_none_is_told(caption: Any, words: str) -> None:
     label = "paperdoll:1"
     with pytest.raises(StudyError, match=words):
         Study(name="x", sources=[label], controls=["canny"], captions={label: caption})
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        CAPTION.strip(),
+        "白裙，微风",
+        "a girl,  snow",
+        "a, b, a",
+        ["a  girl", "a 1,000 year old tree"],
+    ],
+)
+def test_a_prompt_at_full_length_is_the_text_as_it_is_written(prompt: Any) -> None:
+    text = prompt if isinstance(prompt, str) else ", ".join(prompt)
+    study = Study(name="x", sources=["paperdoll:1"], controls=["canny"], prompt=prompt,
+                  extra_prompts={"full": prompt})  # fmt: skip
+    plan = make_plan(study, resolution=32)
+    (trial,) = plan.trials
+    assert trial.prompt == text
+    assert {cell.full_prompt for cell in plan.cells} == {text}
+    again = Study.from_dict(parse_yaml(study.to_yaml()))
+    assert again == study and again.hash == study.hash
+    single = single_study(trial, plan.cells[0], dtype="float32", batch_size=1)
+    made = make_plan(Study.from_dict(parse_yaml(single)), resolution=32)
+    assert [t.id for t in made.trials] == [trial.id]
 
 
 def test_a_detailed_prompt_may_have_long_sentences() -> None:

@@ -59,7 +59,7 @@ def test_a_silent_study_takes_the_settings_of_its_family() -> None:
 
 
 def test_a_prompt_may_be_text_or_a_list() -> None:
-    text = Study(**(MINIMAL | {"prompt": "a girl,  snow"}))
+    text = Study(**(MINIMAL | {"prompt": " a girl, snow\n"}))
     assert text == Study(**MINIMAL)
     assert text.prompt == ("a girl", "snow")
 
@@ -209,7 +209,8 @@ def test_a_control_without_extractor_is_a_problem_not_a_crash(choices: Choices) 
         ("controls", [{"pair": ["canny", "depth"], "type": "canny"}]),
         ("prompt", ""),
         ("prompt", ["a, b"]),
-        ("prompt", ["a", " a "]),
+        ("prompt", ["a", " "]),
+        ("prompt", " , "),
         ("prompt", [True]),
         ("prompt", ["line\nbreak"]),
         ("lengths", [-1]),

@@ -88,8 +88,8 @@ class ModelEngine:
         first = Choice(
             source=sources[0],
             control=next((use.type for use in demo.controls if hasattr(use, "type")), names[0]),
-            prompt=demo.prompt,
-            kept=demo.prompt,
+            prompt=demo.tags,
+            kept=demo.tags,
             base=demo.base[0],
             steps=demo.steps,
             guidance_scale=demo.guidance_scale,

@@ -29,7 +29,7 @@ def extended(study: Study, wanted: Study, choices: Choices | None = None) -> Stu
     if any(extra[name] != prompt for name, prompt in new["extra_prompts"].items()):
         return None
     for values in (old, new):
-        values["lengths"] = values["lengths"] or [len(study.prompt)]
+        values["lengths"] = values["lengths"] or [len(study.tags)]
     grown = {name: old[name] + [v for v in new[name] if v not in old[name]] for name in _LISTS}
     grown |= {name: sorted(grown[name]) for name in _SORTED}
     try:

@@ -341,7 +341,7 @@ class Session:
         settings = json.dumps(getattr(control, "settings", {}))
         scale = study.scales[len(study.scales) // 2]
         self.choose(
-            source=study.sources[0], control=kind, settings=settings, prompt=study.prompt,
+            source=study.sources[0], control=kind, settings=settings, prompt=study.tags,
             scale=scale, seed=study.seeds[0], base=study.base[0], steps=study.steps,
             guidance_scale=study.guidance_scale, scheduler=study.scheduler,
             negative_prompt=study.negative_prompt,

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from workbench.prompts import Prompt
 from workbench.study.canonical import canonical_json
 from workbench.study.choices import Choices, FamilyChoice
 from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
@@ -42,7 +43,7 @@ def control_key(study: StudyFields, choice: ControlChoice, choices: Choices) -> 
 def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
     """Problems between fields. Fields in `skip` are already known to be wrong."""
     lines: list[str] = []
-    for name in ("base", "sources", "prompt", "lengths", "scales", "seeds"):
+    for name in ("base", "sources", "lengths", "scales", "seeds"):
         if name not in skip:
             lines += _repeated(name, getattr(study, name))
     for fields, problems_of in (
@@ -64,7 +65,7 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
 
 
 def _length_problems(study: StudyFields) -> list[str]:
-    count = len(study.prompt)
+    count = len(study.tags)
     return [
         problem(f"lengths[{i}]", f"{n} is longer than the prompt", f"0 to {count}")
         for i, n in enumerate(study.lengths)
@@ -76,7 +77,6 @@ def _extra_problems(study: StudyFields) -> list[str]:
     lines = []
     for setting, tags in study.extra_prompts.items():
         field = f"extra_prompts.{setting}"
-        lines += _repeated(field, tags)
         if setting == "empty" and tags:
             lines.append(problem(field, "has tags", "nothing (empty: [])"))
         elif setting != "empty" and not tags:
@@ -90,9 +90,9 @@ def _shortening_problems(study: StudyFields) -> list[str]:
     if keep and method != "prefix":
         lines.append(problem("shortening.keep", f"has no meaning with {method}", "method prefix"))
     for i, tag in enumerate(keep):
-        if tag not in study.prompt:
-            what = f'"{tag[:60]}" is not in the prompt{did_you_mean(tag, study.prompt)}'
-            lines.append(problem(f"shortening.keep[{i}]", what, ", ".join(study.prompt)))
+        if tag not in study.tags:
+            what = f'"{tag[:60]}" is not in the prompt{did_you_mean(tag, study.tags)}'
+            lines.append(problem(f"shortening.keep[{i}]", what, ", ".join(study.tags)))
     return lines
 
 
@@ -185,7 +185,9 @@ def _caption_problems(study: StudyFields) -> list[str]:
 
 def _alternative_problems(study: StudyFields) -> list[str]:
     words = list(
-        dict.fromkeys([*study.prompt, *(t for e in study.extra_prompts.values() for t in e)])
+        dict.fromkeys(
+            [*study.tags, *(t for e in study.extra_prompts.values() for t in Prompt.of(e).names)]
+        )
     )
     lines = []
     for word, others in study.alternatives.items():

@@ -33,7 +33,7 @@ from pydantic import (
 
 from workbench.dtypes import DTYPE_BYTES, DtypeName
 from workbench.families.runtime import VALUE_TAG, AutoWord, Runtime, auto_or_value
-from workbench.prompts import parse_tags
+from workbench.prompts import Prompt, parse_tags
 from workbench.samplers import SAMPLER_NAMES, SamplerName
 from workbench.study.canonical import tidy_float
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
@@ -112,6 +112,17 @@ def plain_text(text: str) -> str:
     return text
 
 
+def _written(text: str) -> str:
+    """A prompt as somebody wrote it, line ends included; ValueError if it is none."""
+    if not text.strip():
+        raise ValueError("is empty")
+    plain_text(text.translate(_WHITE))
+    return text
+
+
+_WHITE = dict.fromkeys(map(ord, "\n\r\t"), " ")
+
+
 def _one_tag(text: str) -> str:
     text = " ".join(plain_text(text).split())
     if not text:
@@ -121,18 +132,16 @@ def _one_tag(text: str) -> str:
     return text
 
 
+def _listed_tag(text: str) -> str:
+    """A tag of a prompt, as it is written."""
+    _one_tag(text)
+    return text
+
+
 def _not_too_long(prompt: tuple[str, ...] | str) -> tuple[str, ...] | str:
     if sum(map(len, prompt)) > MAX_PROMPT_LENGTH:
         raise ValueError(f"has more than {MAX_PROMPT_LENGTH:,} characters")
     return prompt
-
-
-def _caption(text: str) -> str:
-    """A text that goes to the model byte for byte; ValueError if it is none."""
-    if not text.strip():
-        raise ValueError("is empty")
-    plain_text(text)
-    return text
 
 
 def _split_tags(value: Any) -> Any:
@@ -162,12 +171,40 @@ Tags = Annotated[
     AfterValidator(_not_too_long),
 ]
 TEXT, LIST = "[text]", "[list]"
-Caption = Annotated[
-    Annotated[StrictStr, AfterValidator(_caption), AfterValidator(_not_too_long), Tag(TEXT)]
-    | Annotated[Tags, Field(min_length=1), Tag(LIST)],
+Written = Annotated[
+    Annotated[StrictStr, AfterValidator(_written), AfterValidator(_not_too_long), Tag(TEXT)]
+    | Annotated[
+        tuple[Annotated[StrictStr, AfterValidator(_listed_tag)], ...],
+        Field(max_length=FEW),
+        AfterValidator(_not_too_long),
+        Tag(LIST),
+    ],
     Discriminator(lambda value: TEXT if isinstance(value, str) else LIST),
 ]
-"""A source's own prompt: a text, which is used as it is written, or a list of tags."""
+"""A prompt: one text, which is used as it is written, or a list of tags, joined by ", "."""
+
+
+def _plain_prompt(value: Any) -> Any:
+    """The list of tags for a text that says no more than that; blanks around it do not count."""
+    if value is None:
+        return ()
+    if not isinstance(value, str):
+        return value
+    found = Prompt.of(value.strip())
+    if found.text and not found.spans:
+        raise ValueError("has no tags, only commas")
+    return found.value or ()
+
+
+def _not_empty(prompt: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    if not prompt:
+        raise ValueError("is empty")
+    return prompt
+
+
+Caption = Annotated[Written, AfterValidator(_not_empty)]
+OptionalPrompt = Annotated[Written, BeforeValidator(_plain_prompt)]
+PromptText = Annotated[OptionalPrompt, AfterValidator(_not_empty)]
 Source = Annotated[StrictStr, AfterValidator(_one_source)]
 
 MAX_SEED = 2**32 - 1
@@ -257,10 +294,10 @@ class StudyFields(Value):
     base: tuple[StrictStr, ...] = Field(default=("render",), min_length=1, max_length=FEW)
     sources: tuple[Source, ...] = Field(min_length=1, max_length=MANY)
     controls: tuple[ControlEntry, ...] = Field(min_length=1, max_length=FEW)
-    prompt: Annotated[Tags, Field(min_length=1)]
+    prompt: PromptText
     lengths: tuple[Length, ...] = Field(default=(), max_length=FEW)
     shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
-    extra_prompts: dict[Setting, Tags] = Field(default_factory=dict)
+    extra_prompts: dict[Setting, OptionalPrompt] = Field(default_factory=dict)
     scales: Annotated[Scales, Field(max_length=FEW)] = (1.0,)
     seeds: Annotated[
         tuple[Seed, ...], Field(min_length=1, max_length=MANY), BeforeValidator(expand_seeds)
@@ -283,13 +320,18 @@ class StudyFields(Value):
     source_sha256: dict[Source, Digest] = Field(default_factory=dict)
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the prompt, in order."""
+        return Prompt.of(self.prompt).names
+
+    @property
     def cell_count(self) -> int:
         """Number of cells of the grid, computed without building it.
 
         A point of a pair's grid is two cells: its one picture is measured by both controls.
         """
         if self.shortening.method == "leave-one-out":
-            variants = 1 + len(self.prompt)
+            variants = 1 + len(set(self.tags))
         else:
             variants = max(1, len(self.lengths))
         steered = 0

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from workbench.controls import network_needs, resolve
 from workbench.families import CLIP, WORDS
 from workbench.prompts import (
+    Prompt,
     PromptVariant,
     caption_variant,
-    join_tags,
     leave_one_out,
+    setting_variant,
     shortened_variant,
 )
 from workbench.study.canonical import short_hash
@@ -46,19 +47,20 @@ def prompt_variants(study: Study, source: str = "") -> tuple[PromptVariant, ...]
     Where sources have captions, that of `source` (its label) is the only form.
     """
     if source in study.captions:
-        caption = study.captions[source]
-        return (caption_variant((caption,) if isinstance(caption, str) else caption),)
-    tags, method = study.prompt, study.shortening.method
+        return (caption_variant(study.captions[source]),)
+    prompt, method = Prompt.of(study.prompt), study.shortening.method
+    whole = len(prompt.spans)
     if method == "leave-one-out":
-        variants = [shortened_variant(tags, len(tags)), *leave_one_out(tags)]
+        variants = [shortened_variant(prompt, whole), *leave_one_out(prompt)]
     else:
+        seed, keep = study.shortening.seed, study.shortening.keep
         variants = [
-            shortened_variant(tags, length, method, study.shortening.seed, study.shortening.keep)
-            for length in study.lengths or (len(tags),)
+            shortened_variant(prompt, length, method, seed, keep)
+            for length in study.lengths or (whole,)
         ]
-    for setting, extra in study.extra_prompts.items():
-        dropped = tuple(tag for tag in tags if tag not in extra)
-        variants.append(PromptVariant(setting, extra, len(extra), dropped, setting))
+    variants += [
+        setting_variant(setting, extra, prompt) for setting, extra in study.extra_prompts.items()
+    ]
     return tuple(variants)
 
 
@@ -207,7 +209,7 @@ def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
 
 
 def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: str) -> Cell:
-    variant, full_prompt = point.variant, join_tags(study.prompt)
+    variant, full_prompt = point.variant, Prompt.of(study.prompt).text
     if variant.is_caption:
         full_prompt = variant.text
     uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]

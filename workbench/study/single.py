@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from workbench.families.runtime import Runtime
-from workbench.prompts import parse_tags, shortened_variant
+from workbench.prompts import Prompt, shortened_variant
 from workbench.study.errors import StudyError
 from workbench.study.labels import at_path, is_scene, path_of
 from workbench.study.trials import Cell, Trial
@@ -74,11 +74,14 @@ def single_study(
 
 def _prompt(trial: Trial, cell: Cell) -> dict[str, Any]:
     """The prompt and the length that give the text that was used."""
-    full, used = parse_tags(cell.full_prompt), parse_tags(trial.prompt)
-    cut = cell.variant.setting == "length" and used == full[: len(used)]
-    if cut and cell.variant.label != shortened_variant(full, len(used)).label:
-        cut = False
-    return {"prompt": list(full if cut or not used else used), "lengths": [len(used)]}
+    full, used = Prompt.of(cell.full_prompt), Prompt.of(trial.prompt)
+    length = len(used.spans)
+    cut = cell.variant.setting == "length" and length <= len(full.spans)
+    if cut:
+        same = shortened_variant(full, length)
+        cut = (same.label, same.text) == (cell.variant.label, trial.prompt)
+    value = full.value if cut or not length else used.value
+    return {"prompt": value if isinstance(value, str) else list(value), "lengths": [length]}
 
 
 def _controls(trial: Trial, cell: Cell) -> tuple[list[Any], list[float]]:
