@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_a_point_leaves_the_front_only_where_another_clearly_beats_it() -> None:
     assert front(a, b).tolist() == [False, True, True]  # paired: sources differ more than points
     b[:, 1] = base + 0.02 + own  # better in prompt too, but not clearly
     assert front(a, b)[0]
+
+
+def test_the_front_is_the_same_however_many_pairs_are_held_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    a, b = (rng.normal(0.5, 0.3, (4, 1)) + rng.normal(0.0, 0.2, (1, 30)) for _ in range(2))
+    a[0, :4] = math.nan
+    whole = front(a, b)
+    assert 0 < whole.sum() < len(whole)
+    monkeypatch.setattr(sys.modules["workbench.analysis.tradeoff"], "PAIRED_AT_ONCE", 4 * 30 * 7)
+    assert front(a, b).tolist() == whole.tolist()
 
 
 def test_points_above_the_ceiling_are_alike() -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 from workbench import analysis, plots
 from workbench.formats import number
 from workbench.plots import DARK, LIGHT, Panel, SheetRow, Theme
-from workbench.plots.labels import PointLabel, place_labels
+from workbench.plots.labels import MOST_LABELS, PointLabel, place_labels
 from workbench.plots.style import clean_text, new_figure, series_style
 
 PRIMARY = {"depth": "depth_pearson", "canny": "canny_f1"}
@@ -184,6 +184,18 @@ def test_labels_without_room_are_left_out_and_the_important_ones_stay() -> None:
     kept = [note.get_text() for note in place_labels(axes, labels, fontsize=10)]
     assert "word 7" in kept
     assert 1 < len(kept) < 50
+
+
+def test_of_thousands_of_labels_some_are_tried_and_the_important_ones_are_among_them() -> None:
+    figure = new_figure(4, 4, alt="labels")
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, 3000), ylim=(-1, 2))
+    labels = [
+        PointLabel(x, 0.5, f"{x}", "black", rank=int(x not in (1500, 2999))) for x in range(3000)
+    ]
+    kept = [note.get_text() for note in place_labels(axes, labels, fontsize=8)]
+    assert {"1500", "2999"} <= set(kept)
+    assert 2 < len(kept) <= MOST_LABELS
 
 
 def test_curves_show_means_intervals_and_reference_lines(demo_frame: pd.DataFrame) -> None:

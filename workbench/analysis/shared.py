@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means
-from workbench.analysis.student import limit
+from workbench.analysis.student import limit, reach
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,14 +81,12 @@ def joined_halves(
         half: of Student's t over n sources, float (G,); NaN stays.
         n: how many sources, int (G,).
     """
-    from scipy.stats import t
-
     n = np.maximum(np.asarray(n), 2)
-    reach = limit(n, level)
-    own = (half / reach) ** 2
+    usual = limit(n, level)
+    own = (half / usual) ** 2
     total = own + shared.variance
-    luck = t.ppf(0.5 + level / 2, np.maximum(shared.freedom, 1))
-    weighted = own * reach + shared.variance * luck
+    luck = reach(np.maximum(shared.freedom, 1), level)
+    weighted = own * usual + shared.variance * luck
     joined = np.divide(weighted, np.sqrt(total), out=np.zeros(len(half)), where=total > 0)
     return np.where(shared.variance > 0, joined, half)
 

@@ -33,9 +33,24 @@ def freedom(n: np.ndarray | int, kurtosis: float = KURTOSIS) -> np.ndarray:
 
 def limit(n: np.ndarray | int, level: float = 0.95) -> np.ndarray:
     """So many standard errors the interval of a mean of n sources reaches to each side."""
+    return reach(freedom(n), level)
+
+
+def reach(degrees: np.ndarray | float, level: float = 0.95) -> np.ndarray:
+    """So many standard errors an interval of Student's t reaches to each side.
+
+    Args:
+        degrees: of freedom, float or int, any shape.
+
+    Returns:
+        float, of the shape of `degrees`.
+    """
     from scipy.stats import t
 
-    return np.asarray(t.ppf(0.5 + level / 2, freedom(n)))
+    degrees = np.asarray(degrees)
+    # Thousands of pairs of points have few different numbers of sources.
+    different, places = np.unique(degrees, return_inverse=True)
+    return np.asarray(t.ppf(0.5 + level / 2, different)[places].reshape(degrees.shape))
 
 
 def two_sided_p(ratio: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:

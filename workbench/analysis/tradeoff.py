@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 POINT = ["control", "length", "scale"]
 TIE = 1e-9
 """Harmonic means no farther apart are equal."""
+PAIRED_AT_ONCE = 2_000_000
+"""So many pairs of readings are held in memory at once when points are compared."""
 
 
 def front(
@@ -38,20 +40,32 @@ def front(
     Returns:
         bool (points,); a point that no source knows in both is never on the front.
     """
-    (more_a, same_a), (more_b, same_b) = (_apart(v, e) for v, e in zip((a, b), luck, strict=True))
-    beaten = ((more_a & (more_b | same_b)) | (same_a & more_b)).any(0)
+    sources, points = a.shape
+    beaten = np.zeros(points, bool)
+    step = max(1, PAIRED_AT_ONCE // max(1, sources * points))
+    for start in range(0, points, step):
+        some = slice(start, start + step)
+        (more_a, same_a), (more_b, same_b) = (
+            _apart(v, e, some) for v, e in zip((a, b), luck, strict=True)
+        )
+        beaten |= ((more_a & (more_b | same_b)) | (same_a & more_b)).any(0)
     known = np.isfinite(a).any(0) & np.isfinite(b).any(0)
     return np.asarray(known & ~beaten)
 
 
-def _apart(values: np.ndarray, luck: SharedError | None) -> tuple[np.ndarray, np.ndarray]:
-    """Whether point i is clearly better than j, and whether they are alike, bool (points, points).
+def _apart(
+    values: np.ndarray, luck: SharedError | None, some: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether point i, one of some, is clearly better than j, and whether they are alike.
 
     Args:
         values: float (sources, points). luck: the error by shared pictures of every point.
+
+    Returns:
+        Both bool (some points, points).
     """
     known = np.isfinite(values)
-    both = known[:, :, None] & known[:, None, :]
+    both = known[:, some, None] & known[:, None, :]
     n = both.sum(0)
     filled = np.where(known, values, 0.0)
 
@@ -65,16 +79,17 @@ def _apart(values: np.ndarray, luck: SharedError | None) -> tuple[np.ndarray, np
         )
 
     mean, without = (
-        x - y for x, y in zip(clipped(filled[:, :, None]), clipped(filled[:, None, :]), strict=True)
+        x - y
+        for x, y in zip(clipped(filled[:, some, None]), clipped(filled[:, None, :]), strict=True)
     )
     away = np.where(both, without - without.sum(0, where=both) / np.maximum(n, 1), 0.0)
     spread = np.sqrt((away**2).sum(0) / np.maximum(n - 1, 1))
     half = np.where(n > 1, (n - 1) * t_halves(spread, n), 0.0)
     if luck is not None:
         joint = SharedError(
-            np.add.outer(luck.variance, luck.variance).ravel(),
-            np.maximum.outer(luck.freedom, luck.freedom).ravel(),
-            np.logical_or.outer(luck.shares, luck.shares).ravel(),
+            np.add.outer(luck.variance[some], luck.variance).ravel(),
+            np.maximum.outer(luck.freedom[some], luck.freedom).ravel(),
+            np.logical_or.outer(luck.shares[some], luck.shares).ravel(),
         )
         half = joined_halves(half.ravel(), n.ravel(), joint).reshape(half.shape)
     same = (n > 0) & (np.abs(mean) <= TIE) & (half <= TIE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,8 @@ from matplotlib.text import Annotation, Text
 _RADII = (1.5, 4.0, 8.0, 13.0, 19.0, 27.0)
 _ANGLES = tuple(math.radians(angle) for angle in range(0, 360, 30))
 _LEADER_FROM = 12.0
+MOST_LABELS = 60
+"""No chart has room for more words than so many."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,25 @@ def place_labels(
 
     ``avoid`` are polylines in data units (N×2) which labels should not cover, ``avoid_a_little``
     fainter ones; labels may cross them where nothing else is free. Labels never overlap each
-    other: where there is no room, the one of higher rank is left out. The layout of the figure
+    other: where there is no room, the one of higher rank is left out. Of more than `MOST_LABELS`
+    those of lowest rank are tried, evenly chosen among equals. The layout of the figure
     must be final, as positions are looked for on the drawn page; they are stored in points and so
     hold at every resolution.
     """
     figure = axes.figure.get_figure(root=True)
     if figure is None or not labels:
         return []
+    reaching = np.array([(label.x, label.y, label.reach) for label in labels])
+    labels = _thinned(labels)
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):
         canvas = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     pixel = figure.dpi / 72.0
     anchors = axes.transData.transform([(label.x, label.y) for label in labels])
-    reaches = np.array([label.reach for label in labels]) * pixel
+    points = axes.transData.transform(reaching[:, :2])
     ink = np.concatenate(
-        [anchors]
+        [points]
         + [_sample(axes.transData.transform(line), 3.0) for line in avoid]
         + [_sample(axes.transData.transform(line), 7.0) for line in avoid_a_little]
     )
@@ -85,13 +90,17 @@ def place_labels(
         for label in labels
     ]  # fmt: skip
     sizes = [_size(note, renderer) for note in notes]
-    page = _Page(pixel, anchors, reaches, ink, frame)
+    page = _Page(pixel, points, reaching[:, 2] * pixel, ink, frame)
+    places = [
+        _Place(anchor, label.reach * pixel, size, page)
+        for label, anchor, size in zip(labels, anchors, sizes, strict=True)
+    ]
     boxes: list[np.ndarray | None] = [None] * len(labels)
     order = sorted(range(len(labels)), key=lambda i: labels[i].rank)
     for _ in range(passes):
         for i in order:
             others = [box for j, box in enumerate(boxes) if j != i and box is not None]
-            boxes[i] = _best_box(i, sizes[i], page, others)
+            boxes[i] = places[i].best(others)
     kept: list[Annotation] = []
     taken: list[np.ndarray] = []
     for i in order:
@@ -127,38 +136,57 @@ def _sample(line: np.ndarray, step: float) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _thinned(labels: Sequence[PointLabel]) -> list[PointLabel]:
+    """At most `MOST_LABELS`: those of lowest rank, and among equals some evenly chosen."""
+    kept: list[PointLabel] = []
+    for _, equals in groupby(sorted(labels, key=lambda label: label.rank), lambda one: one.rank):
+        group = list(equals)
+        room = min(MOST_LABELS - len(kept), len(group))
+        kept += [group[i] for i in np.linspace(0, len(group) - 1, room).round().astype(int)]
+    return kept
+
+
 @dataclass(frozen=True, eq=False)
 class _Page:
     """The drawn page in pixels: the points with the reach of their marks, all ink, the axes."""
 
     pixel: float
-    anchors: np.ndarray
+    points: np.ndarray
     reaches: np.ndarray
     ink: np.ndarray
     frame: np.ndarray
 
 
-def _best_box(
-    index: int, size: np.ndarray, page: _Page, others: Sequence[np.ndarray]
-) -> np.ndarray:
-    """The cheapest place for one label: near its point, on empty paper, inside the axes."""
-    anchor, own, frame = page.anchors[index], float(page.reaches[index]), page.frame
-    best, best_cost = None, math.inf
-    for radius in _RADII:
-        for angle in _ANGLES:
-            way = np.array([math.cos(angle), math.sin(angle)])
-            centre = anchor + way * (own + radius * page.pixel + np.abs(way) @ size / 2)
-            box = np.concatenate([centre - size / 2, centre + size / 2])
-            outside = np.maximum(frame[:2] - box[:2], 0).sum()
-            outside += np.maximum(box[2:] - frame[2:], 0).sum()
-            cost = radius * 0.5 + 20.0 * outside
-            cost += 6.0 * _inside(box, page.ink)
-            cost += 60.0 * _touching(box, page.anchors, page.reaches)
-            cost += 50.0 * sum(_overlap(box, other) > 0 for other in others)
+class _Place:
+    """The boxes that one label could take, with what each costs whatever other labels do."""
+
+    def __init__(self, anchor: np.ndarray, own: float, size: np.ndarray, page: _Page) -> None:
+        span = own + _RADII[-1] * page.pixel + 2 * float(size.max())
+        ink = page.ink[(np.abs(page.ink - anchor) <= span).all(axis=1)]
+        far = span + float(page.reaches.max())
+        near = (np.abs(page.points - anchor) <= far).all(axis=1)
+        points, reaches = page.points[near], page.reaches[near]
+        self.boxes: list[tuple[float, np.ndarray]] = []
+        for radius in _RADII:
+            for angle in _ANGLES:
+                way = np.array([math.cos(angle), math.sin(angle)])
+                centre = anchor + way * (own + radius * page.pixel + np.abs(way) @ size / 2)
+                box = np.concatenate([centre - size / 2, centre + size / 2])
+                outside = np.maximum(page.frame[:2] - box[:2], 0).sum()
+                outside += np.maximum(box[2:] - page.frame[2:], 0).sum()
+                cost = radius * 0.5 + 20.0 * float(outside)
+                cost += 6.0 * _inside(box, ink) + 60.0 * _touching(box, points, reaches)
+                self.boxes.append((cost, box))
+
+    def best(self, others: Sequence[np.ndarray]) -> np.ndarray:
+        """The cheapest box, where an overlap with another label costs too."""
+        best, best_cost = self.boxes[0][1], math.inf
+        for cost, box in self.boxes:
             if cost < best_cost:
-                best, best_cost = box, cost
-    assert best is not None
-    return best
+                cost += 50.0 * sum(_overlap(box, other) > 0 for other in others)
+                if cost < best_cost:
+                    best, best_cost = box, cost
+        return best
 
 
 def _touching(box: np.ndarray, points: np.ndarray, reaches: np.ndarray) -> int:

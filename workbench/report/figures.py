@@ -110,9 +110,12 @@ def draw_sheets(
     for page in pages:
         label = labels.get(page.control, page.control)
         title = f"{label}, seed {page.seed}"
-        caption = ""
-        if page.left_out:
-            caption = f"{page.left_out} more rows of the study are not shown."
+        hidden = [
+            f"{number} more {what} of the study are not shown."
+            for number, what in ((page.left_out, "rows"), (page.scales_left_out, "scales"))
+            if number
+        ]
+        caption = " ".join(hidden)
         alt = f"Contact sheet for {title}: rows are sources and prompt lengths, columns scales."
         sheet = contact_sheet_figure(page.rows, page.scales, title=title)
         picture = photograph(sheet, alt, limit=limit)

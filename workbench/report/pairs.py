@@ -15,7 +15,7 @@ from workbench.formats import number
 from workbench.plots import SheetRow, contact_sheet_figure, pair_heatmap
 from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
-from workbench.report.sheets import MAX_ROWS, sample_of, small
+from workbench.report.sheets import MAX_ROWS, sample_of, shown_scales, small
 from workbench.report.tables import Table, adherence_text
 from workbench.store import RunFolder
 from workbench.study import SourceImage
@@ -89,7 +89,7 @@ def _sheet(
     length, seed = int(cells["length"].max()), int(cells["seed"].min())
     cells = cells[(cells["length"] == length) & (cells["seed"] == seed)]
     first, second = str(cells["first"].iloc[0]), str(cells["second"].iloc[0])
-    across = sorted({float(scale) for scale in cells["second_scale"]})
+    across = shown_scales(cells["second_scale"])
     lines: list[SheetRow] = []
     for source, group in cells.groupby("source", sort=False):
         known = sources.get(str(source))

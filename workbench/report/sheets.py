@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 SIDE = 192
 """Pictures are shown at most this large."""
 MAX_ROWS = 24
+MAX_SCALES = 16
+"""More columns than so many are too small to see anything in."""
 
 
 @dataclass(frozen=True)
 class Sheet:
     """One contact sheet: one control (its label, see `analysis.distinct_controls`), one seed.
 
-    left_out: how many rows of the study did not fit. legend: the colours of its control maps.
+    left_out: how many rows of the study did not fit. scales_left_out: how many scales; those shown
+    are evenly chosen. legend: the colours of its control maps.
     """
 
     control: str
@@ -37,6 +40,7 @@ class Sheet:
     rows: tuple[SheetRow, ...]
     scales: tuple[float, ...]
     left_out: int
+    scales_left_out: int = 0
     legend: tuple[LegendEntry, ...] = ()
 
 
@@ -89,7 +93,7 @@ def sheets(
     for control, group in cells.groupby("control", sort=False):
         seed = int(group["seed"].min())
         one = group[group["seed"] == seed]
-        scales = sorted({float(scale) for scale in one["scale"]})
+        scales = shown_scales(one["scale"])
         rows: list[SheetRow] = []
         named: dict[str, LegendEntry] = {}
         for name, mine in one.groupby("source", sort=False):
@@ -112,9 +116,25 @@ def sheets(
                 break
         total = sum(len(_lines(mine)) for _, mine in one.groupby("source"))
         left_out = total - len(rows)
-        legend = tuple(named.values())
-        found.append(Sheet(str(control), seed, tuple(rows), tuple(scales), left_out, legend))
+        found.append(
+            Sheet(
+                str(control),
+                seed,
+                tuple(rows),
+                tuple(scales),
+                left_out,
+                one["scale"].nunique() - len(scales),
+                tuple(named.values()),
+            )
+        )
     return found
+
+
+def shown_scales(scales: pd.Series) -> list[float]:
+    """The columns of a sheet in rising order: of more than `MAX_SCALES` some, evenly chosen."""
+    every = np.unique(scales.to_numpy(dtype=float))
+    columns = np.linspace(0, len(every) - 1, min(len(every), MAX_SCALES)).round().astype(int)
+    return [float(scale) for scale in every[columns]]
 
 
 def small(image: np.ndarray) -> np.ndarray:
