@@ -47,6 +47,7 @@ FLOORS = {
     "pictures": 7,
     "judging": 7,
     "explorer": 8,
+    "influences": 8,
     "report": 9,
     "runs": 10,
     "cli": 11,

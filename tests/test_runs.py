@@ -30,7 +30,7 @@ from tiny_run import make_manager, make_study
 import workbench as wb
 from workbench.images import read_image
 from workbench.judging import NOT_VALIDATED, WEAKER
-from workbench.runs import Stopped
+from workbench.live import Stopped
 
 HOSTILE = '=HYPERLINK("<b>x</b>")'
 

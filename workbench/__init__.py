@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench import analysis, controls, families, images, metrics, plots
     from workbench.app import Workbench, explore
+    from workbench.influences import influence, open_influence
     from workbench.paths import data_dir
     from workbench.pictures import compare, extract
     from workbench.runs import Run, open_run, run
@@ -32,8 +33,10 @@ __all__ = [
     "extract",
     "families",
     "images",
+    "influence",
     "learning_table",
     "metrics",
+    "open_influence",
     "open_run",
     "plots",
     "run",
@@ -47,7 +50,9 @@ _HOMES = {
     "data_dir": "paths",
     "explore": "app",
     "extract": "pictures",
+    "influence": "influences",
     "learning_table": "training.curves",
+    "open_influence": "influences",
     "open_run": "runs",
     "run": "runs",
 }

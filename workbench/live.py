@@ -19,6 +19,10 @@ Show = Callable[[Any], None]
 where `done` and `total` count anything but pictures."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C ended long work politely; the message says where it is kept and how to go on."""
+
+
 @contextmanager
 def cancelling() -> Iterator[CancelToken]:
     """Turn the first Ctrl-C into a polite cancel; a second one interrupts at once."""

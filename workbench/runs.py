@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.atomic import write_atomic
 from workbench.controls import MapKey
-from workbench.live import cancelling, progress_bar
+from workbench.live import Stopped, cancelling, progress_bar
 from workbench.store import RunFolder, StoreError
 from workbench.study import Study, StudyError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.explorer import LocalNetworks, RunPictures, View, ViewChoice
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
+    from workbench.influences import Influence
     from workbench.judging import Standing
     from workbench.plots import Drawing, Theme
     from workbench.store import Record, RunStatus, Scan
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from workbench.verify import RunDifference, Verification
 
 T = TypeVar("T")
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C ended a run politely; the message says where it is kept and how to go on."""
 
 
 def run(
@@ -449,6 +446,18 @@ class Run:
         if result is None:
             raise Stopped("Stopped. Nothing was written.")
         return result
+
+    def influence(
+        self, *, maps_at: Sequence[int] | None = None, manager: ModelManager | None = None
+    ) -> Influence:
+        """Who is driving at each step of its pictures, the text or the control.
+
+        What was not looked at yet is looked at now, and kept beside the pictures; see
+        `workbench.influence`, also for the arguments and errors.
+        """
+        from workbench.influences import influence
+
+        return influence(self.path, maps_at=maps_at, manager=manager)
 
     def diff(self, other: Run | str | Path) -> RunDifference:
         """How another run differs from this one: settings, pictures, readings, mean adherence.

@@ -18,7 +18,7 @@ import workbench as wb
 pytestmark = [pytest.mark.models, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", "docs/python.md", "docs/guides/first-study.md"]
-PAGES += ["docs/guides/own-pictures.md"]
+PAGES += ["docs/guides/own-pictures.md", "docs/guides/influence.md"]
 STUDY = """
 name: demo
 sources: ["paperdoll:900001", "paperdoll:900004"]

@@ -75,7 +75,7 @@ def run(
 
     study = Study.from_yaml(study_file)
     folder = out or Path("runs") / study.name
-    from workbench.runs import Stopped
+    from workbench.live import Stopped
     from workbench.sweep import ExecutorChoice
 
     choice = ExecutorChoice(executor, device, workers, scheduler, worker_timeout)
@@ -139,6 +139,53 @@ def studies() -> None:
     for name, path in found.items():
         say(f"{name:<{width}}  {first_comment(path)}")
     say(f"They lie in {data_dir() / 'studies'}: copy one to begin a study of your own.")
+
+
+def influence(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A study file (YAML), or a run folder.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; that of the study if absent.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it costs and look at nothing.")
+    ] = False,
+    maps_at: Annotated[
+        list[int] | None,
+        typer.Option(help="Keep the maps of this step; may be given several times."),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the curves into this file (PNG or SVG).")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:0, mps; CUDA if absent and there, else the CPU."),
+    ] = None,
+) -> None:
+    """Who is driving? Text or control, at each denoising step of a study's pictures.
+
+    It takes four predictions a step. Ctrl-C keeps what is done; the same command goes on there.
+    """
+    from workbench.influences import influence_job
+    from workbench.live import Stopped
+
+    if dry_run:
+        say(influence_job(study, out, maps_at=maps_at, device=device).cost().sentence)
+        return
+    try:
+        found = workbench.influence(study, out, maps_at=maps_at, device=device)
+    except Stopped as stopped:
+        say(stopped)
+        raise typer.Exit(130) from None
+    say(found.statement())
+    if figure is not None:
+        from workbench.atomic import write_atomic
+        from workbench.plots import to_png, to_svg
+
+        write = to_svg if figure.suffix.lower() == ".svg" else to_png
+        write_atomic(figure, write(found.plot()))
+        say(f"Figure: {figure.resolve()}")
 
 
 def report(

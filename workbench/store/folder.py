@@ -701,6 +701,11 @@ class RunFolder:
         with self._locked():
             self._write(self._json_path(name), encode_json(value))
 
+    def write_file(self, name: str, data: bytes) -> None:
+        """Put a file at a path below the run folder, whole or not at all ("influence/a.npz")."""
+        with self._locked():
+            self._write(self.path / name, data)
+
     def _json_path(self, name: str) -> Path:
         if not _FILE_NAME.fullmatch(name):
             raise StoreError(f'"{name[:40]}" is not a name for a JSON file of a run')

@@ -1,0 +1,124 @@
+"""What was seen on the way to one picture, as one file of the run folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.images import ImageError, decode_image, encode_png
+from workbench.influences.parts import INFLUENCES, PARTS
+from workbench.store import RunFolder, StoreError, plain
+from workbench.study import Trial
+from workbench.study.jsontext import parse_json
+
+FOLDER = "influence"
+SCHEMA = 1
+_MAX_BYTES = 2**28
+_NAME = re.compile(r"([0-9a-f]{16})\.npz")
+_DAMAGE = (ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, NotImplementedError)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """The way to one picture.
+
+    facts: of its cell, as `store.cell_facts`. made_by: as in the record of a picture.
+    times: the scheduler's time of each step, float64 (S,). products: of the parts at each step,
+    float64 (S, 4, 4). maps: step (1 … S) -> float32 (3, h, w), the `INFLUENCES` on the latent.
+    picture: uint8 H×W×3.
+    """
+
+    trial: Trial
+    facts: Mapping[str, Any]
+    made_by: Mapping[str, Any]
+    times: np.ndarray
+    products: np.ndarray
+    maps: Mapping[int, np.ndarray]
+    picture: np.ndarray
+
+    def encoded(self) -> bytes:
+        """The bytes of its file: an npz archive without pickles."""
+        about = {
+            "schema": SCHEMA,
+            "trial": self.trial.to_dict(),
+            "facts": self.facts,
+            "made_by": self.made_by,
+        }
+        text = json.dumps(plain(about), allow_nan=False).encode()
+        steps = sorted(self.maps)
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            about=np.frombuffer(text, np.uint8),
+            times=self.times,
+            products=self.products,
+            map_steps=np.array(steps, np.int64),
+            maps=np.stack([self.maps[step] for step in steps]),
+            picture=np.frombuffer(encode_png(self.picture), np.uint8),
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def decoded(cls, data: bytes) -> Observation:
+        """The inverse of `encoded`; StoreError for anything else."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
+                    raise ValueError("it is too large")
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                return cls._checked({name: file[name] for name in file.files})
+        except (*_DAMAGE, zipfile.BadZipFile, zlib.error, ImageError) as error:
+            raise StoreError(f"it is damaged ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _checked(cls, found: Mapping[str, np.ndarray]) -> Observation:
+        about = parse_json(found["about"].tobytes())
+        if about["schema"] != SCHEMA:
+            raise ValueError(f"schema {about['schema']}, this version reads {SCHEMA}")
+        times, products = found["times"], found["products"]
+        steps, maps = found["map_steps"], found["maps"]
+        size = (len(PARTS), len(PARTS))
+        fits = products.shape == (*times.shape, *size) and products.dtype == np.float64
+        fits &= maps.ndim == 4 and maps.shape[:2] == (*steps.shape, len(INFLUENCES))
+        if not fits or not np.isfinite(products).all():
+            raise ValueError("its numbers do not fit together")
+        return cls(
+            trial=Trial.from_dict(about["trial"]),
+            facts=dict(about["facts"]),
+            made_by=dict(about["made_by"]),
+            times=times,
+            products=products,
+            maps={int(step): one for step, one in zip(steps, maps, strict=True)},
+            picture=decode_image(found["picture"].tobytes(), name="its picture"),
+        )
+
+
+def write_observation(run: RunFolder, observation: Observation) -> None:
+    """Put one way into the run folder; an older one of the same trial is replaced."""
+    run.write_file(f"{FOLDER}/{observation.trial.id}.npz", observation.encoded())
+
+
+def read_observations(run: RunFolder) -> tuple[dict[str, Observation], dict[str, str]]:
+    """Trial id -> what was seen on its way; and trial id -> why its file cannot be used."""
+    found: dict[str, Observation] = {}
+    damaged: dict[str, str] = {}
+    folder = run.path / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (name := _NAME.fullmatch(path.name)) is None:
+            continue
+        try:
+            one = Observation.decoded(run.contents(path) or b"")
+            if one.trial.id != name[1]:
+                raise StoreError("it belongs to another trial")
+            found[name[1]] = one
+        except StoreError as error:
+            damaged[name[1]] = str(error)
+    return found, damaged
