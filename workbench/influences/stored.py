@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +18,7 @@ from workbench.study.jsontext import parse_json
 
 FOLDER = "influence"
 SCHEMA = 1
-_MAX_BYTES = 2**28
-_NAME = re.compile(r"([0-9a-f]{16})\.npz")
-_DAMAGE = (ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, NotImplementedError)
+_NAME = re.compile(r"([0-9a-f]{16})\.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +40,9 @@ class Observation:
     picture: np.ndarray
 
     def encoded(self) -> bytes:
-        """The bytes of its file: an npz archive without pickles."""
+        """The bytes of its file, in the format of safetensors."""
+        from safetensors.numpy import save
+
         about = {
             "schema": SCHEMA,
             "trial": self.trial.to_dict(),
@@ -54,28 +51,26 @@ class Observation:
         }
         text = json.dumps(plain(about), allow_nan=False).encode()
         steps = sorted(self.maps)
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            about=np.frombuffer(text, np.uint8),
-            times=self.times,
-            products=self.products,
-            map_steps=np.array(steps, np.int64),
-            maps=np.stack([self.maps[step] for step in steps]),
-            picture=np.frombuffer(encode_png(self.picture), np.uint8),
+        return save(
+            {
+                "about": np.frombuffer(text, np.uint8),
+                "times": self.times,
+                "products": self.products,
+                "map_steps": np.array(steps, np.int64),
+                "maps": np.stack([self.maps[step] for step in steps]),
+                "picture": np.frombuffer(encode_png(self.picture), np.uint8),
+            }
         )
-        return buffer.getvalue()
 
     @classmethod
     def decoded(cls, data: bytes) -> Observation:
         """The inverse of `encoded`; StoreError for anything else."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
-                    raise ValueError("it is too large")
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                return cls._checked({name: file[name] for name in file.files})
-        except (*_DAMAGE, zipfile.BadZipFile, zlib.error, ImageError) as error:
+            return cls._checked(load(data))
+        except (ValueError, KeyError, TypeError, SafetensorError, ImageError) as error:
             raise StoreError(f"it is damaged ({type(error).__name__}: {error})") from error
 
     @classmethod
@@ -103,7 +98,7 @@ class Observation:
 
 def write_observation(run: RunFolder, observation: Observation) -> None:
     """Put one way into the run folder; an older one of the same trial is replaced."""
-    run.write_file(f"{FOLDER}/{observation.trial.id}.npz", observation.encoded())
+    run.write_file(f"{FOLDER}/{observation.trial.id}.safetensors", observation.encoded())
 
 
 def read_observations(run: RunFolder) -> tuple[dict[str, Observation], dict[str, str]]:

@@ -702,7 +702,7 @@ class RunFolder:
             self._write(self._json_path(name), encode_json(value))
 
     def write_file(self, name: str, data: bytes) -> None:
-        """Put a file at a path below the run folder, whole or not at all ("influence/a.npz")."""
+        """Put a file at a path below the run folder, whole or not at all ("influence/a.png")."""
         with self._locked():
             self._write(self.path / name, data)
 
