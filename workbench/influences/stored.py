@@ -80,8 +80,11 @@ class Observation:
             raise ValueError(f"schema {about['schema']}, this version reads {SCHEMA}")
         times, products = found["times"], found["products"]
         steps, maps = found["map_steps"], found["maps"]
-        size = (len(PARTS), len(PARTS))
-        fits = products.shape == (*times.shape, *size) and products.dtype == np.float64
+        fits = (
+            times.ndim == 1
+            and products.shape == (*times.shape, len(PARTS), len(PARTS))
+            and products.dtype == np.float64
+        )
         fits &= maps.ndim == 4 and maps.shape[:2] == (*steps.shape, len(INFLUENCES))
         if not fits or not np.isfinite(products).all():
             raise ValueError("its numbers do not fit together")
