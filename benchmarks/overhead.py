@@ -25,7 +25,7 @@ from throughput import Phases, most_first, say
 
 from workbench.families import Family, get_family
 from workbench.families.manager import ModelManager
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.paths import models_dir
 from workbench.study import Study
 from workbench.sweep import Progress, run_study
@@ -148,7 +148,7 @@ def write_models(root: Path, width: int) -> int:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    with quiet_loading():
+    with quiet_libraries():
         pipeline.save_pretrained(root / "base")
         ControlNetModel.from_unet(unet).save_pretrained(root / "controlnet")
         shutil.copytree(own / "clip", root / "clip")

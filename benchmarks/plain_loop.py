@@ -14,7 +14,7 @@ from PIL import Image
 from workbench.controls import ControlMap, resolve
 from workbench.families.locate import locate
 from workbench.families.manager import ModelManager, dtype_keyword
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.generation.schedulers import make_scheduler
 from workbench.study import Cell, Plan, Trial
 
@@ -126,7 +126,7 @@ def stock_pipeline(manager: ModelManager, control: str | None) -> Any:
         "requires_safety_checker": False,
     }
     common |= dtype
-    with quiet_loading():
+    with quiet_libraries():
         import diffusers
 
         if control is None:

@@ -107,6 +107,8 @@ class PromptVariant:
     setting: "length" for a shortened prompt (the whole one included), or one of the four settings
         in which ControlNets are compared: "empty", "insufficient", "conflicting", "full".
     written: its text, where that is not the tags joined by ", ".
+    cut_at: how many tokens of it the text encoder reads, where it is longer; else 0.
+    unread: those of its tags which the text encoder does not read to their end.
     """
 
     label: str
@@ -115,6 +117,8 @@ class PromptVariant:
     dropped: tuple[str, ...] = ()
     setting: Setting = "length"
     written: str | None = None
+    cut_at: int = 0
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.length != len(self.tags):
@@ -124,6 +128,16 @@ class PromptVariant:
     def text(self) -> str:
         """The prompt text."""
         return join_tags(self.tags) if self.written is None else self.written
+
+    @property
+    def name(self) -> str:
+        """The label, with how much is read where that is not all: "40 tags, cut at 77 tokens"."""
+        return f"{self.label}, cut at {self.cut_at} tokens" if self.cut_at else self.label
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The tags that the text encoder reads."""
+        return tuple(tag for tag in self.tags if tag not in self.unread)
 
     @property
     def is_caption(self) -> bool:

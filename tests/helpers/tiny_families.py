@@ -25,7 +25,7 @@ from tiny_models import (
 from tiny_networks import NETWORKS, write_networks
 
 from workbench.families import Family
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 UNION_MODES = {
@@ -108,7 +108,7 @@ FAMILIES = {name: Family.model_validate({"name": name, **ENTRIES[name]}) for nam
 
 def write_tiny_families(models: Path) -> dict[str, Family]:
     """Write all models below `models`, and the catalogue beside them; returns the families."""
-    with quiet_loading():
+    with quiet_libraries():
         tokenizer = _tokenizer()
         write_tiny_family(models)
         _write_xl(models, tokenizer)

@@ -16,7 +16,7 @@ import torch
 
 from workbench.controls.base import ControlMap
 from workbench.families import Family
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.study import Trial
 
 SIDE = 64
@@ -43,7 +43,7 @@ FAMILY = Family.model_validate(
 
 def write_tiny_family(models: Path) -> Family:
     """Write all models of `FAMILY` below the folder `models` and return the family."""
-    with quiet_loading():
+    with quiet_libraries():
         _write(models / "tiny")
     return FAMILY
 

@@ -9,7 +9,7 @@ import torch
 from annotator_files import FOLDER, write_annotator
 
 from workbench.families.judge import Judge, save_judge
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 
 CLASSES = 7
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -172,7 +172,7 @@ def mask2former(labels: int = CLASSES) -> tuple[Any, Any]:
 def save(made: tuple[Any, Any], folder: Path) -> Any:
     """A folder as `save_pretrained` leaves it; gives the model back."""
     model, processor = made
-    with quiet_loading():
+    with quiet_libraries():
         model.eval().save_pretrained(folder, safe_serialization=True)
         processor.save_pretrained(folder)
     return model

@@ -19,7 +19,7 @@ from tiny_families import ENTRIES, FAMILIES, write_tiny_families
 from workbench.families import Family
 from workbench.families.locate import locate
 from workbench.families.manager import dtype_keyword
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.families.refs import ModelRef
 from workbench.study import Trial
 
@@ -41,7 +41,7 @@ def write_two_bases(models: Path) -> dict[str, Family]:
     (models / "families.yaml").write_text(yaml.safe_dump({"families": entries}), "utf-8")
     families = {name: Family.model_validate({"name": name, **entries[name]}) for name in entries}
     for seed, name in enumerate(("tiny-sd", "tiny-xl", "tiny-flow")):
-        with quiet_loading():
+        with quiet_libraries():
             _write_second(families[name], models, 60 + seed)
     return families
 
@@ -130,7 +130,7 @@ def _load(family: Family, base: str, names: tuple[str, ...], models: Path) -> An
         more |= dtype_keyword("float32") | place.keywords
         return getattr(diffusers, kind).from_pretrained(place.name, **more)
 
-    with quiet_loading():
+    with quiet_libraries():
         more: dict[str, Any] = {}
         refs = [family.controlnet_ref(name) for name in names]
         union = bool(refs) and refs[0].union_mode is not None

@@ -12,7 +12,7 @@ from workbench.analysis.intervals import summarise, t_halves
 from workbench.analysis.power import minimum_detectable
 from workbench.analysis.shared import above_zero
 from workbench.analysis.trends import chain_statistics, trend_of
-from workbench.prompts import parse_tags
+from workbench.prompts import join_tags, parse_tags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,20 +57,43 @@ def tag_rows(
         shown = pd.MultiIndex.from_arrays([read["source"], read["metric"].str.slice(len(SHOWN))])
         rows = rows[~pd.MultiIndex.from_frame(rows[["source", "tag"]]).isin(shown)]
     if kept_only:
-        kept = {text: frozenset(parse_tags(text)) for text in rows["prompt"].unique()}
-        pairs = zip(rows["tag"], rows["prompt"], strict=True)
-        rows = rows[np.array([tag in kept[text] for tag, text in pairs], dtype=bool)]
+        rows = rows[_kept(rows, rows["tag"])]
     return rows
+
+
+def _kept(rows: pd.DataFrame, tags: pd.Series) -> np.ndarray:
+    """Which rows are of a prompt that has their tag, as far as it is read; bool (rows,)."""
+    lacks = "dropped" in rows
+    texts = rows["dropped"].fillna("") if lacks else rows["prompt"]
+    known = {text: frozenset(parse_tags(text)) for text in texts.unique()}
+    pairs = zip(tags, texts, strict=True)
+    return np.array([(tag in known[text]) != lacks for tag, text in pairs], dtype=bool)
+
+
+def lacked_tags(rows: pd.DataFrame) -> pd.Series:
+    """The tags of the whole prompt that the prompt of each row lacks, or has beyond what the text
+    encoder reads: texts of tags with commas, those of the column `dropped` if there is one."""
+    import pandas as pd
+
+    if "dropped" in rows:
+        return rows["dropped"].fillna("")
+    pairs = list(zip(rows["full_prompt"].fillna(""), rows["prompt"].fillna(""), strict=True))
+    told = {
+        (whole, used): join_tags([t for t in parse_tags(whole) if t not in parse_tags(used)])
+        for whole, used in dict.fromkeys(pairs)
+    }
+    return pd.Series([told[pair] for pair in pairs], index=rows.index, dtype=str)
 
 
 def shown_anyway(frame: pd.DataFrame, control: str) -> list[str]:
     """Kept tags that every source of a control type shows itself, in the order of the prompt."""
     rows = distinct_controls(frame)
     rows = rows[(rows["control"] == control) & rows["metric"].str.startswith(SHOWN)]
-    kept = {tag for text in rows["prompt"].unique() for tag in parse_tags(text)}
+    tags = rows["metric"].str.slice(len(SHOWN))
+    kept = set(tags[_kept(rows, tags)])
     least = rows.groupby("metric", sort=False)["value"].min()
-    tags = [str(metric).removeprefix(SHOWN) for metric in least.index[least == 1]]
-    return [tag for tag in tags if tag in kept]
+    shown = [str(metric).removeprefix(SHOWN) for metric in least.index[least == 1]]
+    return [tag for tag in shown if tag in kept]
 
 
 def per_tag(

@@ -145,14 +145,22 @@ class ModelEngine:
 
     def plan(self, study: Study) -> Plan:
         """All pictures of a study; StudyError if a source cannot be read."""
-        return make_plan(study, resolution=self.family.resolution, choices=self.choices)
+        return make_plan(
+            study,
+            resolution=self.family.resolution,
+            choices=self.choices,
+            models=self.models_dir,
+        )
 
     def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]:
         """Ids of the trials that a choice or a sweep asks for: for a choice, of its one picture."""
         plan = self.plan(self.study(choice, axes))
         if axes:
             return tuple(trial.id for trial in plan.trials)
-        return tuple(dict.fromkeys(c.trial_id for c in plan.cells if c.variant.tags == choice.kept))
+        kept = choice.kept
+        setting = "length" if kept == choice.prompt[: len(kept)] else "insufficient"
+        wanted = (cell.trial_id for cell in plan.cells if cell.variant.setting == setting)
+        return tuple(dict.fromkeys(wanted))
 
     def missing(self, study: Study) -> str:
         """One sentence if a model that the study needs cannot be had, else "".

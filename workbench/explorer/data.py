@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import analysis
+from workbench.analysis.tags import lacked_tags
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import metric_spec
 from workbench.plots.style import tags_label
+from workbench.prompts import parse_tags
 from workbench.store import cell_facts, plain
 from workbench.store.schema import ALONE
 from workbench.study.labels import is_scene, path_of
@@ -110,6 +112,7 @@ def explorer_data(
         lists[name], columns[name] = _indexed(cells[name])
     lists["text"], columns["text"] = _indexed(cells["prompt"])
     whole, columns["whole"] = _indexed(cells["full_prompt"])
+    lacking, columns["cut"] = _indexed(lacked_tags(cells))
     catalogue = Catalogue() if catalogue is None else catalogue
     trials = cells["trial"].map(str)
     reasons = [failed.get(trial, "") for trial in trials]
@@ -145,6 +148,10 @@ def explorer_data(
         "texts": lists.pop("text"),
         "prompts": prompts,
         "wholes": [_words(text, tags["names"]) for text in whole],
+        "cuts": [
+            [i for i, tag in enumerate(tags["names"]) if tag in parse_tags(text)]
+            for text in lacking
+        ],
         "cells": columns | {"failed": reasons if any(reasons) else []},
         "metrics": metrics,
         "tags": tags,

@@ -574,17 +574,17 @@ class Hand {
       this.words.replaceChildren(h("span", { role: "listitem", class: "wbx-text", dir: "auto" }, used || "no prompt"));
       return;
     }
-    const parts = used.split(/,\s*/);
+    const cut = new Set(data.cuts[data.cells.cut[cell]]);
     while (this.words.children.length > whole.length) this.words.lastChild.remove();
     whole.forEach((word, i) => {
       const chip = this.words.children[i] ?? this.words.appendChild(h("span", { role: "listitem", dir: "auto" }));
-      const name = data.tags.names[word], kept = parts.includes(name) || (parts.length === 1 && used.includes(name));
+      const name = data.tags.names[word], kept = !cut.has(word);
       const [, percent = -1, obeyed = -1, shown = -1] = read.get(word) ?? [];
       const state = !kept ? "cut" : obeyed === 1 ? "obeyed" : obeyed === 0 ? "lost" : "unknown";
       chip.textContent = name;
       chip.className = `wbx-word wbx-${state}`;
       chip.style.setProperty("--share", clamp(percent / 100, 0, 1));
-      const said = { cut: "cut from the prompt", obeyed: "obeyed", lost: "asked for and not to be seen", unknown: "not judged" }[state];
+      const said = { cut: "not in the prompt that is read", obeyed: "obeyed", lost: "asked for and not to be seen", unknown: "not judged" }[state];
       const sees = percent < 0 ? "" : `; the judge sees it with ${percent} %`;
       const source = shown < 0 ? "" : shown ? "; the source shows it too" : "; the source contradicts it";
       chip.title = `${said}${sees}${source}`;

@@ -21,7 +21,7 @@ from workbench.families.files import components, is_setting
 from workbench.families.hub import fetch, fetch_checker
 from workbench.families.loaders import WORDS, Network
 from workbench.families.locate import LocateError, Place, fingerprints, locate
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.families.refs import ModelRef, NetworkRef
 from workbench.families.runtime import Runtime, apply_runtime, decode, encode, prepare
 
@@ -161,7 +161,7 @@ class ModelManager:
             place = self._fetched(ref)
             key = (place.name, *map(str, place.keywords.items()), kind)
             if key not in self._shared.nets:
-                with quiet_loading():
+                with quiet_libraries():
                     import diffusers
 
                     net = _from_pretrained(getattr(diffusers, kind), place, self.dtype)
@@ -180,7 +180,7 @@ class ModelManager:
             from workbench.families.clip_judge import load_clip
 
             place = self._fetched(self.family.clip)
-            with quiet_loading():
+            with quiet_libraries():
                 self._shared.clip = load_clip(place, self.device)
         return self._shared.clip
 
@@ -323,7 +323,7 @@ class ModelManager:
         place = self._fetched(self._base_ref)
         vae_place = None if vae is None else self._fetched(vae)
         _must_fit(place, base_problem(place, self.family, vae_place))
-        with quiet_loading():
+        with quiet_libraries():
             import diffusers
 
             kind = getattr(diffusers, parts.text)
@@ -356,7 +356,7 @@ class ModelManager:
             _must_fit(place, controlnet_problem(place, self.family, ref, base))
         nets = [self.controlnet(control) for control in controls]
         pipeline, parts = self.pipeline(None), self.family.parts_of
-        with quiet_loading():
+        with quiet_libraries():
             import diffusers
 
             union = refs[0].union_mode is not None

@@ -1,4 +1,4 @@
-"""Loading models without the libraries' own progress bars, hints and tracebacks."""
+"""Using the libraries without their own progress bars, hints, warnings and tracebacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workbench.families.catalogue import FamilyError
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Silence progress bars and hints that have nothing to do with our models, for a while.
 
     diffusers imports image processors of transformers, which warn that torchvision is missing.
@@ -17,19 +17,18 @@ def quiet_loading() -> Iterator[None]:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    shown = [
-        library
-        for library in (diffusers_logging, transformers_logging)
-        if library.is_progress_bar_enabled()
-    ]
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    libraries = (diffusers_logging, transformers_logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    loud = [(library, library.get_verbosity()) for library in libraries]
+    for library, _ in loud:
+        library.set_verbosity_error()
     for library in shown:
         library.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        for library, verbosity in loud:
+            library.set_verbosity(verbosity)
         for library in shown:
             library.enable_progress_bar()
 

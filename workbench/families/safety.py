@@ -12,7 +12,7 @@ import torch
 from workbench.families.catalogue import FamilyError
 from workbench.families.files import SAFETY_PARTS, lacks_checker, pick_variant
 from workbench.families.locate import Place
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 
 BLOCKED = "the safety checker of the model family blocked the picture"
 
@@ -53,7 +53,7 @@ def load_safety_checker(place: Place, title: str, device: str) -> SafetyChecker:
     keywords = place.plain_keywords
     # The base may be of a variant that its checker does not have.
     variant = pick_variant(place.folder / SAFETY_PARTS[0], place.keywords.get("variant", ""))
-    with quiet_loading():
+    with quiet_libraries():
         from diffusers.pipelines.stable_diffusion.safety_checker import (
             StableDiffusionSafetyChecker,
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.families.files import components, pick_variant, read_json, weight_files
-from workbench.families.quiet import quiet_loading
+from workbench.families.quiet import quiet_libraries
 from workbench.families.refs import Architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -86,7 +86,7 @@ def _built(
     kind: str, given: Mapping[str, Any], have: Shapes
 ) -> tuple[dict[str, Any], Shapes, Shapes]:
     """The whole configuration, the shapes it asks for, and those that are there, as they load."""
-    with quiet_loading():
+    with quiet_libraries():
         import diffusers
         import torch
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.families.manager import ModelManager
+from workbench.families.quiet import quiet_libraries
 
 _NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
@@ -50,12 +51,13 @@ def _encode(prompt: str, pipeline: Any, manager: ModelManager) -> tuple[Tensor, 
     more: dict[str, Any] = {name: None for name in ("prompt_2", "prompt_3") if name in known}
     if "max_sequence_length" in known:  # of T5, which reads more than CLIP
         more["max_sequence_length"] = manager.family.text_limit
-    found = pipeline.encode_prompt(
-        prompt=[prompt],
-        device=torch.device(manager.device),
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=False,
-        **more,
-    )
+    with quiet_libraries():  # what is cut is told by the plan and the record
+        found = pipeline.encode_prompt(
+            prompt=[prompt],
+            device=torch.device(manager.device),
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+            **more,
+        )
     # (prompt, negative) or (prompt, negative, pooled, negative pooled)
     return tuple(part for part in found[::2] if part is not None)

@@ -371,9 +371,9 @@ class Measurer(PlannedReadings):
         return self._shown[key]
 
     def _words_reading(self, cell: Cell, tags: Mapping[str, Reading]) -> Reading:
-        """The words kept that are obeyed beyond chance, those which the judge of words knows."""
+        """The words read that are obeyed beyond chance, those which the judge of words knows."""
         judge = word_judge(self.judges)
-        kept = [q for q in self._questions_of(cell) if q.tag in cell.variant.tags]
+        kept = [q for q in self._questions_of(cell) if q.tag in cell.variant.read]
         known = [q for q in kept if judge is not None and judge.knows(q.tag)]
         if cell.variant.is_caption or not known:
             text = cell.variant.text

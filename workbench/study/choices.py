@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.samplers import SAMPLER_NAMES
@@ -11,9 +12,12 @@ from workbench.samplers import SAMPLER_NAMES
 if TYPE_CHECKING:
     from workbench.controls import ControlSettings
     from workbench.families import Family
+    from workbench.families.reading import TextReader
 
 SettingsOf = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
 """Settings of a control type under a study's choice of judges (what is needed -> name)."""
+ReaderOf = Callable[[str, str | Path | None], "TextReader | None"]
+"""The tokenizers of a base model in a models folder (None: the usual one); None without them."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class FamilyChoice:
     settings of a control type, `fixed_settings` those that follow from its network and cannot be
     chosen ("" where nobody says). `net_problem` says why some
     controls, each with its settings as JSON, cannot steer a picture together ("" if they can).
+    `text_limit` is how many tokens of a prompt are read, `reader` has the tokenizers.
     """
 
     base: tuple[str, ...]
@@ -36,6 +41,8 @@ class FamilyChoice:
     net_problem: Callable[[Sequence[tuple[str, str]]], str] = lambda _: ""
     settings_for: SettingsOf = lambda *_: {}
     fixed_settings: SettingsOf = lambda *_: {}
+    text_limit: int = 77
+    reader: ReaderOf = lambda *_: None
 
     @classmethod
     def of(cls, family: Family) -> FamilyChoice:
@@ -48,9 +55,17 @@ class FamilyChoice:
             schedulers=family.schedulers,
             defaults={"base": [family.default_base], **family.defaults.model_dump()},
             net_problem=lambda uses: _net_problem(family, uses),
+            text_limit=family.text_limit,
+            reader=lambda base, models: _reader(family, base, models),
             settings_for=lambda control, judges: _judged(family, judges).settings_for(control),
             fixed_settings=lambda control, judges: _judged(family, judges).fixed_settings(control),
         )
+
+
+def _reader(family: Family, base: str, models: str | Path | None) -> TextReader | None:
+    from workbench.families.reading import text_reader
+
+    return text_reader(family, base, models)
 
 
 def _judged(family: Family, judges: Mapping[str, str]) -> Family:
@@ -85,9 +100,12 @@ def installed_choices() -> Choices:
     return choices_among(load_catalogue().values())
 
 
-def choices_among(families: Iterable[Family]) -> Choices:
-    """These families, whatever is installed, and the controls that this package knows."""
+def choices_among(families: Iterable[Family], *, readers: bool = True) -> Choices:
+    """These families, whatever is installed, and the controls that this package knows; without
+    `readers` no tokenizer is looked for."""
     from workbench.controls import get_control
 
     offered = {family.name: FamilyChoice.of(family) for family in families}
+    if not readers:
+        offered = {k: replace(v, reader=lambda *_: None) for k, v in offered.items()}
     return Choices(offered, lambda control: get_control(control).settings_type)

@@ -24,6 +24,7 @@ from workbench.study.choices import Choices, installed_choices
 from workbench.study.errors import StudyError
 from workbench.study.fields import ControlChoice, PairChoice
 from workbench.study.labels import is_map
+from workbench.study.readings import not_known, read_forms
 from workbench.study.sources import Drawer, load_sources
 from workbench.study.spec import Study
 from workbench.study.trials import Cell, ControlUse, Plan, SourceImage, Trial
@@ -71,6 +72,7 @@ def make_plan(
     folder: Path | None = None,
     choices: Choices | None = None,
     sources: Mapping[str, SourceImage] | None = None,
+    models: str | Path | None = None,
 ) -> Plan:
     """Expand a study for pictures of resolution×resolution pixels.
 
@@ -80,6 +82,9 @@ def make_plan(
     A pair of controls has two scale axes and every combination of them. Each point is one picture
     and two cells, one measured by each control. A control at scale 0 does not steer, so a pair's
     picture at scales (0, s) is that of the other control alone at s, and is made once.
+    Prompts that the text encoder reads alike give one picture, under the first of their texts; a
+    prompt length that is read like one before is left out. The tokenizers for it are looked for in
+    `models` (None: the usual models folder); without them nothing is merged (`Plan.knows_reading`).
     Source paths are relative to `folder` (default: the folder of the study file); with `sources`
     (fitted pictures by label) nothing is read or rendered.
     Raises StudyError with every name that does not exist, or every source that cannot be used.
@@ -97,12 +102,22 @@ def make_plan(
             _drawer(study, choices),
         )
     steerings = [_steerings(study, entry, choices) for entry in study.controls]
+    forms = {label: prompt_variants(study, label) for label in sources}
+    family = choices.families[study.family]
+    readers = {base: family.reader(base, models) for base in study.base}
+    readings = {
+        base: read_forms(forms, reader, family.text_limit) for base, reader in readers.items()
+    }
+    told = dict.fromkeys(reading.told for reading in readings.values() if reading.told)
+    known = all(reading.known for reading in readings.values())
     trials: dict[str, Trial] = {}
     cells: dict[str, Cell] = {}
     grid = (
-        _Point(base, source, uses, variant, seed)
+        _Point(
+            base, source, uses, variant, readings[base].same.get(variant.text, variant.text), seed
+        )
         for base, source, ways in product(study.base, sources.values(), steerings)
-        for variant in prompt_variants(study, source.label)
+        for variant in readings[base].forms[source.label]
         for uses, seed in product(ways, study.seeds)
     )
     for point in grid:
@@ -115,6 +130,9 @@ def make_plan(
         trials=tuple(trials.values()),
         sources=sources,
         alternatives=study.alternatives,
+        told=tuple(told) if known else (*told, not_known(family.text_limit)),
+        reads=None not in readers.values(),
+        knows_reading=known,
     )
 
 
@@ -135,12 +153,14 @@ class _Use(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """One place in the grid: `uses` are one control, or the two of a pair."""
+    """One place in the grid: `uses` are one control, or the two of a pair; `text` is the prompt
+    that the picture is made with, which is read like that of `variant`."""
 
     base: str
     source: SourceImage
     uses: tuple[_Use, ...]
     variant: PromptVariant
+    text: str
     seed: int
 
 
@@ -177,7 +197,7 @@ def _trial(study: Study, point: _Point, size: int) -> Trial:
         control=first.control if first else None,
         control_settings=first.control_settings if first else "",
         source_sha256=point.source.sha256 if first else None,
-        prompt=point.variant.text,
+        prompt=point.text,
         # Without guidance the negative prompt is never read.
         negative_prompt=study.negative_prompt if study.guidance_scale > 1 else "",
         seed=point.seed,

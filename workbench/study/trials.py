@@ -224,18 +224,24 @@ class PlanSummary:
 class Plan:
     """A study expanded: all cells, the distinct trials behind them, and the source pictures.
 
-    `alternatives` are the study's own: word -> what may be seen in its place.
+    `alternatives` are the study's own: word -> what may be seen in its place. `told` says what the
+    text encoders do not read of its prompts, a sentence each. `reads` is False where their
+    tokenizers are not on this disk, `knows_reading` where they would have to be to tell that.
     """
 
     cells: tuple[Cell, ...]
     trials: tuple[Trial, ...]
     sources: Mapping[str, SourceImage] = field(default_factory=dict)
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+    reads: bool = True
+    knows_reading: bool = True
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How drawn maps were turned around, or may have to be, a sentence each."""
-        return tuple(source.note for source in self.sources.values() if source.note)
+        """How drawn maps were turned around, or may have to be, and what of its prompts is not
+        read, a sentence each."""
+        return (*(source.note for source in self.sources.values() if source.note), *self.told)
 
     @cached_property
     def trials_by_id(self) -> Mapping[str, Trial]:

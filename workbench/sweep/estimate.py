@@ -90,7 +90,8 @@ def dry_run(
     """
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
-    plan = make_plan(study, resolution=family.resolution)
+    models = None if manager is None else manager.models_dir
+    plan = make_plan(study, resolution=family.resolution, models=models)
     downloads: tuple[Download, ...] = ()
     if manager is None and calibrate:
         downloads = require_plan(study, plan, family)

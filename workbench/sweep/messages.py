@@ -103,6 +103,7 @@ class Job:
     own settings. device: "" leaves it to the worker. threads: of PyTorch; None leaves them.
     stop_file: once it exists, work stops. versions: those here of the packages that decide pixels.
     probe: what a worker must see that comes after the handshake; None asks for nothing.
+    reads: whether tokenizers were there when the plan was made (`Plan.reads`).
     """
 
     folder: str
@@ -116,6 +117,7 @@ class Job:
     stop_file: str
     versions: Versions
     probe: Probe | None = None
+    reads: bool = True
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ def _carry_out(
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
-    plan = make_plan(study, resolution=family.resolution)
+    models = None if manager is None else manager.models_dir
+    plan = make_plan(study, resolution=family.resolution, models=models)
     _tell(plan_notes(study, plan))
     asked = job.asked(plan)
     meter = ProgressMeter(len(asked), progress)
@@ -155,6 +156,10 @@ def _carry_out(
     # Workers of Dask may be anywhere, and fetch for themselves.
     if executor.kind != DASK and not download(downloads, manager, meter, cancel):
         return run
+    if downloads and not plan.knows_reading:  # now that tokenizers are there
+        plan = make_plan(study, resolution=family.resolution, models=models)
+        asked = job.asked(plan)
+        meter = ProgressMeter(len(asked), progress)
     start = Start(run, study, plan, cancel)
     with run.claim():
         meter.phase("loading")

@@ -86,6 +86,7 @@ def scheduled(
             stop_file=str(stop),
             versions=own_versions(),
             probe=probe,
+            reads=plan.reads,
         )
         scheduler = Scheduler(start, choice, pool, job, workers, meter)
         try:

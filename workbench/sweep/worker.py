@@ -53,11 +53,13 @@ class WorkerSession:
         study = Study.model_validate_json(job.study)
         self.manager = _load_manager(job, study) if manager is None else manager
         kept = run.read_sources(SOURCES.validate_json(job.sources))
+        family = Family.model_validate_json(job.family)
         plan = make_plan(
             study,
             resolution=self.manager.family.resolution,
-            choices=choices_among([Family.model_validate_json(job.family)]),
+            choices=choices_among([family], readers=job.reads),
             sources=kept,
+            models=job.models_dir,
         )
         if manager is None:
             check_fit(study, plan, self.manager)

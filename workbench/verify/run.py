@@ -122,13 +122,20 @@ class _Job:
         """All groups after the study's own."""
         sources, group = files.check_sources(self.stored, self.study, self.family.resolution)
         plan: Plan | None = None
+        models = None if self.manager is None else self.manager.models_dir
         reason = "a source is not the one the run was made with"
         if set(sources) == set(self.study.sources):
             try:
-                plan = make_plan(self.study, resolution=self.family.resolution, sources=sources)
+                plan = make_plan(
+                    self.study,
+                    resolution=self.family.resolution,
+                    sources=sources,
+                    models=models,
+                )
             except StudyError as error:
                 reason = " ".join(str(error).split())
-        models = None if self.manager is None else self.manager.models_dir
+        if plan is not None and not plan.knows_reading:
+            plan, reason = None, "its prompts may be cut, and there is no tokenizer to tell how"
         weights = check_weights(self.family, plan, self.stored.manifest, models)
         groups = [weights, group, files.check_pictures(self.stored, plan)]
         if plan is None:

@@ -19,7 +19,7 @@ from workbench.families.annotators.pictures import BATCH
 from workbench.families.annotators.weights import Weights
 from workbench.families.catalogue import FamilyError
 from workbench.families.loaders import Network
-from workbench.families.quiet import quiet_loading, told_plainly
+from workbench.families.quiet import quiet_libraries, told_plainly
 
 _METRIC = frozenset({"zoedepth", "glpn", "depth_pro", "prompt_depth_anything"})
 _NEAREST = 1e-3
@@ -142,7 +142,7 @@ def _load(weights: Weights, automatic: Any, device: str) -> tuple[Any, Any]:
     from transformers import AutoImageProcessor
 
     place = weights.place
-    with quiet_loading(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
+    with quiet_libraries(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
         processor = AutoImageProcessor.from_pretrained(
             place.name, use_fast=False, trust_remote_code=False, **place.plain_keywords
         )

@@ -17,7 +17,7 @@ from torch import Tensor
 from workbench.families.annotators.weights import Weights
 from workbench.families.catalogue import FamilyError
 from workbench.families.loaders import WORDS
-from workbench.families.quiet import quiet_loading, told_plainly
+from workbench.families.quiet import quiet_libraries, told_plainly
 from workbench.families.words import WordReading, refuse_unknown
 
 QUESTION = "Is there {word} in the picture?"
@@ -94,7 +94,7 @@ def load(weights: Weights, device: str) -> Mapping[str, BlipWords]:
     plain = {"trust_remote_code": False, **place.plain_keywords}
     # The Pillow processor gives the same pixels whether or not torchvision is installed.
     pictures = getattr(transformers, "BlipImageProcessorPil", transformers.BlipImageProcessor)
-    with quiet_loading(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
+    with quiet_libraries(), told_plainly(place.name, f"a model for {weights.ref.loader}"):
         processor = pictures.from_pretrained(place.name, **plain)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place.name, **plain)
         model = transformers.BlipForQuestionAnswering.from_pretrained(
