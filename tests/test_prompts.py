@@ -18,6 +18,7 @@ from workbench.prompts import (
     leave_one_out,
     parse_tags,
     shortened_variant,
+    webui_syntax,
 )
 
 FOUNDING = "a girl, long hair, blond hair, black eyes, black coat, winter, snow"
@@ -93,6 +94,33 @@ def test_a_list_of_tags_is_joined_as_it_is_written(tags: list[str]) -> None:
     assert prompt.text == ", ".join(tags)
     assert [prompt.text[start:end] for start, end in prompt.spans] == tags
     assert prompt.cut(range(0, len(tags), 2)) in (prompt.text, ", ".join(tags[::2]))
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    ["(word:1.3)", "(two words : 0.8)", "((word))", "[[word]]", "[word]", "[a|b]", "[a:b:0.5]",
+     "[a:0.5]", "[a::0.5]", "<lora:style:0.8>", "<LoRA:x>", "BREAK", "AND", "\\(character\\)"],
+)  # fmt: skip
+def test_syntax_of_the_webui_is_seen(syntax: str) -> None:
+    shown = webui_syntax(f"a girl, {syntax}, snow")
+    assert syntax in shown or syntax.startswith("\\")
+    if syntax != "[word]":
+        assert webui_syntax(f"a girl {syntax} in the snow", caption=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a girl (smiling)", "a girl (smiling, happy)", "(a ratio of 16:9)", "at noon (12:30)", ":-)",
+     "a sign that says [EXIT] in red", "SALT AND PEPPER", "the words \"BREAK\" on a wall",
+     "a (b) and (c)", "I <3 you", "fast break and rest", "a | b", "", "f(x) = [1, 2]",
+     "SANDRA, BREAKFAST", *WRITTEN, FOUNDING],
+)  # fmt: skip
+def test_ordinary_brackets_and_words_are_no_syntax(text: str) -> None:
+    assert webui_syntax(text) == "" == webui_syntax(text, caption=True)
+
+
+def test_only_a_caption_may_have_a_part_wholly_in_square_brackets() -> None:
+    assert webui_syntax("a poster, [sold out]") and not webui_syntax("a poster, [sold out]", True)
 
 
 @settings(deadline=None)

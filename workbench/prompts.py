@@ -16,6 +16,23 @@ CAPTION = "caption"
 
 _SEPARATORS = re.compile(r"(?:(?<!\d),|,(?!\d)|[，、\n\r])+")
 Span = tuple[int, int]
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_SYNTAX = (
+    ("a network to load", re.compile(r"<(?:lora|lyco|hypernet|embedding):[^<>]*>", re.IGNORECASE)),
+    ("a weight", re.compile(rf"\([^()]*[^()\d\s]\s*:\s*{_NUMBER}\s*\)")),
+    ("a weight", re.compile(r"\({2,}[^()]+\){2,}")),
+    ("a weight", re.compile(r"\[{2,}[^\[\]]+\]{2,}")),
+    ("words that change from step to step", re.compile(r"\[[^\[\]]*\|[^\[\]]*\]")),
+    (
+        "words that change at a step",
+        re.compile(
+            rf"\[[^\[\]]*:[^\[\]]*:\s*{_NUMBER}\s*\]|\[[^\[\]:]*[^\[\]:\d\s]\s*:\s*{_NUMBER}\s*\]"
+        ),
+    ),
+    ("a bracket that is no weight", re.compile(r"\\[()\[\]]")),
+)
+_KEYWORD = re.compile(r"(\S*)(\s*)(?<![\w\"'“‘«])(BREAK|AND)(?![\w\"'”’»])(\s*)(\S*)")
+_WHOLE = re.compile(r"\[[^\[\]]+\]")
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,36 @@ def parse_tags(text: str) -> tuple[str, ...]:
 def join_tags(tags: Sequence[str]) -> str:
     """The prompt text of some tags, as the text encoder gets it: "a girl, long hair"."""
     return ", ".join(tags)
+
+
+def webui_syntax(text: str, caption: bool = False) -> str:
+    """What in a prompt is syntax of the Stable Diffusion webui, which we would take literally:
+    '"(snow:1.3)" (a weight)', the first of it, or "" for none.
+
+    Ordinary brackets are none: "a girl (smiling)", "(ratio 16:9)", "SALT AND PEPPER". A tag wholly
+    in square brackets is, but not in a caption.
+
+    >>> webui_syntax("a girl (smiling), (snow:1.3)")
+    '"(snow:1.3)" (a weight)'
+    """
+    found = [(m.start(), m[0], what) for what, kind in _SYNTAX for m in kind.finditer(text)]
+    for match in _KEYWORD.finditer(text):
+        before, _, word, _, after = match.groups()
+        shouted = any(len(near) > 1 and near.isupper() for near in (before, after))
+        alone = not match[0].replace(word, "", 1).strip(" ,，\n\r\t") and text.strip() == word
+        if not shouted and not alone:
+            found.append((match.start(3), word, "parts of a prompt that are read apart"))
+    if not caption:
+        prompt = Prompt.of(text)
+        found += [
+            (start, text[start:end], "a weight")
+            for start, end in prompt.spans
+            if _WHOLE.fullmatch(text[start:end])
+        ]
+    if not found:
+        return ""
+    _, shown, what = min(found)
+    return f'"{" ".join(shown.split())[:60]}" ({what})'
 
 
 @dataclass(frozen=True)

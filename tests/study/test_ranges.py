@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.study import Study, StudyError
+from workbench.study import Study, StudyError, check_syntax
 from workbench.study.plan import make_plan
 from workbench.study.ranges import expand_numbers
 from workbench.study.single import single_study
@@ -170,3 +170,40 @@ def test_a_detailed_prompt_may_have_long_sentences() -> None:
     with pytest.raises(StudyError, match="more than 20,000 characters"):
         Study(name="x", sources=["paperdoll:1"], controls=["canny"], prompt=["a" * 15_000] * 1
               + ["b" * 6_000])  # fmt: skip
+
+
+SYNTAX = (
+    "sources: ['paperdoll:1']\nprompt: a girl, (snow:1.3)\nnegative_prompt: '[blurry], hands'\n"
+)
+
+
+def test_syntax_of_the_webui_is_refused_where_a_study_starts(tmp_path: Path) -> None:
+    with pytest.raises(StudyError) as caught:
+        study_of(tmp_path, SYNTAX)
+    assert caught.value.problems == (
+        'prompt: "(snow:1.3)" (a weight) is syntax of the webui, which is not done here: the model '
+        "would read the characters; allowed: plain words; literal: true where the characters "
+        "themselves are meant",
+        'negative_prompt: "[blurry]" (a weight) is syntax of the webui, which is not done here: '
+        "the model would read the characters; allowed: plain words; literal: true where the "
+        "characters themselves are meant",
+    )
+    captions = (
+        SYNTAX.split("\n", 1)[0] + "\ncaptions: {'paperdoll:1': 'a sign, [EXIT], <lora:x:1>'}\n"
+    )
+    with pytest.raises(StudyError, match=r"captions\.paperdoll:1: \"<lora:x:1>\""):
+        study_of(tmp_path, captions)
+
+
+def test_a_run_with_such_a_prompt_can_be_read_and_its_characters_can_be_meant(
+    tmp_path: Path,
+) -> None:
+    values = parse_yaml(HEAD + SYNTAX)
+    stored = Study.from_dict(values)
+    with pytest.raises(StudyError, match="syntax of the webui"):
+        check_syntax(stored)
+    meant = study_of(tmp_path, SYNTAX + "literal: true\n")
+    check_syntax(meant)
+    assert "literal: true" in meant.to_yaml() and "literal" not in stored.to_yaml()
+    trials = [make_plan(study, resolution=32).trials for study in (stored, meant)]
+    assert [t.id for t in trials[0]] == [t.id for t in trials[1]]

@@ -22,7 +22,7 @@ from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
 from workbench.cancel import CancelToken
 from workbench.controls import get_control
 from workbench.formats import duration
-from workbench.prompts import parse_tags
+from workbench.prompts import parse_tags, webui_syntax
 from workbench.study import Choices, Plan, Study, StudyError
 
 PREVIEW, PRICE = "preview", "price"
@@ -93,6 +93,12 @@ class Session:
 
     def _checked(self, screen: Screen, values: Mapping[str, Any]) -> Choice:
         values, offer = dict(values), screen.offer
+        for name in ("prompt", "negative_prompt"):
+            given = values.get(name, "")
+            if found := webui_syntax(given if isinstance(given, str) else ", ".join(given)):
+                raise ValueError(
+                    f"{found} is syntax of the webui, which is not done here: write plain words"
+                )
         if "prompt" in values:
             given = values["prompt"]
             prompt = parse_tags(given if isinstance(given, str) else ",".join(given))

@@ -1,5 +1,6 @@
 """The study: its typed spec, its sources, and its expansion into cells and trials."""
 
+from workbench.study.checks import check_syntax
 from workbench.study.choices import Choices, FamilyChoice, choices_among, installed_choices
 from workbench.study.errors import StudyError
 from workbench.study.fields import ControlChoice, PairChoice, Shortening
@@ -35,6 +36,7 @@ __all__ = [
     "StudyError",
     "Trial",
     "active_steps",
+    "check_syntax",
     "choices_among",
     "cut_note",
     "first_comment",

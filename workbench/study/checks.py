@@ -9,10 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workbench.prompts import Prompt
+from workbench.prompts import Prompt, webui_syntax
 from workbench.study.canonical import canonical_json
 from workbench.study.choices import Choices, FamilyChoice
-from workbench.study.errors import did_you_mean, problem, short, structure_problems, unknown
+from workbench.study.errors import (
+    StudyError,
+    did_you_mean,
+    problem,
+    short,
+    structure_problems,
+    unknown,
+)
 from workbench.study.fields import ControlChoice, PairChoice, StudyFields
 from workbench.study.labels import SOURCES_ALLOWED, is_map, is_scene, path_of
 from workbench.study.protocols import resolution_problems
@@ -207,6 +214,40 @@ def _alternative_problems(study: StudyFields) -> list[str]:
             lines.append(problem(field, "is its own alternative", "other words"))
         lines += _repeated(field, others)
     return lines
+
+
+def check_syntax(study: StudyFields) -> None:
+    """StudyError for a study that is to start and has prompts of `syntax_problems`."""
+    if lines := syntax_problems(study):
+        raise StudyError(lines)
+
+
+def syntax_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
+    """Prompts in the syntax of the webui, which no text encoder knows, unless they are `literal`.
+
+    For whoever starts a study: a run that was made with such a prompt can still be read.
+    """
+    if study.literal or "literal" in skip:
+        return []
+    texts: dict[str, tuple[str, bool]] = {}
+    if not study.captions:
+        texts["prompt"] = (Prompt.of(study.prompt).text, False)
+    for setting, extra in study.extra_prompts.items():
+        texts[f"extra_prompts.{setting}"] = (Prompt.of(extra).text, False)
+    for label, caption in study.captions.items():
+        texts[f"captions.{label}"] = (Prompt.of(caption).text, True)
+    texts["negative_prompt"] = (study.negative_prompt, False)
+    found = {field: webui_syntax(*text) for field, text in texts.items()}
+    return [
+        problem(
+            field,
+            f"{what} is syntax of the webui, which is not done here: the model would read the "
+            "characters",
+            "plain words; literal: true where the characters themselves are meant",
+        )
+        for field, what in found.items()
+        if what and field.partition(".")[0] not in skip
+    ]
 
 
 def named_controls(study: StudyFields) -> list[tuple[str, ControlChoice]]:

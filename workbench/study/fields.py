@@ -271,6 +271,7 @@ ALLOWED = {
     "runtime": RUNTIME_ALLOWED,
     "safety_checker": "true or false",
     "captions": "for each source its own prompt, a text or a list of tags",
+    "literal": "true or false",
     "alternatives": "for each word of a prompt the words that may be seen in its place: "
     "{long hair: [short hair]}",
     "judges": "what is needed (clip, depth, ...) and the name of a judge that the family offers",
@@ -280,7 +281,7 @@ ALLOWED = {
 QUIET = frozenset(
     {
         *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
-        *("safety_checker", "source_sha256"),
+        *("literal", "safety_checker", "source_sha256"),
     }
 )
 """Fields that a study file does not mention where they are empty or off."""
@@ -313,6 +314,7 @@ class StudyFields(Value):
     dtype: DtypeName = "float32"
     runtime: Runtime = Runtime()
     safety_checker: bool = Field(default=False, strict=True)
+    literal: bool = Field(default=False, strict=True)
     captions: dict[Source, Caption] = Field(default_factory=dict)
     alternatives: dict[Word, Tags] = Field(default_factory=dict)
     judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from workbench.study.canonical import settings_hash
-from workbench.study.checks import cross_problems, name_problems, source_problems
+from workbench.study.checks import cross_problems, name_problems, source_problems, syntax_problems
 from workbench.study.choices import Choices, installed_choices
 from workbench.study.errors import StudyError, problem, structure_problems
 from workbench.study.fields import (
@@ -58,6 +58,7 @@ class Study(StudyFields):
     whole; `prompt` may then be left out. `alternatives` say what may be seen in place of a word,
     so that the word is judged alone against them. `judges` chooses among the extractors and judges
     of the family, `protocol` a published evaluation (see `workbench.study.protocols`).
+    `literal` takes what looks like syntax of the webui, `(snow:1.3)`, for the characters it is.
     `source_sha256` pins sources to their pixels, after fitting: a study that was taken out of a
     report or a picture refuses any other source. It says what was, not what to do, so it is no part
     of the `hash`.
@@ -93,6 +94,8 @@ class Study(StudyFields):
         lines += broken + cross_problems(study, skip)
         if "choices" in context:
             lines += name_problems(study, context["choices"], skip)
+        if context.get("starts"):
+            lines += syntax_problems(study, skip)
         if "folder" in context:
             lines += source_problems(study, context["folder"], skip)
         if lines:
@@ -101,15 +104,21 @@ class Study(StudyFields):
 
     @classmethod
     def from_dict(
-        cls, data: Mapping[str, Any], *, folder: Path | None = None, choices: Choices | None = None
+        cls,
+        data: Mapping[str, Any],
+        *,
+        folder: Path | None = None,
+        choices: Choices | None = None,
+        starts: bool = False,
     ) -> Study:
         """Check plain data against what exists (`choices`, else what is installed).
 
         Settings which the data does not name are the family's defaults. With a `folder`, source
         paths are relative to it and must exist, and patterns ("pictures/*.png") are written out.
+        A study that `starts` is asked for more than one that is read back: see `syntax_problems`.
         """
         choices = choices or installed_choices()
-        context: dict[str, Any] = {"choices": choices}
+        context: dict[str, Any] = {"choices": choices, "starts": starts}
         if folder is not None:
             context["folder"] = folder
         if folder is not None:
@@ -134,7 +143,7 @@ class Study(StudyFields):
         """
         path = study_file(path)
         data = parse_yaml(read_text(path), name=str(path))
-        return cls.from_dict(data, folder=path.parent, choices=choices)
+        return cls.from_dict(data, folder=path.parent, choices=choices, starts=True)
 
     def to_yaml(self) -> str:
         """YAML text which `from_yaml` reads back as an equal study; every setting is written."""

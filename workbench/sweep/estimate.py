@@ -25,7 +25,7 @@ from workbench.measuring import Measurer
 from workbench.measuring.bases import networks_read
 from workbench.measuring.sourcemaps import make_source_maps, map_warnings
 from workbench.store import Record, RunFolder
-from workbench.study import Plan, Study, Trial, make_plan, plan_notes
+from workbench.study import Plan, Study, Trial, check_syntax, make_plan, plan_notes
 from workbench.sweep.devices import own_device
 from workbench.sweep.needs import networks_needed
 from workbench.sweep.progress import cost
@@ -88,6 +88,7 @@ def dry_run(
         LocateError: models are missing. FamilyError: the device or the family cannot do it.
         GenerationError: there is not enough memory.
     """
+    check_syntax(study)
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     models = None if manager is None else manager.models_dir

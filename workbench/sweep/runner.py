@@ -17,7 +17,7 @@ from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
 from workbench.generation.recovery import FailureBudget, Kind, memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
-from workbench.study import Plan, Study, StudyError, Trial, make_plan, plan_notes
+from workbench.study import Plan, Study, StudyError, Trial, check_syntax, make_plan, plan_notes
 from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
@@ -135,6 +135,7 @@ def _carry_out(
     job: _Job, manager: ModelManager | None, progress: ProgressCallback | None
 ) -> RunFolder:
     study, cancel, executor = job.study, job.cancel, job.executor
+    check_syntax(study)
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     if family.with_judges(chosen) != family:
