@@ -48,6 +48,7 @@ FLOORS = {
     "judging": 7,
     "explorer": 8,
     "influences": 8,
+    "lessons": 8,
     "report": 9,
     "runs": 10,
     "cli": 11,

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench import analysis, controls, families, images, metrics, plots
-    from workbench.app import Workbench, explore
+    from workbench import analysis, controls, families, images, lessons, metrics, plots
+    from workbench.app import Workbench, explore, slider
     from workbench.influences import influence, open_influence
     from workbench.paths import data_dir
     from workbench.pictures import compare, extract
@@ -35,11 +35,13 @@ __all__ = [
     "images",
     "influence",
     "learning_table",
+    "lessons",
     "metrics",
     "open_influence",
     "open_run",
     "plots",
     "run",
+    "slider",
 ]
 
 _HOMES = {
@@ -55,6 +57,7 @@ _HOMES = {
     "open_influence": "influences",
     "open_run": "runs",
     "run": "runs",
+    "slider": "app",
 }
 """Where a name lives; the others are rooms themselves."""
 

@@ -12,6 +12,7 @@ from workbench.app import html
 from workbench.app.engine import ModelEngine
 from workbench.app.explorer import Explorer, explore
 from workbench.app.session import Engine, Session
+from workbench.app.sliders import Slider, slider
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
 from workbench.app.views import (
     DrawingView,
@@ -37,12 +38,14 @@ __all__ = [
     "Screen",
     "Session",
     "Sheet",
+    "Slider",
     "Task",
     "TaskState",
     "Work",
     "Workbench",
     "Worker",
     "explore",
+    "slider",
 ]
 
 _OPEN: WeakValueDictionary[Path, Workbench] = WeakValueDictionary()

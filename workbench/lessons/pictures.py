@@ -1,0 +1,169 @@
+"""Pictures for lessons: one request, one picture, with any ControlNet in the place of the family's.
+
+Measured runs are made by `workbench.generation`; here the parts of a ControlNet are changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.families.manager import ModelManager
+from workbench.generation.encoding import prompt_arguments
+from workbench.lessons.block import noise
+from workbench.pictures import extract
+from workbench.study.sources import load_source
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one picture of a lesson is made from.
+
+    source: a picture file, or a scene of the embedded world. scale: the conditioning scale.
+    guidance: classifier-free guidance by the prompt; 1 is none.
+    """
+
+    prompt: str = "a girl, long hair, blond hair, black eyes, black coat, winter, snow"
+    source: str = "paperdoll:900001"
+    control: str = "depth"
+    scale: float = 1.0
+    seed: int = 1
+    steps: int = 10
+    guidance: float = 2.0
+
+
+@cache
+def models() -> ModelManager:
+    """The embedded family, loaded once."""
+    return ModelManager("paperdoll")
+
+
+def source_picture(request: Request) -> np.ndarray:
+    """The source of a request, uint8 H×W×3 at the size of the family's pictures."""
+    size = models().family.resolution
+    return load_source(request.source, Path.cwd(), size).image
+
+
+def control_map(request: Request) -> np.ndarray:
+    """What the ControlNet sees of the source, uint8 H×W×3."""
+    return extract(source_picture(request), request.control).picture
+
+
+def picture(
+    request: Request,
+    controlnet: nn.Module | None = None,
+    *,
+    guess_mode: bool = False,
+) -> np.ndarray:
+    """Make a picture with the embedded model, uint8 H×W×3.
+
+    controlnet: in the place of the family's own for `request.control`.
+    guess_mode: that of diffusers' pipeline.
+    """
+    manager = models()
+    net = manager.controlnet(request.control) if controlnet is None else controlnet
+    seen = torch.from_numpy(control_map(request).copy()).permute(2, 0, 1)[None].float() / 255
+    more = {
+        "image": seen,
+        "controlnet_conditioning_scale": request.scale,
+        "guess_mode": guess_mode,
+    }
+    return _made(request, _pipeline(net), more)
+
+
+def text_picture(request: Request) -> np.ndarray:
+    """The picture of the prompt alone, without any ControlNet, uint8 H×W×3."""
+    return _made(request, models().pipeline(None), {})
+
+
+def untrained(std: float = 0.0, *, seed: int = 0) -> Any:
+    """A ControlNet before any training: a copy of the embedded model's encoder, which has learnt,
+    and convolutions that start from N(0, std), where `std` 0 makes them zero convolutions.
+
+    These are the last layer of its condition encoder and one convolution for each residual.
+    """
+    from workbench.training.controlnet import new_controlnet
+
+    with torch.random.fork_rng(devices=()):
+        net = new_controlnet(models().pipeline(None).unet).eval()
+    for place, layer in enumerate(zero_convolutions(net)):
+        with torch.no_grad():
+            layer.weight.copy_(std * noise(*layer.weight.shape, seed=1000 * seed + place))
+    return net
+
+
+def zero_convolutions(controlnet: Any) -> list[nn.Conv2d]:
+    """The convolutions of diffusers' ControlNet that start at zero, in the order of the way."""
+    ends = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
+    return [controlnet.controlnet_cond_embedding.conv_out, *ends]
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Root mean square of the difference of two pictures, both uint8 H×W×3.
+
+    0 is equal, 1 black against white.
+    """
+    return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)) / 255)
+
+
+@contextmanager
+def weighted(
+    controlnet: Any, weights: Sequence[float], *, only_prompt: bool = False
+) -> Iterator[None]:
+    """Multiply each residual of a ControlNet by a weight of its own, as long as the context lasts.
+
+    weights: one for each residual, the middle block last. ValueError for another count.
+    only_prompt: leave out the half of the batch that is predicted without the prompt, so that
+        classifier-free guidance strengthens the control as it does the prompt.
+    """
+    count = len(controlnet.controlnet_down_blocks) + 1
+    if len(weights) != count:
+        raise ValueError(f"this ControlNet has {count} residuals, not {len(weights)}")
+
+    def change(_: nn.Module, __: Any, output: Any) -> Any:
+        down, middle = output
+        both = [part * weight for part, weight in zip([*down, middle], weights, strict=True)]
+        if only_prompt:
+            for part in both:
+                part[: len(part) // 2] = 0
+        return both[:-1], both[-1]
+
+    hook = controlnet.register_forward_hook(change)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _pipeline(controlnet: nn.Module) -> Any:
+    from diffusers import StableDiffusionControlNetPipeline
+
+    made = StableDiffusionControlNetPipeline(
+        **models().pipeline(None).components, controlnet=controlnet, requires_safety_checker=False
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _made(request: Request, pipeline: Any, more: dict[str, Any]) -> np.ndarray:
+    texts = prompt_arguments([request.prompt], models())
+    if request.guidance > 1:
+        texts |= prompt_arguments([""], models(), negative=True)
+    with torch.inference_mode():
+        pixels = pipeline(
+            **texts,
+            **more,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            output_type="np",
+        ).images[0]
+    return np.rint(pixels * 255).astype(np.uint8)
