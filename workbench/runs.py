@@ -350,14 +350,16 @@ class Run:
 
         return [str(name) for name in dict.fromkeys(pair_points(self._readable)["pair"])]
 
-    def report(self, path: str | Path | None = None) -> Path:
+    def report(self, path: str | Path | None = None, *, influence: bool = False) -> Path:
         """Write the report, one HTML file (``report.html`` in the run folder if None).
 
-        Returns its path. OSError if it cannot be written.
+        With `influence` it has a section that says who is driving, once `influence()` has looked.
+        Returns its path. OSError if it cannot be written, StoreError if nobody has looked.
         """
         from workbench.report import write_report
 
-        return write_report(self.folder, path if path is not None else self.path / "report.html")
+        target = path if path is not None else self.path / "report.html"
+        return write_report(self.folder, target, influence=influence)
 
     def page(self, path: str | Path | None = None, choice: ViewChoice | None = None) -> Path:
         """Write the explorer, one HTML file (``explorer.html`` in the run folder if None).

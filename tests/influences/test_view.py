@@ -105,6 +105,17 @@ def test_reading_changes_no_byte(seen: Influence) -> None:
     assert files(seen.path) == before
 
 
+def test_a_report_says_who_is_driving_on_request(seen: Influence, tmp_path: Path) -> None:
+    run = wb.open_run(seen.path)
+    page = run.report(tmp_path / "with.html", influence=True).read_text("utf-8")
+    section = page.split('<section id="driving">')[1].split("</section>")[0]
+    assert seen.statement().splitlines()[0] in section and section.count("<img") == 2
+    assert 'id="driving"' not in run.report(tmp_path / "without.html").read_text("utf-8")
+    shutil.copytree(seen.path, tmp_path / "plain", ignore=shutil.ignore_patterns("influence"))
+    with pytest.raises(StoreError, match="does not say who pulls"):
+        wb.open_run(tmp_path / "plain").report(tmp_path / "none.html", influence=True)
+
+
 def test_a_run_keeps_its_own_sources(tmp_path: Path, manager: TinyManager) -> None:
     rng = np.random.default_rng(1)
     blocks = np.kron(rng.integers(0, 256, (8, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))

@@ -193,9 +193,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML file; RUN/report.html if absent.")
     ] = None,
+    influence: Annotated[
+        bool, typer.Option("--influence", help="With who is driving (workbench influence RUN).")
+    ] = False,
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
-    written = workbench.open_run(run_dir).report(output)
+    written = workbench.open_run(run_dir).report(output, influence=influence)
     say(f"Report: {written.resolve()}")
 
 

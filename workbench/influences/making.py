@@ -311,7 +311,6 @@ class InfluenceJob:
             steps = RunSteps(Start(self.run, self.study, self.plan, cancel), self._loaded())
             self._begin(steps)
             meter.phase("preparing")
-            steps.find_work()
             tell(self._cost(missing, steps))
             meter.phase("generating")
             meter.begin(missing)
@@ -345,6 +344,7 @@ class InfluenceJob:
         manifest, old = steps.describe(), self.run.read_manifest()
         if old is None:
             self.run.begin(self.study, self.plan.sources, manifest, self.plan.cells)
+            steps.find_work()  # which keeps the sources' maps
         else:
             merge_manifests(old, manifest)
 

@@ -18,6 +18,7 @@ from workbench.report.answers import Answer, answers
 from workbench.report.effects import EffectFigures, draw_effects
 from workbench.report.embed import Download, download
 from workbench.report.figures import Balance, ControlFigures, draw_control, draw_sheets
+from workbench.report.influence import InfluenceFigures, draw_influence
 from workbench.report.pairs import PairFigures, draw_pairs
 from workbench.report.ranking import RankingFigures, draw_ranking
 from workbench.report.sheets import control_maps, sheets
@@ -59,6 +60,7 @@ class Content:
     glance: Table
     ranking: RankingFigures | None
     effects: EffectFigures | None
+    influence: InfluenceFigures | None
     controls: tuple[ControlFigures, ...]
     pairs: tuple[PairFigures, ...]
     spots: Table
@@ -73,8 +75,11 @@ class Content:
     metrics: Table
 
 
-def collect(run: RunFolder) -> Content:
-    """Collect the report of a run from its table, its pictures and its manifest."""
+def collect(run: RunFolder, *, influence: bool = False) -> Content:
+    """Collect the report of a run from its table, its pictures and its manifest.
+
+    With `influence` also who is driving; StoreError if nobody looked at the run's pictures.
+    """
     digest = run_digest(run)
     scan = run.scan()
     whole = usable(run.measurements(scan))
@@ -120,6 +125,7 @@ def collect(run: RunFolder) -> Content:
         glance=tables.glance_table(frame, labels, PROMPT_METRIC),
         ranking=draw_ranking(whole, control_label),
         effects=draw_effects(whole, control_label),
+        influence=draw_influence(run, SHEET_BYTES) if influence else None,
         controls=drawn,
         pairs=pairs,
         spots=tables.spot_table(spots, labels),

@@ -20,28 +20,32 @@ TEMPLATE = "report.html.j2"
 AIM_BYTES = 8 * 2**20
 
 
-def write_report(run: RunFolder, path: str | Path) -> Path:
+def write_report(run: RunFolder, path: str | Path, *, influence: bool = False) -> Path:
     """Write the report of a run as one self-contained HTML file and return its path.
 
     The file loads nothing from anywhere, runs no script but the explorer's own, and is written
     whole or not at all. It says what was measured so far, so it can be written while a run is still
     going on.
 
+    Args:
+        influence: with a section that says who is driving (see `workbench.influence`).
+
     Raises:
-        StoreError: the run cannot be read. OSError: the file cannot be written.
+        StoreError: the run cannot be read, or nobody looked at who is driving. OSError: the file
+            cannot be written.
     """
     path = Path(path)
     check_target(path)  # before the work
-    data = render_report(run).encode("utf-8")
+    data = render_report(run, influence=influence).encode("utf-8")
     if len(data) > AIM_BYTES:
         log.warning("%s has %.1f MB: the study is large", path, len(data) / 2**20)
     write_atomic(path, data)
     return path
 
 
-def render_report(run: RunFolder) -> str:
-    """Return the HTML text of the report of a run."""
-    return seal(fill(collect(run)))
+def render_report(run: RunFolder, *, influence: bool = False) -> str:
+    """Return the HTML text of the report of a run; `influence` as for `write_report`."""
+    return seal(fill(collect(run, influence=influence)))
 
 
 def fill(content: Content) -> str:
