@@ -119,13 +119,16 @@ def plan_of(count: int) -> Any:
 
 def write(run: Path, count: int) -> int:
     """Write the run through the store; returns how many pictures it has."""
-    from workbench.controls import get_control
+    from workbench.controls import MapKey, get_control
     from workbench.store import Manifest, RunFolder
 
     study, plan, rng = study_of(count), plan_of(count), np.random.default_rng(1)
     folder = RunFolder.prepare(run)
     folder.write_study(study)
     folder.write_sources(plan.sources)
+    pattern = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    keys = {MapKey(c.source, c.control, c.control_settings) for c in plan.cells}
+    folder.write_maps(dict.fromkeys(keys, pattern))
     made_by = {"tokens": 9, "truncated": False, "seconds": 0.1, "device": "cpu"}
     for trial in plan.trials:
         cells = plan.cells_by_trial[trial.id]

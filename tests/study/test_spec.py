@@ -247,6 +247,15 @@ def test_a_grid_that_is_too_large_is_refused_before_it_is_built() -> None:
     assert "1,000,000 cells" in line
 
 
+def test_a_study_whose_table_nothing_could_read_is_refused() -> None:
+    words = [f"word {i}" for i in range(90)]
+    found = problems(prompt=words, scales=list(range(10)), seeds=list(range(5000)))
+    assert len(found) == 1
+    assert "5,300,000 readings" in found[0]
+    fewer = {"prompt": words, "scales": list(range(10)), "seeds": list(range(3000))}
+    assert Study(**MINIMAL | fewer).cell_count == 30_000
+
+
 def test_not_a_mapping_at_all() -> None:
     with pytest.raises(StudyError):
         Study.model_validate(["a"])

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SIDE = 256
 """Pictures are shown at most this large; the full size is asked for by itself."""
 QUALITY = 82
-BATCH = 32
+BATCH = 8
 
 
 class LocalNetworks:

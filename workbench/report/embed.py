@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from workbench.plots import to_png
-
 _DPI = 120
-_SHEET_DPI = (144, 120, 104, 84, 66, 50)
+_SHEET_DPI, _LEAST_DPI = 144, 50
 _MOST = 16_000  # pixels a side; WebP ends at 16383
 
 
@@ -50,14 +48,12 @@ def drawing(figure: Figure, alt: str) -> Picture:
 
 
 def photograph(figure: Figure, alt: str, *, limit: int) -> Picture:
-    """Embed a figure full of pictures, at most about ``limit`` bytes: the sharpest below them."""
-    data = b""
-    for dpi in _SHEET_DPI:
-        if max(figure.get_size_inches()) * dpi > _MOST:
-            continue
+    """Embed a figure full of pictures, as sharp as at most about ``limit`` bytes allow."""
+    dpi = min(_SHEET_DPI, _MOST / max(figure.get_size_inches()))
+    data = _webp(figure, dpi, lossless=False)
+    while len(data) > limit and dpi > _LEAST_DPI:
+        dpi = max(_LEAST_DPI, 0.95 * dpi * (limit / len(data)) ** 0.5)
         data = _webp(figure, dpi, lossless=False)
-        if len(data) <= limit:
-            break
     return _picture(figure, data, alt)
 
 
@@ -72,10 +68,13 @@ def _picture(figure: Figure, data: bytes, alt: str) -> Picture:
     return Picture(data_uri(data, "image/webp"), round(width), round(height), alt)
 
 
-def _webp(figure: Figure, dpi: int, *, lossless: bool) -> bytes:
+def _webp(figure: Figure, dpi: float, *, lossless: bool) -> bytes:
     from PIL import Image
 
-    image = Image.open(io.BytesIO(to_png(figure, dpi=dpi)), formats=("PNG",)).convert("RGB")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="rgba", dpi=dpi, facecolor=figure.get_facecolor())
+    width, height = (int(inches * dpi) for inches in figure.get_size_inches())
+    image = Image.frombuffer("RGBA", (width, height), drawn.getvalue(), "raw", "RGBA", 0, 1)
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", lossless=lossless, quality=84, method=4)
+    image.convert("RGB").save(buffer, format="WEBP", lossless=lossless, quality=84, method=4)
     return buffer.getvalue()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.store.errors import StoreError
 from workbench.store.schema import ALONE, COLUMNS, Record
+from workbench.study.checks import MAX_READINGS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OTHER_COLUMNS = "the table of measurements has other columns than this program writes"
-MAX_ROWS = 4_000_000
 MAX_TABLE_BYTES = 256 * 2**20
 MAX_TEXT_BYTES = 512 * 2**20
 ROW_TEXT_BYTES = 600
@@ -32,15 +32,17 @@ def build_table(records: Iterable[Record], cells: Collection[str] | None = None)
     reading says itself wins. With `cells`, only readings of these cells. The columns are there,
     with their types, even where there is no row.
     """
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for record in records:
         made = {name: record.made_by.get(name) for name in ("tokens", "truncated")}
         for row in record.rows:
             if cells is not None and row["cell"] not in cells:
                 continue
             facts = record.cells.get(row["cell"], {})
-            rows.append({"reason": "", **ALONE, **made, **facts, **row, "trial": record.trial.id})
-    return _frame(rows).sort_values(list(_ORDER), ignore_index=True)
+            told = {"reason": "", **ALONE, **made, **facts, **row, "trial": record.trial.id}
+            for name, values in columns.items():
+                values.append(told.get(name))
+    return _frame(columns).sort_values(list(_ORDER), ignore_index=True)
 
 
 def encode_table(frame: pd.DataFrame) -> bytes:
@@ -91,7 +93,7 @@ def decode_table(data: bytes) -> pd.DataFrame:
 def _refuse_large(metadata: Any) -> None:
     """StoreError for a table that no study fills: a small file can hold any number of rows."""
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    if metadata.num_rows > MAX_ROWS or size > MAX_TABLE_BYTES:
+    if metadata.num_rows > MAX_READINGS or size > MAX_TABLE_BYTES:
         raise StoreError(f"the table of measurements is too large ({metadata.num_rows:,} rows)")
 
 
@@ -122,12 +124,11 @@ def _schema() -> Any:
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
     import pyarrow as pa
 
-    filled = [{name: row.get(name) for name in COLUMNS} for row in rows]
     try:
-        frame: pd.DataFrame = pa.Table.from_pylist(filled, schema=_schema()).to_pandas()
+        frame: pd.DataFrame = pa.Table.from_pydict(columns, schema=_schema()).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise StoreError(f"a reading has a value of the wrong type ({error})") from error
     return frame

@@ -26,6 +26,10 @@ from workbench.study.protocols import resolution_problems
 from workbench.study.sources import is_file, source_file
 
 MAX_CELLS = 100_000
+MAX_READINGS = 4_000_000
+"""Rows of the largest table of measurements that anything here reads."""
+READINGS_OF_A_CELL = 16
+"""At most so many, and one for each word of the prompt."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
     if not skip and study.cell_count > MAX_CELLS:
         what = f"the grid has {study.cell_count:,} cells"
         lines.append(problem("study", what, f"up to {MAX_CELLS:,}"))
+    readings = study.cell_count * (READINGS_OF_A_CELL + len(study.tags)) if not skip else 0
+    if not lines and readings > MAX_READINGS:
+        what = f"about {readings:,} readings would come of it"
+        lines.append(problem("study", what, f"up to {MAX_READINGS:,} (split it into several)"))
     return lines
 
 
