@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -50,6 +51,12 @@ def cancelling() -> Iterator[CancelToken]:
         signal.signal(signal.SIGINT, before)
 
 
+def silence(stream: Any) -> None:
+    """Let what is written to a stream that nobody reads any more go nowhere."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Show]:
     """Yield a callback for `run_study` that draws a bar, the count and the time left.
@@ -72,7 +79,13 @@ def progress_bar(title: str) -> Iterator[Show]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    console = Console(stderr=True)
+
+    class Bar(Console):
+        def on_broken_pipe(self) -> None:
+            """The work goes on where nobody looks any more; rich would end the process."""
+            silence(sys.stderr)
+
+    console = Bar(stderr=True)
     last = ("", 0)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, left="")

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.atomic import write_atomic
+from workbench.atomic import check_target, write_atomic
 from workbench.controls import MapKey
 from workbench.live import Stopped, cancelling, progress_bar
 from workbench.store import RunFolder, StoreError
@@ -377,6 +377,7 @@ class Run:
         from workbench.explorer import explorer_page
 
         target = Path(path) if path is not None else self.path / "explorer.html"
+        check_target(target)  # before the work
         write_atomic(target, explorer_page(self.view(choice)).encode("utf-8"))
         return target
 

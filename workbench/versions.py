@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,19 @@ OPTIONAL = ("onnxruntime", "onnxruntime-gpu")
 """Packages of extras; nothing is amiss without them."""
 NOTED = (*FIGURES, "pandas", "pyarrow", "pydantic", "statsmodels")
 """All whose version a manifest notes."""
+
+
+class DocstringsMissing(RuntimeError):
+    """Python was started so that it drops docstrings, without which libraries do not work."""
+
+
+def require_docstrings() -> None:
+    """DocstringsMissing under `python -OO`: diffusers and transformers read their docstrings."""
+    if sys.flags.optimize > 1:
+        raise DocstringsMissing(
+            "Python was started with -OO or PYTHONOPTIMIZE=2, which drops the docstrings that "
+            "diffusers and transformers need: start it without, or with -O"
+        )
 
 
 def package_versions(names: Iterable[str] = NOTED) -> dict[str, str]:

@@ -98,6 +98,12 @@ def test_what_is_wrong_is_a_sentence_and_the_exit_code(
     assert "made no picture: the picture is one solid colour" in done.out
 
 
+def test_a_file_is_no_folder_for_runs(well: None, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    done = run_command("doctor", "--runs", tmp_path / "runs")
+    assert done.code == 1 and "The folder of the runs is a file" in done.out
+
+
 def test_each_device_draws_in_the_dtype_that_is_usual_on_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -47,6 +47,12 @@ def test_extract_writes_the_map(files: tuple[str, str], tmp_path: Path) -> None:
     assert np.array_equal(written[:, :, 0] > 127, opencv_edges(0))
 
 
+def test_a_map_is_a_png_by_its_name_too(files: tuple[str, str], tmp_path: Path) -> None:
+    done = run_command("extract", "-c", "canny", files[0], "-o", tmp_path / "x.jpg")
+    assert done.code == 2 and "what is written is PNG: name it" in done.err
+    assert not (tmp_path / "x.jpg").exists()
+
+
 def test_compare_without_tolerance_is_torchmetrics_f1(files: tuple[str, str]) -> None:
     import torch
     from torchmetrics.functional.classification import binary_f1_score

@@ -6,6 +6,8 @@ with a clear message and exit code 2, faults keep their traceback.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -217,6 +220,38 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(
+    study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("no run")
+    for place, words in (
+        (tmp_path / "other", "holds something else than a run"),
+        ("/", "holds something else than a run"),
+        (study / "deep", "is a file, not a folder"),
+    ):
+        refused = [run_command("run", study, *dry, "-o", place) for dry in (["--dry-run"], [])]
+        assert [done.code for done in refused] == [2, 2]
+        assert all(words in done.err for done in refused), (place, refused)
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["view", "--no-open"]])
+def test_a_file_that_cannot_be_is_refused_before_the_work(
+    arguments: list[str], study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import workbench
+    from workbench.runs import Run
+
+    folder = begin_run(tmp_path / "r", workbench.Study.from_yaml(study)).path
+    (tmp_path / "folder.html").mkdir()
+    monkeypatch.setattr(Run, "view", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("workbench.report.writing.render_report", Run.view)
+    done = run_command(*arguments, folder, "-o", tmp_path / "folder.html")
+    assert done.code == 2 and "is a folder" in done.err
+    done = run_command(*arguments, folder, "-o", tmp_path / "page.pdf")
+    assert done.code == 2 and "what is written is HTML: name it" in done.err
+
+
 def test_a_dry_run_is_that_of_the_run_that_follows(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +272,61 @@ def test_a_dry_run_is_that_of_the_run_that_follows(
         done = run_command("run", study, "--dry-run", "-o", tmp_path / "r", *device)
         assert done.code == 2 and "cannot run yet: the device cannot do it" in done.out
     assert asked == ["cuda:1", "cpu"]
+
+
+def interrupt(*_: Any, **__: Any) -> Any:
+    """What Ctrl-C does where nobody waits for it."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "work"),
+    [
+        (["report", "r"], "workbench.open_run"),
+        (["diff", "r", "r"], "workbench.verify.diff_runs"),
+        (["doctor"], "workbench.cli.doctor.examine"),
+        (["families"], "workbench.families.load_catalogue"),
+        (["--version"], "importlib.metadata.version"),
+    ],
+)
+def test_ctrl_c_says_that_it_stopped_whatever_the_command(
+    arguments: list[str], work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import workbench.verify  # noqa: F401 - what is replaced must be there
+
+    monkeypatch.setattr(work, interrupt)
+    done = run_command(*arguments)
+    assert done.code == 130 and done.err.strip() == "Stopped."
+
+
+class Closed(io.StringIO):
+    """A pipe whose reader has gone: `| head -1` has seen enough."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_run_goes_on_where_nobody_reads_what_it_says(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.live import progress_bar
+    from workbench.sweep import Progress
+
+    sweep = replace_sweep(monkeypatch, FakeSweep(tmp_path))
+    with contextlib.redirect_stderr(Closed()), progress_bar("small") as show:
+        for done in range(5):
+            show(Progress(done, 5, None, "generating"))
+    with mock.patch("typer.echo", side_effect=BrokenPipeError(32, "Broken pipe")):
+        assert run_command("run", study, "-o", tmp_path / "r").code == 0
+    assert sweep.steps == 5
+
+
+def test_without_docstrings_it_says_what_it_needs() -> None:
+    """The libraries below read their own docstrings while they are imported."""
+    code = "import workbench as wb; wb.run('demo')"
+    for command in (["-m", "workbench", "studies"], ["-c", code]):
+        done = subprocess.run([sys.executable, "-OO", *command], capture_output=True, text=True)
+        assert done.returncode and "drops the docstrings" in done.stderr.splitlines()[-1]
 
 
 def test_a_folder_that_is_no_run_has_no_report(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from unittest import mock
 
@@ -23,7 +25,7 @@ def run_command(*arguments: object) -> Done:
     from workbench.cli import main
 
     out, err = io.StringIO(), io.StringIO()
-    code = 0
+    code, interrupt = 0, signal.getsignal(signal.SIGINT)
     with (
         mock.patch.object(sys, "argv", ["workbench", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
@@ -33,4 +35,7 @@ def run_command(*arguments: object) -> Done:
             main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, interrupt)  # a command that was stopped keeps its own
     return Done(code, out.getvalue(), err.getvalue())

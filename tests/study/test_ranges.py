@@ -55,6 +55,14 @@ def test_scales_can_be_a_range(tmp_path: Path, text: str, scales: tuple[float, .
         ("scales", "none", "is no number and no range like 0..1.6 step 0.4"),
         ("scales", "0..20", "scales"),
         ("seeds", "0", "how many seeds"),
+        ("seeds", "'3'", "seeds: '3' is text to YAML"),
+        ("seeds", "['3']", "seeds.0.: '3' is text to YAML"),
+        ("scales", '"0.5"', "scales: '0.5' is text to YAML"),
+        ("scales", "['0.5', 1]", "scales.0.: '0.5' is text to YAML"),
+        ("lengths", "'1'", "lengths: '1' is text to YAML"),
+        ("steps", "'20'", "steps: '20' is text to YAML"),
+        ("guidance_scale", "1e1", "guidance_scale: '1e1' is text to YAML"),
+        ("lengths", "3", "lengths"),
         ("seeds", "1..2 step 0.5", "seeds"),
         ("seeds", "true", "seeds"),
     ],
@@ -77,6 +85,8 @@ def test_seeds_can_be_how_many_there_are(tmp_path: Path) -> None:
     assert study_of(tmp_path, base + "3").seeds == (1, 2, 3)
     assert study_of(tmp_path, base + "5..7").seeds == (5, 6, 7)
     assert study_of(tmp_path, base + "[3]").seeds == (3,)
+    lengths = study_of(tmp_path, base.replace("a girl", "a girl, snow") + "1\nlengths: 1..2")
+    assert lengths.lengths == (1, 2)
 
 
 def test_what_is_no_range_comes_back_as_it_is() -> None:

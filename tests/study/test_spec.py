@@ -96,7 +96,7 @@ def test_all_problems_come_at_once_and_name_their_field(choices: Choices, tmp_pa
         "lengths[1]: 3 is longer than the prompt; allowed: 0 to 2",
         "scales[1]: -1 is too small; allowed: a list of numbers from 0 to 10",
         "scales[2]: True is not a number",
-        "scales[3]: '1' is not a number",
+        "scales[3]: '1' is text to YAML",
         "seeds: 1 appears twice",
         "steps: 2.5 is not a whole number; allowed: a whole number from 1 to 1000",
         "shortening.method: 'prefx' is not known (did you mean \"prefix\"?)",

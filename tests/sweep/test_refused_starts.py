@@ -15,7 +15,7 @@ from workbench.families.manager import ModelManager
 from workbench.generation import CancelToken
 from workbench.report import write_report
 from workbench.store import RunFolder, StoreError
-from workbench.sweep import Progress, run_study
+from workbench.sweep import Progress, dry_run, run_study
 
 SMALL: dict[str, Any] = {"lengths": [2], "seeds": [1], "scales": [0, 1]}
 
@@ -76,6 +76,15 @@ def test_a_start_that_comes_to_nothing_leaves_every_byte(
     before = contents(begun)
     start(models, begun)
     assert contents(begun) == before
+
+
+def test_a_dry_run_is_refused_where_the_start_would_be(begun: Path, manager: TinyManager) -> None:
+    with pytest.raises(StoreError, match="made in float32, not in bfloat16"):
+        dry_run(make_study(**SMALL, dtype="bfloat16"), begun, manager=manager, calibrate=False)
+    tiled = make_study(**SMALL, runtime={"vae_tiling": True})
+    with pytest.raises(StoreError, match="vae_tiling off, not on"):
+        dry_run(tiled, begun, manager=manager, calibrate=False)
+    assert dry_run(make_study(**SMALL), begun, manager=manager).to_generate == 0
 
 
 def test_a_run_with_another_study_than_its_own_says_so(

@@ -6,18 +6,49 @@ Nothing heavy is imported before a command runs, so that `workbench --help` answ
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from workbench.cli import checking, doctor, models, pictures, running
-from workbench.cli.common import PrintableFormatter, Refusal, friendly_message
+from workbench.cli.common import PrintableFormatter, Refusal, friendly_message, say
 from workbench.cli.places import with_models
-from workbench.formats import printable
+from workbench.versions import require_docstrings
+
+
+class _Interrupted(Exception):
+    """Ctrl-C. Typer would end the process without a word."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise _Interrupted from interrupt
+
+
+class _Commands(TyperGroup):
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the command line."""
+        with _interruptible():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with _interruptible():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="workbench",
+    cls=_Commands,
     help="Measure how a text prompt and a control image share the steering of one picture.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,16 +104,18 @@ def main() -> None:
     if logging.lastResort is not None:  # what prints warnings
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
+        require_docstrings()
         app(prog_name="workbench")  # whether it was started so or by `python -m`
-    except KeyboardInterrupt:
-        sys.stderr.write("\nStopped.\n")
+    except (KeyboardInterrupt, _Interrupted):
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # what ends may take its time
+        say("\nStopped.", err=True)
         sys.exit(130)
     except Refusal as refusal:
-        sys.stderr.write(printable(f"{refusal}\n"))
+        say(refusal, err=True)
         sys.exit(2)
     except Exception as error:
         message = friendly_message(error)
         if message is None:
             raise
-        sys.stderr.write(printable(f"Error: {message}\n"))
+        say(f"Error: {message}", err=True)
         sys.exit(2)

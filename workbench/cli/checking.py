@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.common import say
+from workbench.cli.common import check_output, say
 
 
 def verify(
@@ -90,6 +90,7 @@ def study(
     """
     from workbench.verify import recover_study
 
+    check_output(output, ".yaml", ".yml")
     found = recover_study(file, output.parent if output else Path())
     if output is None:
         typer.echo(found.text, nl=False)  # data, which YAML has made printable

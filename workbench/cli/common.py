@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from workbench.formats import printable
+from workbench.live import silence
 
 if TYPE_CHECKING:
     from workbench.controls import Control, ControlSettings, Networks
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print for a person: names and reasons that came from files cannot steer the terminal."""
-    typer.echo(printable(str(text)), err=err)
+    """Print for a person: names and reasons that came from files cannot steer the terminal.
+
+    Where nobody reads any more (`workbench run study.yaml | head -1`) the work goes on unheard.
+    """
+    try:
+        typer.echo(printable(str(text)), err=err)
+    except BrokenPipeError:
+        silence(sys.stderr if err else sys.stdout)
+
+
+def check_output(path: Path | None, *suffixes: str) -> None:
+    """Refuse a file whose name promises another format than the one that is written."""
+    if path is None or path.suffix.lower() in suffixes:
+        return
+    better = path.with_name(path.name + suffixes[0])
+    kind = suffixes[0].removeprefix(".").upper()
+    raise Refusal(f"--output {path}: what is written is {kind}: name it {better}")
 
 
 class PrintableFormatter(logging.Formatter):

@@ -47,7 +47,8 @@ def examine(runs: Path) -> dict[str, Any]:
         if name not in {*facts["packages"], *OPTIONAL, "controlnet-workbench"}
     ]
     if not facts["disk"]["writable"]:
-        problems.append(f"The folder of the runs cannot be written to: {runs}")
+        why = "is a file" if runs.is_file() else "cannot be written to"
+        problems.append(f"The folder of the runs {why}: {runs}")
     if facts["smoke"]["reason"]:
         problems.append(f"The embedded model made no picture: {facts['smoke']['reason']}")
     problems += [

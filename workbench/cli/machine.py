@@ -69,7 +69,8 @@ def disk_facts(folder: Path) -> dict[str, Any]:
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     free = shutil.disk_usage(nearest).free
-    return {"folder": str(folder), "free": free, "writable": os.access(nearest, os.W_OK)}
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    return {"folder": str(folder), "free": free, "writable": writable}
 
 
 def black_in_half(device: dict[str, Any]) -> bool:

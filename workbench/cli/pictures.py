@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.common import checked_settings, networks_for, say
+from workbench.cli.common import check_output, checked_settings, networks_for, say
 
 ControlOption = Annotated[
     str, typer.Option("--control", "-c", help="Control type, for example canny or depth.")
@@ -34,6 +34,7 @@ def extract(
     from workbench.controls import get_control, map_warning
     from workbench.images import encode_png, read_image
 
+    check_output(output, ".png")
     check_target(output)
     chosen = get_control(control)
     values = checked_settings(chosen, settings or (), family)

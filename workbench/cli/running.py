@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import workbench
-from workbench.cli.common import Refusal, say
+from workbench.cli.common import Refusal, check_output, say
 from workbench.formats import duration
 from workbench.paths import data_dir
 
@@ -198,6 +198,7 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
+    check_output(output, ".html", ".htm")
     written = workbench.open_run(run_dir).report(output, influence=influence)
     say(f"Report: {written.resolve()}")
 
@@ -229,6 +230,7 @@ def view(
 
     from workbench.explorer import ViewChoice
 
+    check_output(output, ".html", ".htm")
     choice = ViewChoice(pictures, seeds, tuple(source or ()), tuple(control or ()), maps)
     try:
         written = workbench.open_run(run_dir).page(output, choice).resolve()

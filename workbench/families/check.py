@@ -45,6 +45,7 @@ from workbench.families.shapes import (
     header_shapes,
     read_network,
 )
+from workbench.versions import require_docstrings
 
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 _SHORT = 12  # digits of a commit that are shown
@@ -75,6 +76,7 @@ def require_models(
     Raises:
         LocateError: with every problem, one to a line.
     """
+    require_docstrings()
     survey = _Survey(models)
     vae = None if family.vae is None else survey.find("VAE", family.vae)
     if family.vae is not None and not survey.fits("VAE", vae, vae_problem):

@@ -24,6 +24,7 @@ from workbench.families.locate import LocateError, Place, fingerprints, locate
 from workbench.families.quiet import quiet_libraries
 from workbench.families.refs import ModelRef, NetworkRef
 from workbench.families.runtime import Runtime, apply_runtime, decode, encode, prepare
+from workbench.versions import require_docstrings
 
 if TYPE_CHECKING:
     from workbench.families.clip_judge import ClipJudge
@@ -96,6 +97,7 @@ class ModelManager:
         runtime: Runtime | None = None,
         checks_safety: bool = False,
     ) -> None:
+        require_docstrings()
         self.family = get_family(family) if isinstance(family, str) else family
         self.base = self.family.default_base if base is None else base
         self.device = device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -21,7 +22,7 @@ from workbench.atomic import remove_stale, write_atomic
 from workbench.controls import MapKey
 from workbench.images import MAX_BYTES, ImageError, decode_image, encode_png, sha256_image
 from workbench.store.errors import SchemaError, StoreError, disk_errors
-from workbench.store.manifest import merge_manifests
+from workbench.store.manifest import check_conditions, merge_manifests
 from workbench.store.pngtext import CHUNKS, png_text
 from workbench.store.schema import (
     SCHEMA,
@@ -147,16 +148,37 @@ class RunFolder:
         (SchemaError) a run of a version of this program that writes its files in another way.
         """
         run = cls(path, chunks=chunks)
-        if run.path.exists() and not run.path.is_dir():
-            raise StoreError(f"{run.path} is a file, not a folder")
-        if run.path.is_dir() and any(run.path.iterdir()) and not run._is_run():
-            raise StoreError(f"{run.path} holds something else than a run: use another folder")
-        run._check_schema()
+        run._check_usable()
         with disk_errors(run.path):
             (run.path / "trials").mkdir(parents=True, exist_ok=True)
         run._identity = _identity(run.path)
         remove_stale(run.path)
         return run
+
+    def check(self, study: Study) -> None:
+        """Refuse what a start of this study in the folder would refuse; nothing is written.
+
+        StoreError as for `prepare` and `begin`, but for what only the loaded models tell.
+        """
+        self._check_usable()
+        old = self.read_manifest() if self.trial_ids() else None
+        if old is not None:
+            check_conditions(
+                old, study.dtype, study.safety_checker, tiling=study.runtime.vae_tiling
+            )
+
+    def _check_usable(self) -> None:
+        """StoreError for a folder in which no run can be made or continued."""
+        nearest = next(place for place in (self.path, *self.path.parents) if os.path.exists(place))
+        if not nearest.is_dir():
+            raise StoreError(f"{nearest} is a file, not a folder")
+        with disk_errors(self.path, "read"):
+            if nearest == self.path and any(self.path.iterdir()) and not self._is_run():
+                raise StoreError(f"{self.path} holds something else than a run: use another folder")
+        with disk_errors(self.path):
+            if not os.access(nearest, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._check_schema()
 
     @classmethod
     def open(cls, path: str | Path, *, chunks: Collection[str] = CHUNKS) -> RunFolder:

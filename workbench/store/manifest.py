@@ -95,16 +95,7 @@ def merge_manifests(old: Manifest | None, new: Manifest) -> Manifest:
             f"the pictures in this run folder were made with other {what} ({', '.join(changed)}): "
             "use another folder"
         )
-    for was, now, words in (
-        (old.dtype, new.dtype, "in {}, not in {}"),
-        (_safety(old), _safety(new), "with the safety checker {}, not {}"),
-        (_tiling(old), _tiling(new), "with runtime.vae_tiling {}, not {}"),
-    ):
-        if was != now:
-            raise StoreError(
-                f"the pictures in this run folder were made {words.format(was, now)}: "
-                "use another folder"
-            )
+    check_conditions(old, new.dtype, bool(new.safety_checker), tiling=_tiling(new))
     merged = new.model_copy(
         update={
             "weight_hashes": {**theirs, **mine},
@@ -120,10 +111,30 @@ def merge_manifests(old: Manifest | None, new: Manifest) -> Manifest:
     return merged.model_copy(update={"earlier": earlier[:_MAX_EARLIER]}) if earlier else merged
 
 
-def _safety(manifest: Manifest) -> str:
-    return "on" if manifest.safety_checker else "off"
+def check_conditions(
+    old: Manifest, dtype: str | None, safety_checker: bool, *, tiling: bool
+) -> None:
+    """StoreError if pictures made under these conditions cannot stand beside those of a run."""
+    for was, now, words in (
+        (old.dtype, dtype, "in {}, not in {}"),
+        (
+            _switch(old.safety_checker),
+            _switch(safety_checker),
+            "with the safety checker {}, not {}",
+        ),
+        (_switch(_tiling(old)), _switch(tiling), "with runtime.vae_tiling {}, not {}"),
+    ):
+        if was != now:
+            raise StoreError(
+                f"the pictures in this run folder were made {words.format(was, now)}: "
+                "use another folder"
+            )
 
 
-def _tiling(manifest: Manifest) -> str:
+def _switch(value: object) -> str:
+    return "on" if value else "off"
+
+
+def _tiling(manifest: Manifest) -> bool:
     asked = (manifest.runtime.asked if manifest.runtime else None) or {}
-    return "on" if asked.get("vae_tiling") else "off"
+    return bool(asked.get("vae_tiling"))

@@ -41,6 +41,10 @@ _REASONS = {
 }
 
 
+QUOTED = "is text to YAML: write the number plainly, without quotes"
+_NUMBERS = frozenset({"float_type", "int_type"})
+
+
 class StudyError(Exception):
     """A study that cannot be used. `problems` holds one sentence for each thing that is wrong.
 
@@ -139,13 +143,22 @@ def structure_problems(
         elif kind in {"value_error", "assertion_error"}:
             lines.append(problem(path, str(item["ctx"]["error"]), text))
         else:
-            what = f"{short(value)} {_REASONS.get(kind, 'is not allowed')}"
+            quoted = kind in _NUMBERS and isinstance(value, str) and _is_number(value)
+            what = f"{short(value)} {QUOTED if quoted else _REASONS.get(kind, 'is not allowed')}"
             if kind == "literal_error" and isinstance(value, str):
                 known = [word.strip("'") for word in _literals(item["ctx"]["expected"])]
                 what += did_you_mean(value, known)
                 text = ", ".join(known)
             lines.append(problem(path, what, text or _lower(item["msg"])))
     return lines
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _literals(expected: str) -> list[str]:

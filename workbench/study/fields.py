@@ -37,14 +37,14 @@ from workbench.prompts import Prompt, parse_tags
 from workbench.samplers import SAMPLER_NAMES, SamplerName
 from workbench.study.canonical import tidy_float
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
-from workbench.study.ranges import RANGE_ALLOWED, expand_numbers, expand_seeds
+from workbench.study.ranges import RANGE_ALLOWED, expand_seeds, list_numbers
 
 # In brackets, so that the paths of problems leave them out.
 SINGLE, PAIR = "[single]", "[pair]"
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(tidy_float)]
 Scale = Annotated[Number, Field(ge=0, le=10)]
-Scales = Annotated[tuple[Scale, ...], Field(min_length=1), BeforeValidator(expand_numbers)]
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1), BeforeValidator(list_numbers)]
 
 
 def as_mapping(key: str) -> BeforeValidator:
@@ -253,7 +253,8 @@ ALLOWED = {
     "controls": "a list of controls, each a name, {type: name, settings: {...}}, or two at once: "
     "{pair: [name, name], scales: {name: [numbers]}}",
     "prompt": TAGS_ALLOWED,
-    "lengths": "a list of whole numbers from 0 to the number of tags in the prompt",
+    "lengths": "a list of whole numbers from 0 to the number of tags in the prompt, or a range "
+    "(1..4)",
     "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0, "
     "keep: tags that are kept before all others}",
     "extra_prompts": "empty, insufficient, conflicting, full, each with a list of tags",
@@ -296,7 +297,9 @@ class StudyFields(Value):
     sources: tuple[Source, ...] = Field(min_length=1, max_length=MANY)
     controls: tuple[ControlEntry, ...] = Field(min_length=1, max_length=FEW)
     prompt: PromptText
-    lengths: tuple[Length, ...] = Field(default=(), max_length=FEW)
+    lengths: Annotated[
+        tuple[Length, ...], Field(max_length=FEW), BeforeValidator(list_numbers)
+    ] = ()
     shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
     extra_prompts: dict[Setting, OptionalPrompt] = Field(default_factory=dict)
     scales: Annotated[Scales, Field(max_length=FEW)] = (1.0,)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.images import SUFFIXES
+from workbench.study.errors import QUOTED
 from workbench.study.labels import is_map, is_scene, path_of
 
 MOST = 10_000
@@ -16,6 +17,13 @@ MOST = 10_000
 RANGE_ALLOWED = "a range (0..1.6 step 0.4)"
 _NUMBER = r"\d{1,9}(?:\.\d{1,6})?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:step\s+({_NUMBER})\s*)?")
+
+
+def list_numbers(value: Any) -> Any:
+    """As `expand_numbers`, for the fields of a study, where a number in quotes is no number."""
+    if isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
+        raise ValueError(f"{value!r} {QUOTED}")
+    return expand_numbers(value)
 
 
 def expand_numbers(value: Any) -> Any:
@@ -45,7 +53,7 @@ def expand_numbers(value: Any) -> Any:
 
 
 def expand_seeds(value: Any) -> Any:
-    """As `expand_numbers`; a single number is how many seeds there are: 1, 2, 3, …
+    """As `list_numbers`; a single number is how many seeds there are: 1, 2, 3, …
 
     >>> expand_seeds(3)
     [1, 2, 3]
@@ -54,7 +62,7 @@ def expand_seeds(value: Any) -> Any:
         if not 1 <= value <= MOST:
             raise ValueError(f"{value} is how many seeds? From 1 to {MOST:,}, or a list of them")
         return list(range(1, value + 1))
-    return expand_numbers(value)
+    return list_numbers(value)
 
 
 def expand_sources(value: Any, folder: Path) -> Any:

@@ -29,7 +29,7 @@ from workbench.study import Plan, Study, Trial, check_syntax, make_plan, plan_no
 from workbench.sweep.devices import own_device
 from workbench.sweep.needs import networks_needed
 from workbench.sweep.progress import cost
-from workbench.sweep.steps import done_records, load_manager
+from workbench.sweep.steps import complete_scan, done_records, load_manager
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +86,22 @@ def dry_run(
 
     Raises:
         LocateError: models are missing. FamilyError: the device or the family cannot do it.
-        GenerationError: there is not enough memory.
+        GenerationError: there is not enough memory. StoreError: the folder would be refused.
     """
     check_syntax(study)
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     models = None if manager is None else manager.models_dir
     plan = make_plan(study, resolution=family.resolution, models=models)
+    run = RunFolder(folder)
+    if manager is not None or complete_scan(run, study, plan, family) is None:
+        run.check(study)  # a run that is complete may lie where nothing can be written
     downloads: tuple[Download, ...] = ()
     if manager is None and calibrate:
         downloads = require_plan(study, plan, family)
         calibrate = not downloads  # nothing is downloaded for an estimate
     summary = plan.describe()
-    stored = done_records(RunFolder(folder).scan().records, plan)
+    stored = done_records(run.scan().records, plan)
     missing = [trial for trial in plan.trials if trial.id not in stored]
     seconds: float | None = 0.0
     origin = ""
