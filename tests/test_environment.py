@@ -1,16 +1,20 @@
 """The two ways to install, conda and pip, must ask for the same packages.
 
-Protects environment.yml from drifting away from pyproject.toml, and the wheel from losing data.
+Protects environment.yml from drifting away from pyproject.toml, and the wheels from losing data.
 """
 
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -119,32 +123,83 @@ def tracked_files() -> list[str]:
     return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
+@dataclass(frozen=True)
+class Wheels:
+    """The two wheels of a checkout, and the Python that they were installed for."""
+
+    main: Path
+    weights: Path
+    python: Path
+
+    def run(self, *command: str) -> str:
+        """What a command of the installed package prints, in an empty folder."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "WORKBENCH"))}
+        return subprocess.run(
+            [self.python, *command], cwd=self.main.parent, check=True, capture_output=True,
+            text=True, env=clean,
+        ).stdout  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Names in a wheel built from the files that git knows, with small stand-ins for weights."""
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
+    """Wheels of the files that git knows, with empty stand-ins for weights, and both installed."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in tracked_files():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        big = name.endswith(".safetensors")
+        big = name.endswith((".safetensors", ".webp"))
         target.write_bytes(b"" if big else (ROOT / name).read_bytes())
-    (folder / "data" / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "data" / "models" / "probe.json").write_text("{}")
-    code = "import hatchling.build as b; print(b.build_wheel('.'))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
-    )
-    with zipfile.ZipFile(folder / done.stdout.split()[-1]) as wheel:
-        return set(wheel.namelist())
+    place = tmp_path_factory.mktemp("elsewhere")
+    code = "import sys, hatchling.build as b; print(b.build_wheel(sys.argv[1]))"
+    built = [
+        place
+        / subprocess.run(
+            [sys.executable, "-c", code, place],
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()[-1]
+        for root in (folder, folder / "data")
+    ]
+    venv.create(place / "venv", with_pip=False, symlinks=os.name != "nt")
+    python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", *built], check=True, cwd=place)
+    (site,) = (path.parent for path in place.glob("venv/**/site-packages/workbench"))
+    (site / "requirements.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return Wheels(*built, python)
 
 
-def test_the_wheel_carries_data_and_templates(wheel_names: set[str]) -> None:
-    assert "workbench/_data/models/probe.json" in wheel_names
-    assert "workbench/cli/__init__.py" in wheel_names
-    other = [name for name in tracked_files() if name.startswith("workbench/")]
-    assert set(other) <= wheel_names
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        return set(opened.namelist())
 
 
-def test_the_wheel_carries_nothing_else(wheel_names: set[str]) -> None:
-    tops = {name.split("/")[0] for name in wheel_names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"workbench"}
+def test_the_wheel_carries_code_studies_and_pictures(wheels: Wheels) -> None:
+    apart = ("data/models/", "data/conflicts/", "data/pyproject.toml")
+    asked = {name for name in tracked_files() if name.startswith("workbench/")}
+    asked |= {
+        f"workbench/_{name}"
+        for name in tracked_files()
+        if name.startswith("data/") and not name.startswith(apart)
+    }
+    assert {name for name in names_in(wheels.main) if ".dist-info/" not in name} == asked
+
+
+def test_the_wheel_is_small(wheels: Wheels) -> None:
+    assert wheels.main.stat().st_size < 5_000_000
+
+
+def test_the_weights_are_a_package_of_their_own(wheels: Wheels) -> None:
+    weights = [n for n in tracked_files() if n.startswith(("data/models/", "data/conflicts/"))]
+    found = {name for name in names_in(wheels.weights) if ".dist-info/" not in name}
+    assert found == {f"workbench/_{name}" for name in weights}
+
+
+def test_both_work_from_any_folder(wheels: Wheels) -> None:
+    code = "from workbench.paths import models_dir; print(*models_dir().iterdir())"
+    (models,) = wheels.run("-c", code).split()
+    assert Path(models).name == "paperdoll"
+    assert Path(models).is_relative_to(wheels.main.parent)
+    assert "demo" in wheels.run("-m", "workbench", "studies")

@@ -35,6 +35,14 @@ def test_a_missing_model_says_where_it_was_looked_for(tmp_path: Path) -> None:
     assert str(tmp_path) in str(error.value)
 
 
+def test_without_its_package_the_embedded_model_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.families.locate.data_dir", lambda: tmp_path)
+    with pytest.raises(LocateError, match=r"install the package controlnet-workbench-paperdoll"):
+        locate(ModelRef(path="paperdoll/base"), tmp_path / "models")
+
+
 def test_the_embedded_family_stays_where_another_models_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

