@@ -196,11 +196,25 @@ def encode_png(image: np.ndarray, text: Mapping[str, str] | None = None) -> byte
 
 def read_png(path: str | Path) -> tuple[Picture, dict[str, str]]:
     """The picture and the text chunks of a PNG file; ImageError under the rules of `read_image`."""
+    picture, text = _with_text(path)
+    if text is None:
+        raise ImageError(f"{path} is not a PNG file")
+    return picture, text
+
+
+def read_with_text(path: str | Path) -> tuple[Picture, dict[str, str]]:
+    """The picture of any file that `read_image` takes, and the text chunks of a PNG, else none."""
+    picture, text = _with_text(path)
+    return picture, text or {}
+
+
+def _with_text(path: str | Path) -> tuple[Picture, dict[str, str] | None]:
+    """A picture and its text chunks, which are None for what is no PNG."""
     data = _read_bytes(Path(path), MAX_BYTES)
     picture = decode_image(data, name=str(path))
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if not isinstance(image, PngImagePlugin.PngImageFile):
-            raise ImageError(f"{path} is not a PNG file")
+            return picture, None
         with suppress(OSError, SyntaxError, ValueError, EOFError):  # frames of a broken animation
             return picture, {str(key): str(value) for key, value in image.text.items()}
     raise ImageError(f"{path} is cut short or broken after its picture")

@@ -16,6 +16,7 @@ from workbench.store.schema import (
     SourceEntry,
     cell_facts,
     plain,
+    plan_of,
 )
 from workbench.store.table import build_table
 
@@ -40,4 +41,5 @@ __all__ = [
     "disk_errors",
     "failures",
     "plain",
+    "plan_of",
 ]

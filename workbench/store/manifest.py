@@ -70,7 +70,7 @@ def build_manifest(
         "models": models.names,
         "words": models.words,
         "weight_hashes": models.weight_hashes,
-        "scheduler": study.scheduler,
+        "scheduler": "" if study.made_elsewhere else study.scheduler,
         "scheduler_config": models.scheduler_config,
         "sources": {label: source.sha256 for label, source in sources.items()},
         **conditions_here(models.device, models.dtype),

@@ -26,12 +26,15 @@ def png_text(
     """The wanted text chunks by keyword; an empty `chunks` gives none.
 
     The study needs `cell`, one of the cells that the picture fills, and of `made_by` the dtype and
-    the size of the batch; where they are not known it is left out.
+    the size of the batch; where they are not known it is left out. A picture that another program
+    made gets the trial alone, as no study makes it again.
     """
     made = made_by or {}
     text = {}
     if WORKBENCH in chunks:
         text[WORKBENCH] = json.dumps(trial.to_dict(), sort_keys=True)
+    if trial.picture:
+        return text
     if STUDY in chunks and cell is not None and {"dtype", "batch_size"} <= made.keys():
         text[STUDY] = single_study(
             trial,

@@ -25,11 +25,12 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from workbench.prompts import join_tags
+from workbench.prompts import CAPTION, PromptVariant, join_tags, parse_tags
 from workbench.store.errors import SchemaError, StoreError
-from workbench.study import Cell, Trial
+from workbench.study import Cell, ControlUse, Plan, SourceImage, Study, Trial
 from workbench.study.errors import one_line
 from workbench.study.jsontext import parse_json
+from workbench.study.plan import judges_of, named
 
 SCHEMA = 1
 MAX_VALUES = 2_000_000
@@ -219,6 +220,56 @@ def cell_facts(cell: Cell) -> dict[str, Any]:
         facts["partner_settings"] = cell.partner.control_settings
         facts["partner_scale"] = cell.partner.scale
     return facts
+
+
+def plan_of(records: Iterable[Record], sources: Mapping[str, SourceImage], study: Study) -> Plan:
+    """The plan of a run whose study cannot say it, for its pictures were made elsewhere.
+
+    Cells are those of the records, with the ids that follow from what the records say of them, so
+    an edited fact is another cell than the one that was measured.
+
+    Args:
+        records: of all trials.
+        sources: as they were used, by label. KeyError if a record names another one.
+        study: chooses judges and alternatives.
+    """
+    found = list(records)
+    cells: dict[str, Cell] = {}
+    for record in found:
+        window = record.trial.control_start, record.trial.control_end
+        for facts in record.cells.values():
+            cell = named(_cell_of(facts, record.trial, sources[facts["source"]], study), *window)
+            cells.setdefault(cell.id, cell)
+    return Plan(tuple(cells.values()), tuple(r.trial for r in found), sources, study.alternatives)
+
+
+def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) -> Cell:
+    """The inverse of `cell_facts`; the id is still to be told."""
+    text = facts["prompt"]
+    whole = facts["setting"] == "length" and facts["label"] == CAPTION
+    tags = (text,) if whole else parse_tags(text)
+    use = ControlUse(facts["control"], facts["control_settings"], facts["scale"])
+    partner = None
+    if facts.get("partner"):
+        others = (facts[name] for name in ("partner", "partner_settings", "partner_scale"))
+        partner = ControlUse(*others)
+    return Cell(
+        id="",
+        trial_id=trial.id,
+        source=facts["source"],
+        source_sha256=source.sha256,
+        control=use.control,
+        control_settings=use.control_settings,
+        variant=PromptVariant(
+            facts["label"], tags, len(tags), parse_tags(facts["dropped"]), facts["setting"]
+        ),
+        full_prompt=facts["full_prompt"],
+        scale=use.scale,
+        seed=facts["seed"],
+        base=facts["base"],
+        partner=partner,
+        judges=judges_of(study, [use, partner] if partner else [use]),
+    )
 
 
 def encode_record(record: Record) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 DECIMALS = 6
 _LATER = {
     *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
-    *("safety_checker", "literal"),
+    *("literal", "made_elsewhere", "safety_checker"),
 }
 
 

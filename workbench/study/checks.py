@@ -121,6 +121,11 @@ def name_problems(study: StudyFields, choices: Choices, skip: Collection[str] = 
     lines: list[str] = []
     if "judges" not in skip:
         lines += _judge_problems(study, family)
+    if study.made_elsewhere:
+        for field, choice in named_controls(study) if "controls" not in skip else ():
+            lines += _settings_problems(field, choice.type, choice.settings, choices)
+            lines += _fixed_problems(study, field, choice, family)
+        return lines
     if "base" not in skip:
         noun = f"base model in the family {study.family}"
         lines += [
@@ -297,7 +302,8 @@ def _pair_problems(study: StudyFields) -> list[str]:
 
 def _map_problems(study: StudyFields) -> list[str]:
     """A control map steers one control type only, so a study with one has no other."""
-    if len(study.controls) == 1 and isinstance(study.controls[0], ControlChoice):
+    alone = len(study.controls) == 1 and isinstance(study.controls[0], ControlChoice)
+    if alone or study.made_elsewhere:
         return []
     what = "is a control map, but the study has several control types"
     return [

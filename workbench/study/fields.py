@@ -231,6 +231,30 @@ BatchSize = Annotated[
 """How many pictures are made at once; "auto" finds it while the study runs, from the memory that
 the first batches take."""
 
+
+class MadeElsewhere(Value):
+    """Where the pictures of a run come from that were not made by it, but only measured.
+
+    origin: what was read, in words. programs: what made how many of them, as far as the files say.
+    size: side of the square pictures in pixels. vae: whether ceilings come from sources pushed
+    through the family's VAE; without it from the sources themselves, read again.
+    """
+
+    origin: StrictStr
+    programs: dict[StrictStr, int] = Field(default_factory=dict)
+    size: Annotated[int, Field(strict=True, ge=1)]
+    vae: bool = Field(default=True, strict=True)
+
+    @property
+    def sentence(self) -> str:
+        """Says so to whoever reads the run."""
+        told = ", ".join(f"{count} by {name}" for name, count in self.programs.items())
+        return (
+            f"The pictures of this run were not made by it: they were read from {self.origin}"
+            f"{f' ({told})' if told else ''} and only measured here, so they cannot be made again."
+        )
+
+
 RUNTIME_ALLOWED = (
     "attention (auto, flash, efficient, math, eager), vae_slicing (auto, true, false), "
     "vae_tiling (true, false), offload (none, model, sequential), channels_last (true, false), "
@@ -277,15 +301,21 @@ ALLOWED = {
     "{long hair: [short hair]}",
     "judges": "what is needed (clip, depth, ...) and the name of a judge that the family offers",
     "protocol": "controlnet-plus-plus",
+    "made_elsewhere": "where pictures come from that were only measured (workbench score)",
     "source_sha256": "for each source, the 64 hexadecimal digits of its fitted pixels' SHA-256",
 }
 QUIET = frozenset(
     {
         *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
-        *("literal", "safety_checker", "source_sha256"),
+        *("literal", "made_elsewhere", "safety_checker", "source_sha256"),
     }
 )
 """Fields that a study file does not mention where they are empty or off."""
+MEASURED = (
+    *("name", "family", "base", "sources", "controls"),
+    *("alternatives", "judges", "source_sha256", "made_elsewhere"),
+)
+"""The only fields that mean anything where pictures were made elsewhere."""
 
 
 class StudyFields(Value):
@@ -323,6 +353,7 @@ class StudyFields(Value):
     judges: dict[StrictStr, StrictStr] = Field(default_factory=dict)
     protocol: Literal["", "controlnet-plus-plus"] = ""
     source_sha256: dict[Source, Digest] = Field(default_factory=dict)
+    made_elsewhere: MadeElsewhere | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -11,16 +11,17 @@ MAX_DEPTH = 50
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse_json(data: bytes, most: int = MAX_VALUES) -> Any:
+def parse_json(data: bytes, most: int = MAX_VALUES, *, foreign: bool = False) -> Any:
     """The value that JSON text in UTF-8 says. Everything else raises ValueError.
 
     So do values that this program writes into no file: NaN, infinity, halves of characters, and
-    more than about `most` values and keys.
+    more than about `most` values and keys. With `foreign` NaN and infinity, which other programs
+    write, are None.
     """
     if sum(map(data.count, (b",", b"[", b"{"))) > most:
         raise ValueError(f"it has more than {most:,} values")
     try:
-        value = json.loads(data, parse_constant=_refuse)
+        value = json.loads(data, parse_constant=_nothing if foreign else _refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     level = [value]
@@ -37,6 +38,10 @@ def parse_json(data: bytes, most: int = MAX_VALUES) -> Any:
     if _SURROGATE.search(data):
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
+
+
+def _nothing(_: str) -> None:
+    return None
 
 
 def _refuse(word: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +91,8 @@ def make_plan(
     """
     choices = choices or installed_choices()
     problems = name_problems(study, choices)
+    if study.made_elsewhere:
+        problems = [study.made_elsewhere.sentence]
     if problems:
         raise StudyError(problems)
     if sources is None:
@@ -221,6 +223,14 @@ def _chosen(study: Study, uses: Iterable[ControlUse], *others: str) -> tuple[tup
     return tuple((need, study.judges[need]) for need in sorted(needs) if need in study.judges)
 
 
+def judges_of(study: Study, uses: Iterable[ControlUse]) -> tuple[tuple[str, str], ...]:
+    """Those of the study's choices of judges that can change the readings of a cell.
+
+    uses: the control or the two controls of the cell.
+    """
+    return _chosen(study, uses, CLIP, WORDS)
+
+
 def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
     """The cells of one place: one for each of its controls."""
     partners: list[_Use | None] = [*point.uses[::-1]] if len(point.uses) > 1 else [None]
@@ -233,25 +243,10 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
     if variant.is_caption:
         full_prompt = variant.text
     uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]
-    judges = _chosen(study, uses, CLIP, WORDS)
+    judges = judges_of(study, uses)
     partner = ControlUse(other.control, other.key.settings, other.scale) if other else None
-    identity = {
-        "trial": trial_id,
-        "source": point.source.sha256,
-        "control": use.control,
-        "control_settings": use.key.settings,
-        "variant": [variant.setting, variant.label, variant.tags],
-        "full_prompt": full_prompt,
-        "scale": use.scale,
-        "control_start": study.control_start,
-        "control_end": study.control_end,
-    }
-    if partner is not None:  # a cell of one control keeps the id it always had
-        identity["partner"] = asdict(partner)
-    if judges:
-        identity["judges"] = [list(pair) for pair in judges]
-    return Cell(
-        id=short_hash(identity),
+    cell = Cell(
+        id="",
         trial_id=trial_id,
         source=point.source.label,
         source_sha256=point.source.sha256,
@@ -265,3 +260,25 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
         partner=partner,
         judges=judges,
     )
+    return named(cell, study.control_start, study.control_end)
+
+
+def named(cell: Cell, start: float, end: float) -> Cell:
+    """The cell with its id, which follows from all else and from the control's window."""
+    variant = cell.variant
+    identity = {
+        "trial": cell.trial_id,
+        "source": cell.source_sha256,
+        "control": cell.control,
+        "control_settings": cell.control_settings,
+        "variant": [variant.setting, variant.label, variant.tags],
+        "full_prompt": cell.full_prompt,
+        "scale": cell.scale,
+        "control_start": start,
+        "control_end": end,
+    }
+    if cell.partner is not None:  # a cell of one control keeps the id it always had
+        identity["partner"] = asdict(cell.partner)
+    if cell.judges:
+        identity["judges"] = [list(pair) for pair in cell.judges]
+    return replace(cell, id=short_hash(identity))

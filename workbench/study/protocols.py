@@ -79,12 +79,13 @@ def follow(data: Any) -> tuple[Any, list[str]]:
     """A study's plain values with what its protocol fixes filled in, and what contradicts it.
 
     Contradicting values are replaced, so that the rest can be checked. A study with captions may
-    leave out `prompt`. Anything else comes back as it is, for others to judge.
+    leave out `prompt`, as may one of pictures made elsewhere. Anything else comes back as it is, for others to judge.
     """
     if not isinstance(data, Mapping):
         return data, []
     filled = dict(data)
-    if filled.get("captions") and "prompt" not in filled:
+    promptless = filled.get("captions") or filled.get("made_elsewhere")
+    if promptless and "prompt" not in filled:
         filled["prompt"] = [CAPTIONED]
     name = filled.get("protocol")
     protocol = PROTOCOLS.get(name) if isinstance(name, str) else None

@@ -20,6 +20,7 @@ from workbench.study.choices import Choices, installed_choices
 from workbench.study.errors import StudyError, problem, structure_problems
 from workbench.study.fields import (
     ALLOWED,
+    MEASURED,
     PAIR,
     QUIET,
     ControlChoice,
@@ -61,7 +62,9 @@ class Study(StudyFields):
     `literal` takes what looks like syntax of the webui, `(snow:1.3)`, for the characters it is.
     `source_sha256` pins sources to their pixels, after fitting: a study that was taken out of a
     report or a picture refuses any other source. It says what was, not what to do, so it is no part
-    of the `hash`.
+    of the `hash`. With `made_elsewhere` it is no experiment to run: it names what pictures from
+    another program were measured by (`workbench.scoring`), and `base` the models that are said to
+    have made them.
     """
 
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -127,9 +130,10 @@ class Study(StudyFields):
             except ValueError as error:
                 raise StudyError([problem("sources", str(error), SOURCES_ALLOWED)]) from None
         filled, _ = follow(data)
+        made_here = not filled.get("made_elsewhere")
         family = filled.get("family", cls.model_fields["family"].default)
         offered = choices.families.get(family) if isinstance(family, str) else None
-        defaults = offered.defaults if offered else {}
+        defaults = offered.defaults if offered and made_here else {}
         silent = {k: v for k, v in defaults.items() if k not in filled}  # protocols come first
         study = cls.model_validate({**silent, **data}, context=context)
         study._folder = folder or Path()
@@ -147,8 +151,7 @@ class Study(StudyFields):
 
     def to_yaml(self) -> str:
         """YAML text which `from_yaml` reads back as an equal study; every setting is written."""
-        values = self.model_dump(mode="json")
-        return dump_yaml({k: v for k, v in values.items() if k not in QUIET or v})
+        return dump_yaml({k: v for k, v in self._values().items() if k not in QUIET or v})
 
     @property
     def folder(self) -> Path:
@@ -158,7 +161,14 @@ class Study(StudyFields):
     @property
     def hash(self) -> str:
         """SHA-256 over all settings, 64 hexadecimal digits."""
-        return settings_hash(self.model_dump(mode="json"))
+        return settings_hash(self._values())
+
+    def _values(self) -> dict[str, Any]:
+        """The settings as plain values; of pictures made elsewhere what was measured alone."""
+        values = self.model_dump(mode="json")
+        if self.made_elsewhere is None:
+            return values
+        return {name: values[name] for name in MEASURED}
 
     def __eq__(self, other: object) -> bool:
         """Equal settings; the folder the file lies in does not matter."""

@@ -43,6 +43,9 @@ class Trial:
 
     `networks` are the networks that the study chose to draw the control maps with, as pairs of
     what is needed ("depth") and the name of the choice; empty where it left that to the family.
+
+    `picture` is the SHA-256 of the pixels of a picture that another program made, else "". What is
+    not known of its making is 0 or "", and `base` the name of its model as it was told.
     """
 
     family: str
@@ -62,6 +65,7 @@ class Trial:
     size: int
     also: tuple[ControlUse, ...] = ()
     networks: tuple[tuple[str, str], ...] = ()
+    picture: str = ""
 
     def __post_init__(self) -> None:
         for name in ("guidance_scale", "scale", "control_start", "control_end"):
@@ -107,16 +111,16 @@ class Trial:
         return tuple(MapKey(source, use.control, use.control_settings) for use in self.controls)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values; `also` and `networks` only where there are any."""
+        """All fields as plain JSON values; `also`, `networks`, `picture` only where there are any."""
         values = asdict(self)
-        more = {"also": list(values.pop("also"))}
+        more: dict[str, Any] = {"also": list(values.pop("also")), "picture": values.pop("picture")}
         more["networks"] = [list(pair) for pair in values.pop("networks")]
         return {**values, **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trial:
         """The inverse of `to_dict`. Missing or unknown keys raise ValueError."""
-        values = {"also": (), "networks": (), **data}
+        values = {"also": (), "networks": (), "picture": "", **data}
         wanted = {f.name for f in fields(cls)}
         if set(values) != wanted:
             odd = ", ".join(sorted(wanted ^ set(values)))

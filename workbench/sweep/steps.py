@@ -17,7 +17,7 @@ import numpy as np
 
 from workbench.controls import network_needs
 from workbench.families import Family, ModelRef, get_family
-from workbench.families.manager import ModelManager
+from workbench.families.manager import JudgesAlone, ModelManager
 from workbench.families.runtime import runtime_record
 from workbench.generation import BatchSizer, CancelToken, SampleResult, generate
 from workbench.generation.batching import BatchSize, kinds
@@ -131,11 +131,19 @@ def work_left(
 def model_names(
     study: Study, plan: Plan, family: Family, networks: Iterable[str]
 ) -> dict[str, str]:
-    """Part ("base/render", "controlnet/depth") -> id and revision, of the models of a plan."""
+    """Part ("base/render", "controlnet/depth") -> id and revision, of the models of a plan.
+
+    Of pictures made elsewhere no model is named but those that read them.
+    """
     refs: dict[str, ModelRef | None] = {"clip": family.clip, "vae": family.vae}
-    refs |= {f"base/{name}": family.base_ref(name) for name in study.base}
-    for name in plan_controlnets(plan, family):
-        refs[f"controlnet/{name}"] = family.controlnet_ref(name)
+    if study.made_elsewhere is None:
+        refs |= {f"base/{name}": family.base_ref(name) for name in study.base}
+        for name in plan_controlnets(plan, family):
+            refs[f"controlnet/{name}"] = family.controlnet_ref(name)
+    elif not study.made_elsewhere.vae:
+        del refs["vae"]
+    elif family.vae is None:
+        refs["vae"] = family.base_ref(family.default_base)
     refs |= {f"network/{name}": family.networks.get(name) for name in networks}
     return {part: ref.title for part, ref in refs.items() if ref is not None}
 
@@ -195,11 +203,17 @@ def load_manager(
     family: Family | None = None,
     models_dir: str | None = None,
 ) -> ModelManager:
-    """The models of a study, on a device of this process; `family` is looked up by its name."""
+    """The models of a study, on a device of this process; `family` is looked up by its name.
 
-    return ModelManager(
-        family or get_family(study.family).with_judges(study.judges),
-        study.base[0],
+    Of a study of pictures made elsewhere the judges, with the VAE of the family's first base model
+    or with none.
+    """
+    family = family or get_family(study.family).with_judges(study.judges)
+    elsewhere = study.made_elsewhere
+    kind = JudgesAlone if elsewhere and not elsewhere.vae else ModelManager
+    return kind(
+        family,
+        family.default_base if elsewhere else study.base[0],
         device=device,
         dtype=study.dtype,
         runtime=study.runtime,
@@ -232,10 +246,11 @@ class RunSteps:
         """Load what the plan needs and write down what it is."""
 
         study, manager, family = self.study, self.manager, self.manager.family
-        controlnets = plan_controlnets(self.plan, family)
         networks = networks_read(self.plan, manager)
-        judge_hashes(manager, networks)
-        hashes: dict[str, str] = {}
+        hashes = judge_hashes(manager, networks)
+        if study.made_elsewhere:
+            return self._manifest(hashes, {})
+        controlnets = plan_controlnets(self.plan, family)
         for name in study.base:
             base = manager.for_base(name)
             for control in (None, *controlnets):
@@ -244,13 +259,17 @@ class RunSteps:
                 base.safety_checker()
             hashes |= base.weight_hashes()
         scheduler = make_scheduler(study.scheduler, manager.pipeline(None).scheduler.config)
+        return self._manifest(hashes, dict(scheduler.config))
+
+    def _manifest(self, hashes: Mapping[str, str], scheduler: Mapping[str, Any]) -> Manifest:
+        study, manager, family = self.study, self.manager, self.manager.family
         planned = PlannedReadings(self.plan, family)
         used = ModelsInUse(
             device=manager.device,
             dtype=manager.dtype,
-            names=model_names(study, self.plan, family, networks),
+            names=model_names(study, self.plan, family, networks_read(self.plan, manager)),
             weight_hashes=hashes,
-            scheduler_config=dict(scheduler.config),
+            scheduler_config=scheduler,
             runtime=runtime_record(manager.runtime, manager.in_force),
             safety_checker=manager.checks_safety,
             words=manager.word_facts(self.plan.alternatives, planned.words),
