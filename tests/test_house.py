@@ -46,6 +46,7 @@ FLOORS = {
     "live": 7,
     "pictures": 7,
     "judging": 7,
+    "scoring": 7,
     "explorer": 8,
     "influences": 8,
     "lessons": 8,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.influences import influence, open_influence
     from workbench.paths import data_dir
     from workbench.pictures import compare, extract
-    from workbench.runs import Run, open_run, run
+    from workbench.runs import Run, open_run, run, score
     from workbench.study import Study
     from workbench.training.curves import learning_table
 
@@ -41,6 +41,7 @@ __all__ = [
     "open_run",
     "plots",
     "run",
+    "score",
     "slider",
 ]
 
@@ -57,6 +58,7 @@ _HOMES = {
     "open_influence": "influences",
     "open_run": "runs",
     "run": "runs",
+    "score": "runs",
     "slider": "app",
 }
 """Where a name lives; the others are rooms themselves."""

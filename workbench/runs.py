@@ -88,6 +88,57 @@ def run(
     return done
 
 
+def score(
+    pictures: str | Path,
+    folder: str | Path | None = None,
+    *,
+    family: str | None = None,
+    judges: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    vae: bool = True,
+    manager: ModelManager | None = None,
+) -> Run:
+    """Measure pictures that are there already, as a run of their own, and return it.
+
+    They may come from any program, or from a run, to be read by other judges. No picture is made or
+    changed. The run says where they came from; it can be explored, reported and verified, but not
+    made again. Ctrl-C stops after the present group; the same call goes on there.
+
+    Args:
+        pictures: a folder, with or without a table ``metadata.csv`` (``.jsonl``, ``.parquet``);
+            such a table; or a run folder. `scoring.COLUMNS` are the columns. PNG files of the web
+            UI and of ComfyUI tell most of it themselves.
+        folder: the run folder to write; ``runs/<name of pictures>-scored`` if None.
+        family: lends the judges; the run's own, or the embedded one, if None.
+        judges: those of the family's judges that are to read, "clip=vit-b-32" or "vit-b-32".
+        defaults: column -> what holds for every picture that says nothing else, as
+            ``{"control": "canny", "source": "photo.png"}``.
+        vae: whether ceilings come from sources pushed through the family's VAE, which needs its
+            base model; if not, from the sources themselves.
+        manager: loaded models, to keep them from call to call.
+
+    Raises:
+        ScoringError: the pictures or the table are wrong, with every row that is. StudyError,
+        StoreError, FamilyError, LocateError: as for `run`. Stopped: Ctrl-C.
+    """
+    from workbench.scoring import Choice
+    from workbench.scoring import score as measure
+
+    place = Path(folder) if folder is not None else scored_folder(pictures)
+    choice = Choice(family, tuple(judges), defaults or {}, vae)
+    with progress_bar(place.name) as show, cancelling() as token:
+        measure(pictures, place, choice, manager=manager, progress=show, cancel=token)
+    if token.cancelled:
+        raise Stopped(f"Stopped. What is done is kept in {place}; the same command goes on there.")
+    return Run(place)
+
+
+def scored_folder(pictures: str | Path) -> Path:
+    """Where the run of scored pictures lies if nobody says it."""
+    source = Path(pictures).resolve()
+    return Path("runs") / f"{source.name if source.is_dir() else source.stem}-scored"
+
+
 def open_run(folder: str | Path) -> Run:
     """Open a run folder that is there; StoreError if it is none. Nothing is computed or written."""
     return Run(folder)

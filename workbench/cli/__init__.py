@@ -76,6 +76,7 @@ def _root(
 app.command("run")(with_models(running.run))
 app.command("studies")(running.studies)
 app.command("influence")(with_models(running.influence))
+app.command("score")(with_models(running.score))
 app.command("report")(with_models(running.report))
 app.command("view")(with_models(running.view))
 app.command("verify")(with_models(checking.verify))

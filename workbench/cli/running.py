@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import workbench
-from workbench.cli.common import Refusal, check_output, say
+from workbench.cli.common import Refusal, check_output, parse_settings, say
 from workbench.formats import duration
 from workbench.paths import data_dir
 
@@ -94,6 +94,61 @@ def run(
     say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
     if failed:
         raise typer.Exit(FAILED_STATUS)
+
+
+def score(
+    pictures: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PICTURES",
+            help="A folder of pictures, a table (.csv, .jsonl, .parquet), or a run folder.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; runs/<name>-scored if absent.")
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Lends the judges; the run's own, or the embedded one, if absent."),
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A judge of the family: vit-b-32, or clip=vit-b-32."),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="COLUMN=VALUE",
+            help="What holds for every picture that says nothing else: control=canny.",
+        ),
+    ] = None,
+    vae: Annotated[
+        bool,
+        typer.Option(
+            "--vae/--no-vae",
+            help="Ceilings from sources pushed through the family's VAE, or from the sources.",
+        ),
+    ] = True,
+) -> None:
+    """Measure pictures that another program made, or those of a run by other judges.
+
+    They become a run folder of their own. No picture is made or changed.
+    """
+    from workbench.runs import Stopped, scored_folder
+
+    folder = out or scored_folder(pictures)
+    try:
+        done = workbench.score(
+            pictures, folder, family=family, judges=judge or (),
+            defaults=parse_settings(pairs or ()), vae=vae,
+        )  # fmt: skip
+    except Stopped as stopped:
+        say(stopped)
+        raise typer.Exit(130) from None
+    _tell_failures(done)
+    say(done.word_judge)
+    say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
 
 
 def _tell_failures(run: Run) -> int:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from workbench.controls import CONTROL_NAMES, ControlError, get_control, network_needs
 from workbench.families import Family
 from workbench.images import ImageError, read_image
-from workbench.prompts import PromptVariant, caption_variant, join_tags, parse_tags
+from workbench.prompts import Prompt, PromptVariant, caption_variant, join_tags
 from workbench.scoring.metadata import OWN, control_named
 from workbench.scoring.tables import Row, ScoringError
 from workbench.store import RunFolder, StoreError, plan_of
@@ -368,25 +368,27 @@ def _variants(
         text for row in rows for text in (row.prompt, row.full_prompt) if text is not None
     )
     if not all(map(_is_list, texts)):
-        return lambda row: (caption_variant((row.prompt or "",)), row.prompt or ""), False
-    longest = sorted(map(parse_tags, texts), key=len, reverse=True)
+        return lambda row: (caption_variant(row.prompt or ""), row.prompt or ""), False
+    longest = sorted(map(Prompt.of, texts), key=lambda prompt: len(prompt.spans), reverse=True)
 
     def of(row: Row) -> tuple[PromptVariant, str]:
-        tags = parse_tags(row.prompt or "")
-        named = parse_tags(row.full_prompt) if row.full_prompt else None
-        full = named or next(other for other in longest if set(tags) <= set(other))
-        noun = "tag" if len(tags) == 1 else "tags"
-        dropped = tuple(tag for tag in full if tag not in tags)
-        return PromptVariant(f"{len(tags)} {noun}", tags, len(tags), dropped), join_tags(full)
+        prompt = Prompt.of(row.prompt or "")
+        tags = prompt.names
+        told = None if row.full_prompt is None else Prompt.of(row.full_prompt)
+        full = told or next(other for other in longest if set(tags) <= set(other.names))
+        dropped = tuple(tag for tag in dict.fromkeys(full.names) if tag not in tags)
+        written = None if prompt.text == join_tags(tags) else prompt.text
+        label = f"{len(tags)} {'tag' if len(tags) == 1 else 'tags'}"
+        return PromptVariant(label, tags, len(tags), dropped, "length", written), full.text
 
     return of, True
 
 
 def _is_list(text: str) -> bool:
-    """Whether a prompt is written as a list of tags, so that it can be put together again."""
-    tags = parse_tags(text)
-    return join_tags(tags) == text and all(
-        len(tag.split()) <= MAX_TAG_WORDS and not tag.endswith((".", "!", "?")) for tag in tags
+    """Whether a prompt reads as a list of tags, and not as sentences."""
+    return all(
+        len(tag.split()) <= MAX_TAG_WORDS and not tag.endswith((".", "!", "?"))
+        for tag in Prompt.of(text).names
     )
 
 

@@ -76,12 +76,13 @@ class Row(BaseModel):
     """What is said of one picture; None where nothing is.
 
     place: how messages call the row. file: the picture. sha256: of its pixels as `picture` gives
-    them. side: its shorter side in pixels. aspect: width / height. program: what made the picture. prompt: the text, "" for an empty one.
-    full_prompt: the prompt of which this is a shorter form. control, settings: control type and
-    settings of its extractor. scale, start, end: of the control. model: name of the base model.
+    them. side: its shorter side in pixels. aspect: width / height. program: what made it. prompt:
+    the text, "" for an empty one. full_prompt: the prompt of which this is a shorter form. control,
+    settings: control type and settings of its extractor. scale, start, end: of the control. model:
+    name of the base model.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     place: str
     file: Path

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from workbench.prompts import CAPTION, PromptVariant, join_tags, parse_tags
+from workbench.prompts import CAPTION, Prompt, PromptVariant, join_tags
 from workbench.store.errors import SchemaError, StoreError
 from workbench.study import Cell, ControlUse, Plan, SourceImage, Study, Trial
 from workbench.study.errors import one_line
@@ -247,7 +247,7 @@ def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) 
     """The inverse of `cell_facts`; the id is still to be told."""
     text = facts["prompt"]
     whole = facts["setting"] == "length" and facts["label"] == CAPTION
-    tags = (text,) if whole else parse_tags(text)
+    tags = (text,) if whole else Prompt.of(text).names
     use = ControlUse(facts["control"], facts["control_settings"], facts["scale"])
     partner = None
     if facts.get("partner"):
@@ -261,7 +261,12 @@ def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) 
         control=use.control,
         control_settings=use.control_settings,
         variant=PromptVariant(
-            facts["label"], tags, len(tags), parse_tags(facts["dropped"]), facts["setting"]
+            facts["label"],
+            tags,
+            len(tags),
+            Prompt.of(facts["dropped"]).names,
+            facts["setting"],
+            None if text == join_tags(tags) else text,
         ),
         full_prompt=facts["full_prompt"],
         scale=use.scale,

@@ -121,11 +121,26 @@ def name_problems(study: StudyFields, choices: Choices, skip: Collection[str] = 
     lines: list[str] = []
     if "judges" not in skip:
         lines += _judge_problems(study, family)
-    if study.made_elsewhere:
-        for field, choice in named_controls(study) if "controls" not in skip else ():
-            lines += _settings_problems(field, choice.type, choice.settings, choices)
-            lines += _fixed_problems(study, field, choice, family)
-        return lines
+    making = _making_problems if study.made_elsewhere is None else _reading_problems
+    return lines + making(study, family, choices, skip)
+
+
+def _reading_problems(
+    study: StudyFields, family: FamilyChoice, choices: Choices, skip: Collection[str]
+) -> list[str]:
+    """What cannot be read off pictures that were made elsewhere, by whatever models."""
+    lines: list[str] = []
+    for field, choice in named_controls(study) if "controls" not in skip else ():
+        lines += _settings_problems(field, choice.type, choice.settings, choices)
+        lines += _fixed_problems(study, field, choice, family)
+    return lines
+
+
+def _making_problems(
+    study: StudyFields, family: FamilyChoice, choices: Choices, skip: Collection[str]
+) -> list[str]:
+    """Base models, controls, settings and schedulers that do not exist."""
+    lines: list[str] = []
     if "base" not in skip:
         noun = f"base model in the family {study.family}"
         lines += [

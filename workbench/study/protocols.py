@@ -79,7 +79,8 @@ def follow(data: Any) -> tuple[Any, list[str]]:
     """A study's plain values with what its protocol fixes filled in, and what contradicts it.
 
     Contradicting values are replaced, so that the rest can be checked. A study with captions may
-    leave out `prompt`, as may one of pictures made elsewhere. Anything else comes back as it is, for others to judge.
+    leave out `prompt`, as may one of pictures made elsewhere. Anything else comes back as it is,
+    for others to judge.
     """
     if not isinstance(data, Mapping):
         return data, []

@@ -111,7 +111,7 @@ class Trial:
         return tuple(MapKey(source, use.control, use.control_settings) for use in self.controls)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values; `also`, `networks`, `picture` only where there are any."""
+        """All fields as plain JSON values; `also`, `networks`, `picture` where there is any."""
         values = asdict(self)
         more: dict[str, Any] = {"also": list(values.pop("also")), "picture": values.pop("picture")}
         more["networks"] = [list(pair) for pair in values.pop("networks")]
