@@ -193,6 +193,16 @@ class Run:
 
     @property
     @_once
+    def origin(self) -> str:
+        """Where the pictures come from, if the run did not make them itself, in a sentence; else
+        ""."""
+        with suppress(StudyError, StoreError):
+            if elsewhere := self.study.made_elsewhere:
+                return elsewhere.sentence
+        return ""
+
+    @property
+    @_once
     def _scan(self) -> Scan:
         return self.folder.scan()
 
@@ -456,7 +466,7 @@ class Run:
         return view_run(
             RunPictures(self.folder, frame, networks),
             frame,
-            title=self.path.resolve().name,
+            title=self.path.resolve().name + (" (pictures made elsewhere)" * bool(self.origin)),
             choice=choice,
             failed={trial: record.failed for trial, record in self.records.items()},
             headline=not any(cell.trial_id not in self.records for cell in planned),
@@ -580,7 +590,8 @@ class Run:
             f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
             for name, value in facts(self._readable)
         )
-        html = f"<b>{escape(str(self.path))}</b><p>{escape(self.status.sentence)}</p>"
+        html = f"<b>{escape(str(self.path))}</b>"
+        html += "".join(f"<p>{escape(told)}</p>" for told in (self.origin, self.status.sentence))
         html += f"<table>{rows}</table><p>{escape(self.word_judge)}</p>"
         if self.tradeoff().empty:
             return html

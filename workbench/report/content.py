@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from workbench.report.tables import Table
 from workbench.report.usable import usable
 from workbench.store import RunFolder, Scan, StoreError, failures
 from workbench.study import StudyError, cut_note, pin_sources, window_note
+from workbench.study.fields import MadeElsewhere
 from workbench.study.yamlfile import parse_yaml
 from workbench.verify import state_sentence
 from workbench.verify.stored import run_digest
@@ -42,7 +44,8 @@ EXPLORER_PICTURES = 600
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the template shows; text is not yet escaped. `digest` is the run's.
+    """Everything the template shows; text is not yet escaped. `digest` is the run's, `elsewhere`
+    says where pictures come from that were not made by the run, else "".
 
     `explorer` alone is HTML, "" where there is nothing to explore.
     """
@@ -51,6 +54,7 @@ class Content:
     title: str
     facts: tuple[tuple[str, str], ...]
     prompt: str
+    elsewhere: str
     warnings: tuple[str, ...]
     headline: tuple[str, ...]
     explorer: str
@@ -87,6 +91,7 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
     frame = analysis.distinct_controls(whole)
     text = _study_text(run)
     study = _study_values(text)
+    elsewhere = origin_sentence(study)
     manifest = _manifest(run)
     text = pin_sources(text, manifest.get("sources") or {})
     failed = Counter(record.failed for record in scan.records.values() if record.failed)
@@ -110,8 +115,14 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
     return Content(
         digest=digest,
         title=name,
-        facts=facts(whole, str(study.get("family", "")), str(manifest.get("created", ""))),
+        facts=facts(
+            whole,
+            str(study.get("family", "")),
+            str(manifest.get("created", "")),
+            "measured" if elsewhere else "made",
+        ),
         prompt=_prompt(whole),
+        elsewhere=elsewhere,
         warnings=(
             *_warnings(whole, study, failed),
             *_notes(run, study, scan),
@@ -166,6 +177,16 @@ def study_family(run: RunFolder) -> str:
     return str(_study_values(_study_text(run)).get("family", ""))
 
 
+def origin_sentence(study: Mapping[str, Any]) -> str:
+    """Where the pictures come from if they were not made by the run, by its study's values."""
+    if "made_elsewhere" not in study:
+        return ""
+    try:
+        return MadeElsewhere.model_validate(study["made_elsewhere"]).sentence
+    except ValueError:
+        return "The pictures of this run were not made by it, and only measured here."
+
+
 def _study_text(run: RunFolder) -> str:
     """The study file as it is; nothing, with a warning in the log, if it is no text of the run."""
     try:
@@ -195,12 +216,15 @@ def _manifest(run: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def facts(frame: pd.DataFrame, family: str = "", created: str = "") -> tuple[tuple[str, str], ...]:
+def facts(
+    frame: pd.DataFrame, family: str = "", created: str = "", verb: str = "made"
+) -> tuple[tuple[str, str], ...]:
     """The size of the experiment in a few numbers, as pairs of a name and a text.
 
     Args:
         frame: the long frame of the run.
-        family: the model family. created: when the run was made, in ISO 8601.
+        family: the model family. created: when the run was made, in ISO 8601. verb: what was done
+            then.
     """
     cut = frame[frame["setting"] == "length"]
     bases = [str(base) for base in dict.fromkeys(frame["base"])]
@@ -212,7 +236,7 @@ def facts(frame: pd.DataFrame, family: str = "", created: str = "") -> tuple[tup
         ("seeds", str(frame["seed"].nunique())),
         ("model family", family),
         ("base models", ", ".join(bases) if len(bases) > 1 else ""),
-        ("made", created.replace("T", " ")[:16]),
+        (verb, created.replace("T", " ")[:16]),
     ]
     return tuple((name, value) for name, value in found if value)
 

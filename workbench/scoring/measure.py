@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def _planned(
         if not found.unread:
             return scoring
         note = f"Columns that mean nothing here: {', '.join(found.unread[:12])}."
-        return Scoring(scoring.study, scoring.plan, scoring.pictures, (note, *scoring.notes))
+        return replace(scoring, notes=(note, *scoring.notes))
     if choice.defaults:
         raise ScoringError([f"{source} is a run, whose own words hold: leave the columns out"])
     if not choice.judges and family.name == study.family and choice.vae:
@@ -193,7 +193,12 @@ def _measure(steps: RunSteps, scoring: Scoring, meter: ProgressMeter) -> None:
         for trial, image in zip(trials, images, strict=True):
             if sha256_image(image) != trial.picture:
                 raise ScoringError(["a picture has changed while it was measured: start again"])
-        steps.store([SampleResult(t, i, "", made_by) for t, i in zip(trials, images, strict=True)])
+        steps.store(
+            [
+                SampleResult(trial, image, "", {**scoring.files[trial.id], **made_by})
+                for trial, image in zip(trials, images, strict=True)
+            ]
+        )
         meter.finished(trials, images[-1])
     if not cancel.cancelled:
         meter.phase("finishing")

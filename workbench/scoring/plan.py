@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -58,13 +58,14 @@ class Asked:
 class Scoring:
     """What is to be measured: the study and the plan of pictures that are there already.
 
-    pictures: trial id -> reads its picture, uint8 size×size×3. notes: sentences on what was made
-    of the input.
+    pictures: trial id -> reads its picture, uint8 size×size×3. files: trial id -> what it was read
+    from and the program that made it. notes: sentences on what was made of the input.
     """
 
     study: Study
     plan: Plan
-    pictures: Mapping[str, Read]
+    pictures: Mapping[str, Read] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -132,8 +133,12 @@ def plan_rows(rows: Sequence[Row], origin: str, folder: Path, asked: Asked) -> S
     programs = Counter(row.program for _, row in grid.trials.values())
     made = _settled(plan, asked, origin, programs)
     reads = {name: partial(_read, row) for name, (_, row) in grid.trials.items()}
+    files = {
+        name: {"file": row.file.name, "program": row.program}
+        for name, (_, row) in grid.trials.items()
+    }
     notes = [*spots.notes, *_notes(rows, listed, sum(grid.numbers.values()))]
-    return replace(made, pictures=reads, notes=tuple(dict.fromkeys(notes)))
+    return replace(made, pictures=reads, files=files, notes=tuple(dict.fromkeys(notes)))
 
 
 class _Grid:
@@ -199,21 +204,23 @@ def plan_run(run: RunFolder, asked: Asked) -> Scoring:
     study, sources = run.study(), run.read_sources()
     old = plan_of(records, sources, study)
     ids: dict[str, str] = {}
-    trials, reads = [], {}
+    trials, reads, files = [], {}, {}
     for record in records:
         picture = record.trial.picture or record.sample_sha256
         trial = replace(record.trial, family=asked.family.name, picture=picture)
         ids[record.trial.id] = trial.id
         trials.append(trial)
         reads[trial.id] = partial(run.read_sample, record.trial.id)
+        made = (record.made_by.get("file"), record.made_by.get("program"))
+        told = (f"trials/{record.trial.id}/sample.png", OWN)
+        files[trial.id] = dict(zip(("file", "program"), made if all(made) else told, strict=True))
     cells = tuple(replace(cell, trial_id=ids[cell.trial_id]) for cell in old.cells)
     plan = Plan(cells, tuple(trials), old.sources, study.alternatives)
     before = study.made_elsewhere
     programs = before.programs if before else {OWN: len(trials)}
     origin = f"the run {run.path.resolve().name}"
     origin += f", which read them from {before.origin}" if before else ""
-    made = _settled(plan, asked, origin, programs)
-    return replace(made, pictures=reads)
+    return replace(_settled(plan, asked, origin, programs), pictures=reads, files=files)
 
 
 def _settled(plan: Plan, asked: Asked, origin: str, programs: Mapping[str, int]) -> Scoring:
@@ -253,7 +260,7 @@ def _settled(plan: Plan, asked: Asked, origin: str, programs: Mapping[str, int])
         both += [cell.partner] if cell.partner else []
         chosen = replace(cell, judges=judges_of(study, both))
         cells.append(named(chosen, *windows[cell.trial_id]))
-    return Scoring(study, replace(plan, cells=tuple(cells)), {})
+    return Scoring(study, replace(plan, cells=tuple(cells)))
 
 
 def _each(rows: Sequence[Row], work: Callable[[Row], T]) -> list[T]:

@@ -249,9 +249,15 @@ class MadeElsewhere(Value):
     def sentence(self) -> str:
         """Says so to whoever reads the run."""
         told = ", ".join(f"{count} by {name}" for name, count in self.programs.items())
-        return (
+        text = (
             f"The pictures of this run were not made by it: they were read from {self.origin}"
             f"{f' ({told})' if told else ''} and only measured here, so they cannot be made again."
+        )
+        if self.vae:
+            return text
+        return (
+            f"{text} No VAE was named: the ceiling of a reading is the source itself, read again, "
+            "which no picture out of a VAE quite reaches."
         )
 
 

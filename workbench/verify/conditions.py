@@ -16,7 +16,7 @@ from workbench.families.files import is_setting
 from workbench.families.locate import LocateError, fingerprints, locate
 from workbench.paths import models_dir
 from workbench.store import Manifest, Record
-from workbench.study import Plan
+from workbench.study import Plan, Study
 from workbench.verify.result import DIFFERENT, IDENTICAL, UNCHECKED, Group, Item
 from workbench.versions import FIGURES
 
@@ -177,6 +177,7 @@ class Causes:
 def check_weights(
     family: Family,
     plan: Plan | None,
+    study: Study,
     manifest: Mapping[str, Any],
     models: str | Path | None = None,
 ) -> Group:
@@ -190,7 +191,7 @@ def check_weights(
     root = models_dir(models)
     hashed = manifest.get("weight_hashes") or {}
     refs = {ref.title: ref for ref in _all_refs(family)}
-    needed = set() if plan is None else {ref.title for ref in _needed_refs(family, plan)}
+    needed = set() if plan is None else {ref.title for ref in _needed_refs(family, plan, study)}
     settings = any(map(is_setting, hashed))  # manifests of earlier versions name weights alone
     items = []
     current: dict[str, str] = {}
@@ -243,15 +244,19 @@ def _all_refs(family: Family) -> Iterator[ModelRef]:
         yield family.vae
 
 
-def _needed_refs(family: Family, plan: Plan) -> Iterator[ModelRef]:
+def _needed_refs(family: Family, plan: Plan, study: Study) -> Iterator[ModelRef]:
     """What a plan's pictures are made and read with."""
     from workbench.generation.steering import plan_controlnets
 
-    yield from (family.base_ref(name) for name in {trial.base for trial in plan.trials})
-    yield from (family.controlnet_ref(name) for name in plan_controlnets(plan, family))
+    elsewhere = study.made_elsewhere
+    if elsewhere is None:
+        yield from (family.base_ref(name) for name in {trial.base for trial in plan.trials})
+        yield from (family.controlnet_ref(name) for name in plan_controlnets(plan, family))
+    elif elsewhere.vae:
+        yield family.base_ref(family.default_base)
     needs = network_needs((cell.control, cell.control_settings) for cell in plan.cells)
     needs = [*needs, *family.word_network]
     yield from (family.networks[name] for name in needs if name in family.networks)
     yield family.clip
-    if family.vae is not None:
+    if family.vae is not None and (elsewhere is None or elsewhere.vae):
         yield family.vae

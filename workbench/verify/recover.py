@@ -129,9 +129,11 @@ def _values(text: str, path: Path) -> dict[str, Any]:
     """The study as plain values; RecoveryError if this version does not understand it."""
     try:
         values = parse_yaml(text, name=str(path))
-        Study.from_dict(values)
+        study = Study.from_dict(values)
     except StudyError as error:
         raise RecoveryError(f"the study in {path} cannot be used here: {error}") from error
+    if study.made_elsewhere:
+        raise RecoveryError(f"{path}: {study.made_elsewhere.sentence}")
     return values
 
 

@@ -292,7 +292,8 @@ class Remaker:
 
     def _tokens(self, record: Record) -> dict[str, Any]:
         """What a record must say of the tokens of its prompt."""
-        if record.failed and "tokens" not in record.made_by:
+        unread = record.failed and "tokens" not in record.made_by
+        if unread or record.trial.picture:
             return {}
         count = self.manager.for_base(record.trial.base).token_count(record.trial.prompt)
         return {"tokens": count.tokens, "truncated": bool(count.truncated)}

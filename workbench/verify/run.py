@@ -17,7 +17,7 @@ from workbench.families.determinism import deterministic
 from workbench.families.hardware import card
 from workbench.generation import CancelToken, GenerationError, Step
 from workbench.store import Record, RunFolder, StoreError, conditions_here
-from workbench.study import Plan, Study, StudyError, make_plan
+from workbench.study import Plan, Study, StudyError
 from workbench.sweep import Progress, ProgressCallback
 from workbench.verify import stored as files
 from workbench.verify.conditions import Causes, History, check_weights
@@ -120,23 +120,20 @@ class _Job:
 
     def check(self, count: int, seed: int) -> list[Group]:
         """All groups after the study's own."""
-        sources, group = files.check_sources(self.stored, self.study, self.family.resolution)
+        elsewhere = self.study.made_elsewhere
+        size = elsewhere.size if elsewhere else self.family.resolution
+        sources, group = files.check_sources(self.stored, self.study, size)
         plan: Plan | None = None
         models = None if self.manager is None else self.manager.models_dir
         reason = "a source is not the one the run was made with"
         if set(sources) == set(self.study.sources):
             try:
-                plan = make_plan(
-                    self.study,
-                    resolution=self.family.resolution,
-                    sources=sources,
-                    models=models,
-                )
+                plan = files.plan_stored(self.stored, self.study, sources, size, models)
             except StudyError as error:
                 reason = " ".join(str(error).split())
         if plan is not None and not plan.knows_reading:
             plan, reason = None, "its prompts may be cut, and there is no tokenizer to tell how"
-        weights = check_weights(self.family, plan, self.stored.manifest, models)
+        weights = check_weights(self.family, plan, self.study, self.stored.manifest, models)
         groups = [weights, group, files.check_pictures(self.stored, plan)]
         if plan is None:
             groups.append(Group.unchecked("cells", "cells as the study has them", reason))
@@ -162,6 +159,7 @@ class _Job:
 
         stored = self.stored.view(plan)
         mine = stored.records.values()
+        count = 0 if self.study.made_elsewhere else count
         chosen = choose([record for record in mine if not record.retry], count, seed)
         self.meter.expect(sum(not record.failed for record in mine), chosen)
         self.meter.phase("loading")
@@ -179,6 +177,8 @@ class _Job:
         made = remaker.check_trials(chosen, self.meter.step)
         if not chosen:
             nothing = "the study has no picture here" if count else "none was asked for"
+            if self.study.made_elsewhere:
+                nothing = "pictures that were made elsewhere cannot be made again"
             made = replace(made, note=nothing)
         retried = tuple(
             Item(f"trial {record.trial.id}", UNCHECKED, detail=f"{record.failed}; {AGAIN}")

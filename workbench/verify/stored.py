@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.images import ImageError, read_png, sha256_image
-from workbench.store import COLUMNS, Record, RunFolder, StoreError, build_table
+from workbench.store import COLUMNS, Record, RunFolder, StoreError, build_table, plan_of
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH, png_text
 from workbench.store.schema import SourceEntry
 from workbench.store.table import decode_table
@@ -107,6 +107,33 @@ def _with_manifest(run: RunFolder) -> StoredRun:
     return StoredRun(run, {}, (Group("manifest", "manifest", (item,)),))
 
 
+def plan_stored(
+    stored: StoredRun,
+    study: Study,
+    sources: Mapping[str, SourceImage],
+    resolution: int,
+    models: str | Path | None = None,
+) -> Plan:
+    """The plan of a run. Of pictures made elsewhere it is what the records tell, as far as the list
+    of cells has it, which was written when they were scored.
+
+    StudyError with the reason if there is none.
+    """
+    if study.made_elsewhere is None:
+        return make_plan(study, resolution=resolution, sources=sources, models=models)
+    try:
+        planned = stored.run.read_cells()
+        whole = plan_of(stored.records.values(), sources, study)
+    except (KeyError, TypeError, ValueError, StoreError) as error:
+        raise StudyError([f"the records do not say what was measured: {error}"]) from error
+    if planned is None:
+        return whole
+    cells = tuple(cell for cell in whole.cells if planned.cells.get(cell.id) == cell.trial_id)
+    kept = {cell.trial_id for cell in cells}
+    trials = tuple(trial for trial in whole.trials if trial.id in kept)
+    return replace(whole, cells=cells, trials=trials)
+
+
 def check_study(stored: StoredRun) -> tuple[Study | None, Group]:
     """The study file against the hash in the manifest; None if it cannot be read."""
     study: Study | None = None
@@ -196,8 +223,13 @@ def check_pictures(stored: StoredRun, plan: Plan | None) -> Group:
 
     Folders of trials which the study no longer asks for are checked as well.
     """
-    wanted = {} if plan is None else plan.trials_by_id
+    wanted = dict.fromkeys([] if plan is None else [*plan.trials_by_id, *_scored(stored)])
     odd = {**stored.damaged, **({} if plan is None else _edited_texts(stored, plan))}
+    odd |= {
+        name: "its picture is not the one that was scored: it was replaced"
+        for name, record in stored.records.items()
+        if record.trial.picture and record.trial.picture != record.sample_sha256
+    }
     absent = dict.fromkeys(wanted, "it is not in the run folder: never made, or removed")
     found = {**dict.fromkeys(stored.records, ""), **odd}
     items = [
@@ -212,6 +244,17 @@ def check_pictures(stored: StoredRun, plan: Plan | None) -> Group:
     others = len(set(stored.records) - set(wanted))
     note = f"{others} of them belong to an earlier form of the study" if others else ""
     return Group("pictures", "pictures and records", tuple(items), note=note)
+
+
+def _scored(stored: StoredRun) -> frozenset[str]:
+    """Trials of pictures made elsewhere, which no study names, by the list of cells."""
+    if not any(record.trial.picture for record in stored.records.values()):
+        return frozenset()
+    try:
+        planned = stored.run.read_cells()
+    except StoreError:
+        return frozenset()
+    return (planned.trials if planned else None) or frozenset()
 
 
 def _edited_texts(stored: StoredRun, plan: Plan) -> dict[str, str]:
