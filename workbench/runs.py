@@ -196,10 +196,9 @@ class Run:
     def origin(self) -> str:
         """Where the pictures come from, if the run did not make them itself, in a sentence; else
         ""."""
-        with suppress(StudyError, StoreError):
-            if elsewhere := self.study.made_elsewhere:
-                return elsewhere.sentence
-        return ""
+        from workbench.report.content import origin_of
+
+        return origin_of(self.folder)
 
     @property
     @_once

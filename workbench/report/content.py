@@ -177,6 +177,11 @@ def study_family(run: RunFolder) -> str:
     return str(_study_values(_study_text(run)).get("family", ""))
 
 
+def origin_of(run: RunFolder) -> str:
+    """Where the pictures come from if they were not made by the run, in a sentence; else ""."""
+    return origin_sentence(_study_values(_study_text(run)))
+
+
 def origin_sentence(study: Mapping[str, Any]) -> str:
     """Where the pictures come from if they were not made by the run, by its study's values."""
     if "made_elsewhere" not in study:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from workbench.families import Family, get_family
+from workbench.families import Family, FamilyError, get_family
 from workbench.families.determinism import deterministic
-from workbench.families.manager import ModelManager
+from workbench.families.manager import JudgesAlone, ModelManager
 from workbench.generation import CancelToken, SampleResult
 from workbench.generation.recovery import memory_errors
 from workbench.images import sha256_image
@@ -63,7 +63,8 @@ def score(
     Args:
         pictures: a folder, a table (`tables.read_rows`), or a run folder.
         folder: the run folder to write; another one than `pictures`.
-        manager: loaded models of the family; None loads them.
+        manager: loaded models of the family with these judges, `JudgesAlone` to do without a VAE;
+            None loads them.
         progress, cancel: as for `sweep.run_study`.
 
     Raises:
@@ -77,6 +78,7 @@ def score(
         raise ScoringError([f"{target} is read and cannot be written: name another folder"])
     scoring = _planned(source, run, target.resolve().name, choice, manager)
     _check_target(target)
+    _check_manager(manager, scoring)
     for note in scoring.notes:
         log.warning("%s", note)
     cancel = cancel or CancelToken()
@@ -161,6 +163,17 @@ def _check_target(target: Path) -> None:
         made_there = True
     if made_there:
         raise StoreError(f"{target} holds a run with pictures of its own: name another folder")
+
+
+def _check_manager(manager: ModelManager | None, scoring: Scoring) -> None:
+    """FamilyError where loaded models are not the judges that were chosen."""
+    if manager is None:
+        return
+    study, family = scoring.study, manager.family
+    alone = study.made_elsewhere is not None and not study.made_elsewhere.vae
+    same = family.name == study.family and family.with_judges(study.judges) == family
+    if not same or alone != isinstance(manager, JudgesAlone):
+        raise FamilyError("the models that are loaded are not the judges that were chosen")
 
 
 def _measure(steps: RunSteps, scoring: Scoring, meter: ProgressMeter) -> None:

@@ -211,9 +211,8 @@ def plan_run(run: RunFolder, asked: Asked) -> Scoring:
         ids[record.trial.id] = trial.id
         trials.append(trial)
         reads[trial.id] = partial(run.read_sample, record.trial.id)
-        made = (record.made_by.get("file"), record.made_by.get("program"))
-        told = (f"trials/{record.trial.id}/sample.png", OWN)
-        files[trial.id] = dict(zip(("file", "program"), made if all(made) else told, strict=True))
+        told = {"file": f"trials/{record.trial.id}/sample.png", "program": OWN}
+        files[trial.id] = {k: str(record.made_by.get(k, before)) for k, before in told.items()}
     cells = tuple(replace(cell, trial_id=ids[cell.trial_id]) for cell in old.cells)
     plan = Plan(cells, tuple(trials), old.sources, study.alternatives)
     before = study.made_elsewhere

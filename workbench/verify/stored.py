@@ -128,10 +128,17 @@ def plan_stored(
         raise StudyError([f"the records do not say what was measured: {error}"]) from error
     if planned is None:
         return whole
-    cells = tuple(cell for cell in whole.cells if planned.cells.get(cell.id) == cell.trial_id)
-    kept = {cell.trial_id for cell in cells}
-    trials = tuple(trial for trial in whole.trials if trial.id in kept)
-    return replace(whole, cells=cells, trials=trials)
+    listed = planned.trials or frozenset()
+    cells = tuple(
+        cell
+        for cell in whole.cells
+        if cell.id in planned.cells or cell.id not in stored.records[cell.trial_id].cells
+    )  # of an edited cell the id is in neither
+    return replace(
+        whole,
+        cells=tuple(cell for cell in cells if cell.trial_id in listed),
+        trials=tuple(trial for trial in whole.trials if trial.id in listed),
+    )
 
 
 def check_study(stored: StoredRun) -> tuple[Study | None, Group]:
