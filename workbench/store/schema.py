@@ -248,6 +248,7 @@ def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) 
     text = facts["prompt"]
     whole = facts["setting"] == "length" and facts["label"] == CAPTION
     tags = (text,) if whole else Prompt.of(text).names
+    lacking = Prompt.of(facts["dropped"]).names
     use = ControlUse(facts["control"], facts["control_settings"], facts["scale"])
     partner = None
     if facts.get("partner"):
@@ -264,9 +265,10 @@ def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) 
             facts["label"],
             tags,
             len(tags),
-            Prompt.of(facts["dropped"]).names,
+            tuple(tag for tag in lacking if tag not in tags),
             facts["setting"],
             None if text == join_tags(tags) else text,
+            unread=tuple(tag for tag in lacking if tag in tags),
         ),
         full_prompt=facts["full_prompt"],
         scale=use.scale,
