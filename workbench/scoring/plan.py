@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from workbench.controls import CONTROL_NAMES, ControlError, get_control, network_needs
 from workbench.families import Family
 from workbench.images import ImageError, read_image
-from workbench.prompts import Prompt, PromptVariant, caption_variant, join_tags
+from workbench.prompts import Prompt, PromptVariant, caption_variant, join_tags, webui_syntax
 from workbench.scoring.metadata import OWN, control_named
 from workbench.scoring.tables import Row, ScoringError
 from workbench.store import RunFolder, StoreError, plan_of
@@ -391,8 +391,9 @@ def _variants(
 
 
 def _is_list(text: str) -> bool:
-    """Whether a prompt reads as a list of tags, and not as sentences."""
-    return all(
+    """Whether a prompt reads as a list of tags, not as sentences, and has none of the web UI's
+    signs, which stand across tags."""
+    return not webui_syntax(text) and all(
         len(tag.split()) <= MAX_TAG_WORDS and not tag.endswith((".", "!", "?"))
         for tag in Prompt.of(text).names
     )
@@ -442,6 +443,12 @@ def _notes(rows: Sequence[Row], listed: bool, numbered: int) -> Iterator[str]:
         yield f"{cut} of {len(rows)} pictures are not square: their centred squares are measured."
     if numbered:
         yield f"{numbered} of {len(rows)} pictures have no seed and are numbered instead."
+    signs = [found for row in rows if (found := webui_syntax(row.prompt or ""))]
+    if signs:
+        yield (
+            f"{len(signs)} of {len(rows)} prompts have signs of the web UI, as {signs[0]}: they are "
+            "kept, and judges read them as they stand."
+        )
     if not listed and any("," in (row.prompt or "") for row in rows):
         yield (
             "Not every prompt is a plain list of tags, so each is used whole: no word is judged "
