@@ -446,8 +446,8 @@ def _notes(rows: Sequence[Row], listed: bool, numbered: int) -> Iterator[str]:
     signs = [found for row in rows if (found := webui_syntax(row.prompt or ""))]
     if signs:
         yield (
-            f"{len(signs)} of {len(rows)} prompts have signs of the web UI, as {signs[0]}: they are "
-            "kept, and judges read them as they stand."
+            f"{len(signs)} of {len(rows)} prompts have signs of the web UI, as {signs[0]}: they "
+            "are kept, and judges read them as they stand."
         )
     if not listed and any("," in (row.prompt or "") for row in rows):
         yield (
