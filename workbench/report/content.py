@@ -239,7 +239,7 @@ def facts(
         ("prompt lengths", ", ".join(map(str, sorted(cut["length"].unique())))),
         ("scales", ", ".join(number(s) for s in sorted(cut["scale"].unique()))),
         ("seeds", str(frame["seed"].nunique())),
-        ("model family", family),
+        ("model family" if verb == "made" else "family of the judges", family),
         ("base models", ", ".join(bases) if len(bases) > 1 else ""),
         (verb, created.replace("T", " ")[:16]),
     ]
