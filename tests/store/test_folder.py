@@ -9,7 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -371,8 +373,77 @@ def test_only_one_coordinator_at_a_time(run: RunFolder) -> None:
         pass
 
 
+@pytest.mark.parametrize("hashes", [False, True])
+def test_a_trial_that_is_replaced_while_it_is_read_is_whole(
+    hashes: bool, run: RunFolder, plan: Plan, fill: Fill, image: Callable[[Trial], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Another process replaces both files after the reader has opened the record."""
+    fill(run)
+    trial = plan.trials[0]
+    other, read = RunFolder.open(run.path), RunFolder._read_record
+
+    def replaced(self: RunFolder, trial_id: str) -> Any:
+        found = read(self, trial_id)
+        if self is run and trial_id == trial.id and not written:
+            written.append(other.write_trial(trial, image(trial), {"device": "another one"}, []))
+        return found
+
+    monkeypatch.setattr(RunFolder, "_read_record", replaced)
+    written: list[Any] = []
+    found = run.scan(hashes=hashes).records[trial.id]
+    assert found.file_sha256 == written[0].file_sha256 and found.made_by["device"] == "another one"
+    written.clear()
+    np.testing.assert_array_equal(run.read_sample(trial.id), image(trial))
+    assert written and caplog.text == ""
+
+
+def test_a_trial_whose_record_is_still_to_come_is_waited_for(
+    run: RunFolder, plan: Plan, image: Callable[[Trial], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """The writer stands between its two files until the reader asks for the lock."""
+    trial, writer = plan.trials[0], RunFolder.open(run.path)
+    half, asked = threading.Event(), threading.Event()
+    write, acquire = writer._write, run._lock.acquire
+
+    def slowly(path: Path, data: bytes) -> None:
+        if path.name == "record.json":
+            half.set()
+            assert asked.wait(60), "the reader did not ask for the lock"
+        write(path, data)
+
+    def ask(*arguments: Any, **keywords: Any) -> Any:
+        asked.set()
+        return acquire(*arguments, **keywords)
+
+    monkeypatch.setattr(writer, "_write", slowly)
+    monkeypatch.setattr(run._lock, "acquire", ask)
+    for device in ("new", "replaced"):
+        half.clear()
+        asked.clear()
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(writer.write_trial, trial, image(trial), {"device": device}, [])
+            assert half.wait(60)
+            try:
+                assert run.has(trial.id) and caplog.text == ""
+            finally:
+                asked.set()
+            assert run.read_record(trial.id).file_sha256 == work.result().file_sha256
+
+
+def test_who_only_reads_takes_no_lock_where_all_is_well(
+    run: RunFolder, plan: Plan, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run)
+    monkeypatch.setattr(run._lock, "acquire", lambda *_: pytest.fail("a reader took the lock"))
+    assert len(run.scan(hashes=True).records) == len(plan.trials)
+    run.read_sample(plan.trials[0].id)
+
+
 WRITER = """
 import sys
+import threading
 import numpy as np
 from workbench.store import RunFolder
 from workbench.study import Trial

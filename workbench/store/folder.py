@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,7 @@ class RunFolder:
     Every file is written whole or not at all, and none over a link; a folder that was renamed or
     removed since it was opened is not made again (StoreError). Each trial is two files, committed
     together under a lock and tied by a hash; a trial that does not hold together counts as absent.
+    Who reads takes the lock only for a second look at a trial that seems not to.
     What reads never writes: `measurements` builds a table that is missing in memory, and only the
     process that holds `claim` puts one on the disk.
 
@@ -281,10 +282,7 @@ class RunFolder:
 
     def read_sample(self, trial_id: str) -> np.ndarray:
         """The trial's picture, uint8 H×W×3; StoreError if there is none."""
-        record = self._there(trial_id, self._read_record(trial_id))
-        if record.failed:
-            raise StoreError(f"trial {trial_id} has no picture: {record.failed}")
-        png = self._there(trial_id, self._read_png(record))
+        png = self._there(trial_id, self._settled(lambda: self._find_png(trial_id)))
         return decode_image(png, name=str(self.sample_path(trial_id)))
 
     def write_trial(
@@ -347,6 +345,28 @@ class RunFolder:
 
     def _find(self, trial_id: str, *, hashes: bool = False) -> Record | str:
         """The record if the trial holds together, else why not ("" if it was never begun)."""
+        return self._settled(lambda: self._look(trial_id, hashes=hashes))
+
+    def _settled(self, look: Callable[[], T | str]) -> T | str:
+        """What a look at a trial finds; where that is a fault, what it finds while nobody writes.
+
+        Who replaces a trial puts one file into place after the other, under the lock: whoever looks
+        in between sees a picture and a record that do not belong together.
+        """
+        found = look()
+        lock = Path(self._lock.lock_file)
+        if not isinstance(found, str) or not found or not os.access(lock, os.W_OK):
+            return found  # without a lock file that can be taken, nobody is at work
+        try:
+            self._lock.acquire()
+        except (Timeout, OSError):
+            return found
+        try:
+            return look()
+        finally:
+            self._lock.release()
+
+    def _look(self, trial_id: str, *, hashes: bool) -> Record | str:
         record = self._read_record(trial_id)
         if isinstance(record, str) or record.failed:
             return record
@@ -379,6 +399,15 @@ class RunFolder:
             return False
         older = sample.st_mtime_ns < written.st_mtime_ns  # at the same time it may have come later
         return stat.S_ISREG(sample.st_mode) and sample.st_size == record.file_bytes and older
+
+    def _find_png(self, trial_id: str) -> bytes | str:
+        """The bytes of a trial's picture, or why there is none; StoreError for a failed trial."""
+        record = self._read_record(trial_id)
+        if isinstance(record, str):
+            return record
+        if record.failed:
+            raise StoreError(f"trial {trial_id} has no picture: {record.failed}")
+        return self._read_png(record)
 
     def _read_png(self, record: Record) -> bytes | str:
         """The bytes of a picture, or why they are not those of its record."""
