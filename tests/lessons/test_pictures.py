@@ -51,21 +51,28 @@ def test_weights_of_residuals(plain: np.ndarray) -> None:
     net = models().controlnet("depth")
     usual = picture(REQUEST)
     assert difference(usual, plain) > 0.01
-    for weights, only_prompt, wanted in (
-        ([1.0] * 7, False, usual),
-        ([0.0] * 7, False, plain),
-        ([0.0] * 7, True, plain),
+    for weights, unprompted, wanted in (
+        ([1.0] * 7, "controlled", usual),
+        ([0.0] * 7, "controlled", plain),
+        ([0.0] * 7, "left out", plain),
     ):
-        with weighted(net, weights, only_prompt=only_prompt):
+        with weighted(net, weights, unprompted=unprompted):
             assert np.array_equal(picture(REQUEST, net), wanted)
+    with weighted(net, [1.0] * 7, unprompted="empty map"):
+        assert difference(picture(REQUEST, net), usual) > 0.01
     assert np.array_equal(picture(REQUEST), usual)
     with pytest.raises(ValueError, match="has 7 residuals, not 2"), weighted(net, [1, 1]):
+        pass
+    with (
+        pytest.raises(ValueError, match="one of controlled"),
+        weighted(net, [1] * 7, unprompted=""),
+    ):
         pass
 
 
 def test_the_guess_mode_of_diffusers_is_a_set_of_weights() -> None:
     """From 0.1 to 1, and on the predictions with the prompt alone."""
     net: Any = models().controlnet("depth")
-    with weighted(net, np.logspace(-1, 0, 7), only_prompt=True):
+    with weighted(net, np.logspace(-1, 0, 7), unprompted="left out"):
         ours = picture(REQUEST, net)
     assert difference(picture(REQUEST, guess_mode=True), ours) < 0.005

@@ -14,7 +14,16 @@ from workbench.lessons.block import (
     squared_error,
     train,
 )
-from workbench.lessons.figures import Source, pictures_figure, source, training_figure
+from workbench.lessons.condition import article_encoder, convolutions, diffusers_encoder
+from workbench.lessons.figures import (
+    Source,
+    network_figure,
+    pictures_figure,
+    residuals_figure,
+    source,
+    training_figure,
+)
+from workbench.lessons.network import Block, Network, costs, network, sizes_read
 from workbench.lessons.pictures import (
     Request,
     control_map,
@@ -27,22 +36,36 @@ from workbench.lessons.pictures import (
     weighted,
     zero_convolutions,
 )
+from workbench.lessons.residuals import Residual, guess_weights, residuals
 
 __all__ = [
+    "Block",
     "ControlledBlock",
     "EncoderBlock",
     "Gradients",
+    "Network",
     "Request",
+    "Residual",
     "Source",
+    "article_encoder",
     "control_map",
     "convolution",
+    "convolutions",
+    "costs",
     "difference",
+    "diffusers_encoder",
     "gradients",
+    "guess_weights",
     "models",
+    "network",
+    "network_figure",
     "noise",
     "one_weight",
     "picture",
     "pictures_figure",
+    "residuals",
+    "residuals_figure",
+    "sizes_read",
     "source",
     "source_picture",
     "squared_error",

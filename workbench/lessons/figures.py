@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
 
+from workbench.lessons.network import Block, Network
+from workbench.lessons.residuals import Residual
 from workbench.plots.style import (
     LIGHT,
+    SMALL,
     Drawing,
     Theme,
     label_axes,
@@ -65,6 +71,147 @@ def pictures_figure(pictures: Mapping[str, np.ndarray], theme: Theme = LIGHT) ->
         axes.imshow(picture, interpolation="antialiased")
         axes.set_axis_off()
         title_axes(axes, name, theme)
+    return figure
+
+
+def network_figure(net: Network, theme: Theme = LIGHT) -> Drawing:
+    """Draw a network and its ControlNet, one box for each block, from top (input) to bottom.
+
+    Encoder, copy and decoder of a UNet stand side by side: what is on one line has one size, and
+    along the line goes the skip connection. Z are the zero convolutions. A transformer has one
+    column of blocks, into each of which its ControlNet adds.
+    """
+    rows = len(net.of("encoder")) + 1 if net.of("encoder") else len(net.of("decoder"))
+    tall = 0.36 if net.of("encoder") else 0.19
+    figure = new_figure(
+        9.6, 1.2 + rows * tall, theme,
+        alt=f"{net.label}: {len(net.of('copy'))} blocks are copied"
+        + (", and the middle; each adds to a skip connection." if net.of("encoder") else "."),
+    )  # fmt: skip
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set_xlim(0, 10)
+    axes.set_ylim(rows + 0.2, -1)
+    title_axes(axes, net.label, theme)
+    pen = _Pen(axes, theme)
+    if net.of("encoder"):
+        _draw_unet(pen, net)
+    else:
+        _draw_transformer(pen, net)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Pen:
+    axes: Axes
+    theme: Theme
+
+    def box(self, block: Block, left: float, top: float, *, tall: float = 0.8) -> None:
+        copied = block.part.startswith("copy")
+        self.axes.add_patch(
+            FancyBboxPatch(
+                (left, top + 0.1), 2.4, tall, boxstyle="round,pad=0,rounding_size=0.12", lw=1.2,
+                facecolor=self.theme.band, edgecolor=self.colour(copied), zorder=3,
+                ls="-" if copied else (0, (4, 1.5)),
+            )
+        )  # fmt: skip
+        shape = "×".join(map(str, block.shape))
+        self.write(f"{block.name}   {shape}", left + 1.2, top + 0.1 + tall / 2)
+
+    def write(self, text: str, x: float, y: float, *, size: float = SMALL - 2) -> None:
+        self.axes.text(x, y, text, ha="center", va="center", fontsize=size, color=self.theme.ink,
+                       parse_math=False, zorder=5)  # fmt: skip
+
+    def line(self, x: float, y: float, to_x: float, to_y: float, *, control: bool = False) -> None:
+        self.axes.annotate(
+            "", (to_x, to_y), (x, y), zorder=1,
+            arrowprops={"arrowstyle": "-|>", "lw": 1.1, "color": self.colour(control),
+                        "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
+
+    def skip(self, y: float) -> None:
+        """From the encoder, behind the copy, into the sum."""
+        self.axes.plot([2.5, 6.6, 6.6], [y - 0.28, y - 0.28, y], lw=1.1, zorder=1,
+                       color=self.colour(False))  # fmt: skip
+
+    def knob(self, text: str, x: float, y: float, *, control: bool) -> None:
+        self.axes.text(
+            x, y, text, ha="center", va="center", fontsize=SMALL - 2, color=self.theme.ink,
+            parse_math=False, zorder=6,
+            bbox={"boxstyle": "circle,pad=0.12", "fc": self.theme.paper,
+                  "ec": self.colour(control)},
+        )  # fmt: skip
+
+    def colour(self, control: bool) -> str:
+        return series_style(1 if control else 0, self.theme).colour
+
+
+def _draw_unet(pen: _Pen, net: Network) -> None:
+    encoder, decoder, copied = net.of("encoder"), net.of("decoder"), net.of("copy")
+    heads = ("encoder, locked", "copy, trainable, sees the map", "decoder, locked")
+    for x, head in zip((1.3, 4.3, 8.5), heads, strict=True):
+        pen.write(head, x, -0.45, size=SMALL)
+    for row, (block, copy) in enumerate(zip(encoder, copied, strict=True)):
+        partner = decoder[-1 - row]
+        y = row + 0.5
+        pen.skip(y)
+        pen.line(5.5, y, 6.6, y, control=True)
+        pen.line(6.6, y, 7.3, y)
+        pen.box(block, 0.1, row)
+        pen.box(copy, 3.1, row)
+        pen.box(partner, 7.3, row)
+        pen.knob("Z", 6.0, y, control=True)
+        pen.knob("+", 6.6, y, control=False)
+    row = len(encoder)
+    pen.skip(row + 0.5)
+    pen.line(5.5, row + 0.5, 6.6, row + 0.5, control=True)
+    pen.line(6.6, row + 0.5, 8.5, row - 0.1)
+    pen.box(net.of("middle")[0], 0.1, row)
+    pen.box(net.of("copy's middle")[0], 3.1, row)
+    pen.knob("Z", 6.0, row + 0.5, control=True)
+    pen.knob("+", 6.6, row + 0.5, control=False)
+
+
+def _draw_transformer(pen: _Pen, net: Network) -> None:
+    blocks, copied = net.of("decoder"), net.of("copy")
+    pen.write("ControlNet, trainable", 2.3, -0.45, size=SMALL)
+    pen.write("transformer, locked", 7.5, -0.45, size=SMALL)
+    each = len(blocks) / len(copied)
+    for row, block in enumerate(blocks):
+        pen.box(block, 6.3, row)
+    for place, copy in enumerate(copied):
+        top = place * each + (each - 1) / 2
+        pen.box(copy, 1.1, top)
+        pen.knob("Z", 4.3, top + 0.5, control=True)
+        pen.line(3.5, top + 0.5, 4.3, top + 0.5, control=True)
+        for to in range(round(place * each), round((place + 1) * each)):
+            pen.line(4.3, top + 0.5, 6.3, to + 0.5, control=True)
+
+
+def residuals_figure(found: Sequence[Residual], theme: Theme = LIGHT) -> Drawing:
+    """Draw what a ControlNet adds in one step: bars over depth, and for each a map of the picture.
+
+    Each map has its own range, from 0 (dark) to its largest value.
+    """
+    names = [residual.block for residual in found]
+    figure = new_figure(
+        1.35 * len(found) + 0.6, 4.0, theme,
+        alt="What each block of the ControlNet adds: "
+        + ", ".join(f"{r.block} {r.strength:.2f}" for r in found) + ".",
+    )  # fmt: skip
+    grid = figure.add_gridspec(2, len(found), height_ratios=(1.25, 1))
+    bars = style_axes(figure.add_subplot(grid[0, :]), theme)
+    bars.bar(range(len(found)), [r.strength for r in found], 0.6,
+             color=series_style(1, theme).colour)  # fmt: skip
+    bars.set_xticks(range(len(found)), names)
+    bars.set_xlim(-0.5, len(found) - 0.5)
+    label_axes(bars, "block, from shallow to deep", "what is added ÷\nwhat it is added to", theme)
+    for place, residual in enumerate(found):
+        axes = figure.add_subplot(grid[1, place])
+        axes.imshow(residual.map, cmap="magma", vmin=0)
+        axes.set_axis_off()
+        side = "×".join(map(str, residual.shape[1:]))
+        axes.set_title(side, fontsize=SMALL - 1, color=theme.muted)
     return figure
 
 

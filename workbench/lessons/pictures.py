@@ -6,7 +6,7 @@ Measured runs are made by `workbench.generation`; here the parts of a ControlNet
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from workbench.generation.encoding import prompt_arguments
 from workbench.lessons.block import noise
 from workbench.pictures import extract
 from workbench.study.sources import load_source
+
+UNPROMPTED = ("controlled", "left out", "empty map")
 
 
 @dataclass(frozen=True)
@@ -116,31 +118,42 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 @contextmanager
 def weighted(
-    controlnet: Any, weights: Sequence[float], *, only_prompt: bool = False
+    controlnet: Any, weights: Sequence[float], *, unprompted: str = "controlled"
 ) -> Iterator[None]:
     """Multiply each residual of a ControlNet by a weight of its own, as long as the context lasts.
 
-    weights: one for each residual, the middle block last. ValueError for another count.
-    only_prompt: leave out the half of the batch that is predicted without the prompt, so that
-        classifier-free guidance strengthens the control as it does the prompt.
+    weights: one for each residual, the middle block last.
+    unprompted: what becomes of the half of the batch that is predicted without the prompt, for
+        classifier-free guidance: "controlled" as the other; "left out", so that guidance
+        strengthens the control as it does the prompt; "empty map", controlled by a black one.
+
+    Raises ValueError for another count of weights, or another word.
     """
     count = len(controlnet.controlnet_down_blocks) + 1
     if len(weights) != count:
         raise ValueError(f"this ControlNet has {count} residuals, not {len(weights)}")
+    if unprompted not in UNPROMPTED:
+        raise ValueError(f'unprompted is one of {", ".join(UNPROMPTED)}, not "{unprompted}"')
+
+    def blacken(_: nn.Module, given: Any, keywords: dict[str, Any]) -> Any:
+        seen = keywords["controlnet_cond"].clone()
+        seen[: len(seen) // 2] = 0
+        return given, keywords | {"controlnet_cond": seen}
 
     def change(_: nn.Module, __: Any, output: Any) -> Any:
         down, middle = output
         both = [part * weight for part, weight in zip([*down, middle], weights, strict=True)]
-        if only_prompt:
+        if unprompted == "left out":
             for part in both:
                 part[: len(part) // 2] = 0
         return both[:-1], both[-1]
 
-    hook = controlnet.register_forward_hook(change)
-    try:
+    with ExitStack() as stack:
+        if unprompted == "empty map":
+            hook = controlnet.register_forward_pre_hook(blacken, with_kwargs=True)
+            stack.callback(hook.remove)
+        stack.callback(controlnet.register_forward_hook(change).remove)
         yield
-    finally:
-        hook.remove()
 
 
 def _pipeline(controlnet: nn.Module) -> Any:
