@@ -184,11 +184,11 @@ added = {
 }
 
 
-def show(step, scale):
+def show(scale, step):
     return wb.lessons.residuals_figure(added[scale][step - 1])
 
 
-wb.slider(show, precompute=False, step=range(1, request.steps + 1), scale=list(added))
+wb.slider(show, precompute=False, scale=list(added), step=range(1, request.steps + 1))
 
 # %%
 for one, double in zip(added[1.0][0], added[2.0][0], strict=True):
@@ -247,9 +247,9 @@ for weights in (original, diffusers, of_the_article):
 [round(weight, 2) for weight in original]
 
 # %% [markdown]
-# ✓ The 13 weights of the authors' program and of diffusers are the same to three decimals.
+# ✓ The 13 weights of the authors' program and of diffusers differ by less than 0.001.
 #
-# ✓ Those of the article are others, from 1 to 8. All three give deep blocks more weight than shallow ones: the deep ones say *what* and roughly *where*, the shallow ones fine edges.
+# ✓ Those of the article are others, from 1 to 8. All three give deep blocks more weight than shallow ones.
 #
 # Now all of them with the empty prompt, on the same map and seed. (Our model has 7 residuals, so the weights have 7 values between the same ends.)
 
