@@ -178,3 +178,4 @@ def test_every_architecture_can_be_asked(families: dict[str, ModelManager]) -> N
             np.testing.assert_array_equal(one.result.image, result.image)
             figures = figures_of(np.stack(one.way.products), result.trial.guidance_scale)
             assert figures["text"].min() > 0 and figures["control"].min() > 0
+            assert bool(one.way.words) == hasattr(manager.pipeline(None), "unet")

@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
         seen.maps(trial, 7)
     with pytest.raises(StoreError, match="who pulls in the trial 0"):
         seen.picture("0")
-    with pytest.raises(ValueError, match="there are: curves, maps"):
+    with pytest.raises(ValueError, match="there are: curves, maps, words"):
         seen.plot("map")
     with pytest.raises(TypeError, match="its file or a run"):
         influence(3)  # type: ignore[arg-type]

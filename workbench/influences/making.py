@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +31,7 @@ from workbench.generation.events import Step, StepCallback
 from workbench.generation.recovery import memory_errors
 from workbench.influences.parts import maps_of, parts_of, products_of
 from workbench.influences.stored import Observation, read_observations, write_observation
+from workbench.influences.words import AttentionWatch, word_places
 from workbench.store import RunFolder, StoreError, cell_facts
 from workbench.store.manifest import merge_manifests
 from workbench.study import Plan, Study, StudyError, Trial, make_plan
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 MAPS = 5
 """Steps whose maps are kept where nobody says which: the first, the last, and some between."""
 TIMED_STEPS = 3
+Places = Callable[[str], Mapping[str, tuple[int, ...]]]
 _DENOISERS = ("transformer", "unet")
 _RESIDUALS = (
     "down_block_additional_residuals",
@@ -85,11 +87,12 @@ class Cost:
 
 @dataclass
 class _Way:
-    """What is seen on the way to one picture, step after step."""
+    """What is seen on the way to one picture, step after step; `words` are sums over steps."""
 
     times: list[float] = field(default_factory=list)
     products: list[np.ndarray] = field(default_factory=list)
     maps: dict[int, np.ndarray] = field(default_factory=dict)
+    words: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Watch:
@@ -101,6 +104,7 @@ class Watch:
         denoisers: the UNets or transformers of the base models.
         maps_at: steps (1, 2, …) whose maps are kept.
         then: called after each step.
+        places: of the words of a prompt among its tokens; None looks at no words.
     """
 
     def __init__(
@@ -108,10 +112,14 @@ class Watch:
         denoisers: Sequence[nn.Module],
         maps_at: Sequence[int] = (),
         then: StepCallback | None = None,
+        places: Places | None = None,
     ) -> None:
         self.ways: dict[str, _Way] = {}
         self._denoisers, self._maps_at, self._then = denoisers, frozenset(maps_at), then
         self._seen: tuple[float, np.ndarray] | None = None
+        self._paid: list[np.ndarray] = []
+        self._places = places
+        self._attention = {one: AttentionWatch(one) for one in denoisers if places is not None}
         self._looking = False
         self._stack = ExitStack()
 
@@ -119,6 +127,9 @@ class Watch:
         for denoiser in self._denoisers:
             handle = denoiser.register_forward_hook(self._look, with_kwargs=True)
             self._stack.callback(handle.remove)
+        for attention in self._attention.values():
+            for end in attention.watch():
+                self._stack.callback(end)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,12 +140,16 @@ class Watch:
     ) -> None:
         if self._looking:
             return
+        attention, shape = self._attention.get(denoiser), tuple(_prediction(found).shape[-2:])
+        paid = [attention.taken(shape)] if attention else []
         self._looking = True
         try:
             plain = {name: value for name, value in named.items() if name not in _RESIDUALS}
             without = denoiser(*given, **plain)
         finally:
             self._looking = False
+        paid += [attention.taken(shape)] if attention else []
+        self._paid = [one for one in paid if one is not None]
         at = named.get("timestep", given[1] if len(given) > 1 else 0.0)
         at = float(at.flatten()[0]) if hasattr(at, "flatten") else float(at)
         self._seen = at, parts_of(_prediction(found), _prediction(without))
@@ -160,6 +175,10 @@ class Watch:
             way.products.append(products[row])
             if maps is not None:
                 way.maps[step.done] = maps[row]
+            if self._paid and self._places is not None:
+                both = np.stack([paid[row] for paid in self._paid])
+                for word, places in self._places(trial.prompt).items():
+                    way.words[word] = way.words.get(word, 0) + both[:, list(places)].sum(axis=1)
         if self._then is not None:
             self._then(step)
 
@@ -188,7 +207,12 @@ def watch(
 ) -> Iterator[list[Watched]]:
     """As `generation.generate`, with the way to each picture."""
     pipelines = [manager.for_base(base).pipeline(None) for base in {t.base for t in trials}]
-    with Watch([_denoiser(one) for one in pipelines], maps_at, on_step) as watching:
+    denoisers, places = [_denoiser(one) for one in pipelines], None
+    if manager.runtime.compile == "none":  # compiled blocks would not see that they are looked at
+        tokenizer, limit = pipelines[0].tokenizer, manager.family.text_limit
+        limit = min(limit, int(tokenizer.model_max_length))
+        places = cache(partial(word_places, tokenizer, limit=limit))
+    with Watch(denoisers, maps_at, on_step, places) as watching:
         for results in generate(
             trials, maps, manager, batch_size=batch_size, on_step=watching.on_step, cancel=cancel
         ):
@@ -387,6 +411,7 @@ class InfluenceJob:
                 np.stack(one.way.products),
                 one.way.maps,
                 image,
+                {word: sums / len(one.way.times) for word, sums in one.way.words.items()},
             ),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Observation:
     facts: of its cell, as `store.cell_facts`. made_by: as in the record of a picture.
     times: the scheduler's time of each step, float64 (S,). products: of the parts at each step,
     float64 (S, 4, 4). maps: step (1 … S) -> float32 (3, h, w), the `INFLUENCES` on the latent.
-    picture: uint8 H×W×3.
+    picture: uint8 H×W×3. words: word of the prompt -> the attention paid to it, float32 (2, h, w),
+    with the control and without it; empty where none was seen.
     """
 
     trial: Trial
@@ -38,6 +39,7 @@ class Observation:
     products: np.ndarray
     maps: Mapping[int, np.ndarray]
     picture: np.ndarray
+    words: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
         """The bytes of its file, in the format of safetensors."""
@@ -48,11 +50,14 @@ class Observation:
             "trial": self.trial.to_dict(),
             "facts": self.facts,
             "made_by": self.made_by,
+            "words": list(self.words),
         }
         text = json.dumps(plain(about), allow_nan=False).encode()
         steps = sorted(self.maps)
+        words = {"words": np.stack(list(self.words.values()))} if self.words else {}
         return save(
-            {
+            words
+            | {
                 "about": np.frombuffer(text, np.uint8),
                 "times": self.times,
                 "products": self.products,
@@ -80,12 +85,15 @@ class Observation:
             raise ValueError(f"schema {about['schema']}, this version reads {SCHEMA}")
         times, products = found["times"], found["products"]
         steps, maps = found["map_steps"], found["maps"]
+        words = list(map(str, about.get("words", ())))
+        paid = found["words"] if words else np.zeros((0, 2, 1, 1), np.float32)
         fits = (
             times.ndim == 1
             and products.shape == (*times.shape, len(PARTS), len(PARTS))
             and products.dtype == np.float64
         )
         fits &= maps.ndim == 4 and maps.shape[:2] == (*steps.shape, len(INFLUENCES))
+        fits &= paid.ndim == 4 and paid.shape[:2] == (len(words), 2)
         if not fits or not np.isfinite(products).all():
             raise ValueError("its numbers do not fit together")
         return cls(
@@ -96,6 +104,7 @@ class Observation:
             products=products,
             maps={int(step): one for step, one in zip(steps, maps, strict=True)},
             picture=decode_image(found["picture"].tobytes(), name="its picture"),
+            words=dict(zip(words, paid, strict=True)),
         )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workbench.plots import Drawing, Theme
     from workbench.sweep import ProgressCallback
 
-FIGURES = ("curves", "maps")
+FIGURES = ("curves", "maps", "words")
 
 
 def influence(
@@ -206,14 +206,37 @@ class Influence:
         found = dict(zip(INFLUENCES, one.maps[step], strict=True))
         if latent:
             return found
-        from PIL import Image
+        return {name: _enlarged(grid, one.picture.shape) for name, grid in found.items()}
 
-        height, width = one.picture.shape[:2]
-        return {
-            name: np.asarray(
-                Image.fromarray(grid).resize((width, height), Image.Resampling.BILINEAR)
+    def words(self, trial: str, *, latent: bool = False) -> dict[str, np.ndarray]:
+        """Where each word of the prompt looks, with the control and without it.
+
+        That is the attention which each place of the latent pays to the tokens of the word, mean
+        over heads, layers and steps, along the way that was taken with the control. In a model
+        without cross-attention (a transformer's is joint), or with compiled blocks, nobody can see
+        it.
+
+        Args:
+            trial: a picture, by its trial.
+            latent: as large as the latent, in place of the picture.
+
+        Returns:
+            word -> float32 (2, H, W), shares of all attention: with the control, and without it.
+
+        Raises:
+            StoreError: there is no such trial, or nothing was seen of its words.
+        """
+        one = self._observation(trial)
+        if not one.words:
+            raise StoreError(
+                f"nothing was seen of the words of the trial {trial}: its prompt has none, or the "
+                "model has no cross-attention or compiled blocks"
             )
-            for name, grid in found.items()
+        if latent:
+            return dict(one.words)
+        return {
+            word: np.stack([_enlarged(grid, one.picture.shape) for grid in both])
+            for word, both in one.words.items()
         }
 
     def picture(self, trial: str) -> np.ndarray:
@@ -227,14 +250,14 @@ class Influence:
 
         Args:
             kind: "curves": influences and shares over the steps; "maps": where they pull in one
-                picture.
-            trial: the picture of "maps"; the first one if None.
+                picture; "words": where its words look.
+            trial: the picture of "maps" and "words"; the first one if None.
             theme: `plots.LIGHT` (if None) or `plots.DARK`.
 
         Raises:
             ValueError: no such kind of figure. StoreError: no such trial.
         """
-        from workbench.plots import LIGHT, influence_curves, influence_maps
+        from workbench.plots import LIGHT, attention_maps, influence_curves, influence_maps
 
         if kind not in FIGURES:
             raise ValueError(f"there is no figure {kind!r}; there are: {', '.join(FIGURES)}")
@@ -243,11 +266,15 @@ class Influence:
             return influence_curves(self.curves(), driving, theme=theme or LIGHT)
         name = trial if trial is not None else next(iter(self._observations))
         one = self._observation(name)
+        title = f"{one.facts['control']}, {one.facts['source']}, seed {one.trial.seed}"
+        if kind == "words":
+            words = self.words(name)
+            return attention_maps(one.picture, words, title=title, theme=theme or LIGHT)
         return influence_maps(
             one.picture,
             {step: self.maps(name, step) for step in sorted(one.maps)},
             self._control_map(one),
-            title=f"{one.facts['control']}, {one.facts['source']}, seed {one.trial.seed}",
+            title=title,
             theme=theme or LIGHT,
         )
 
@@ -273,6 +300,14 @@ class Influence:
         """The statement, a sentence a line. Every text is escaped."""
         lines = "".join(f"<li>{escape(line)}</li>" for line in self.statement().splitlines())
         return f"<b>{escape(str(self.path))}</b><ul>{lines}</ul>"
+
+
+def _enlarged(grid: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A map on the latent's grid as large as a picture H×W×3, by bilinear interpolation."""
+    from PIL import Image
+
+    size = (shape[1], shape[0])
+    return np.asarray(Image.fromarray(grid).resize(size, Image.Resampling.BILINEAR))
 
 
 def _tell(cost: Cost) -> Any:

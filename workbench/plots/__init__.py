@@ -4,7 +4,7 @@ from workbench.plots.curves import Panel, curves_figure
 from workbench.plots.effects import EffectPanel, effects_figure
 from workbench.plots.gallery import gallery_figure
 from workbench.plots.heatmaps import length_heatmap, tag_heatmap
-from workbench.plots.influence import influence_curves, influence_maps
+from workbench.plots.influence import attention_maps, influence_curves, influence_maps
 from workbench.plots.learning import learning_figure
 from workbench.plots.overlay import map_overlay
 from workbench.plots.pairs import pair_heatmap
@@ -22,6 +22,7 @@ __all__ = [
     "Panel",
     "SheetRow",
     "Theme",
+    "attention_maps",
     "contact_sheet_figure",
     "curves_figure",
     "effects_figure",

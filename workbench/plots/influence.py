@@ -159,6 +159,45 @@ def influence_maps(
     return figure
 
 
+def attention_maps(
+    picture: np.ndarray,
+    words: Mapping[str, np.ndarray],
+    *,
+    title: str = "",
+    theme: Theme = LIGHT,
+) -> Drawing:
+    """Draw where each word of a prompt looks: above with the control, below without it.
+
+    The two maps of a word share one scale of colours, from 0 to the larger of their maxima; words
+    have scales of their own.
+
+    Args:
+        picture: at the end of the way, uint8 H×W×3.
+        words: word -> float (2, h, w), with the control and without it.
+    """
+    figure = new_figure(
+        1.6 * (len(words) + 1) + 0.3, 4.0, theme,
+        alt=f"Where the words look in a picture ({title}), with the control and without it: "
+        f"{', '.join(words)}.",
+    )  # fmt: skip
+    grid = figure.subplots(2, len(words) + 1, squeeze=False)
+    figure.suptitle(
+        clean_text(title), x=0.01, ha="left", fontsize=BODY + 0.5, fontweight="bold",
+        color=theme.ink, parse_math=False,
+    )  # fmt: skip
+    for column, (word, both) in enumerate(words.items(), start=1):
+        for row, heat in enumerate(both):
+            shown = clean_text(word, 18) if row == 0 else ""
+            grid[row, column].imshow(heat, cmap=_HEAT, vmin=0, vmax=float(both.max()) or 1.0)
+            _bare(grid[row, column], shown, theme)
+    for row, name in enumerate(("with control", "without")):
+        grid[row, 1 if words else 0].set_ylabel(name, fontsize=BODY, color=theme.ink)
+    grid[0, 0].imshow(picture)
+    _bare(grid[0, 0], "picture", theme)
+    grid[1, 0].set_visible(False)
+    return figure
+
+
 def _draw_series(axes: Axes, rows: pd.DataFrame, name: str, theme: Theme) -> None:
     mine, look = rows.sort_values("step"), _look(name, theme)
     low, high = (mine[end].to_numpy(dtype=float) for end in ("low", "high"))
@@ -217,4 +256,4 @@ def _bare(axes: Axes, title: str, theme: Theme) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(title, fontsize=SMALL, color=theme.ink)
+    axes.set_title(title, fontsize=SMALL, color=theme.ink, parse_math=False)
