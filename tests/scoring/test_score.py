@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign import export, save, webui
+from foreign import export, save, steered, webui
 from tiny_run import NO_WORLD, TINY_WORLD, TinyManager
 
 import workbench as wb
@@ -24,6 +24,7 @@ from workbench.generation import CancelToken
 from workbench.report.writing import render_report
 from workbench.runs import Run
 from workbench.scoring import Choice, ScoringError, measure, score
+from workbench.scoring.tables import read_rows
 from workbench.store import RunFolder, StoreError
 from workbench.study import StudyError
 from workbench.sweep import run_study
@@ -163,6 +164,8 @@ def test_a_run_is_read_by_other_judges(original: Run, models: Path, tmp_path: Pa
     assert by_picture(done, "canny") == by_picture(original, "canny")
     assert by_picture(done, "clip_source") != by_picture(original, "clip_source")
     assert "read from the run run (12 by the workbench)" in done.origin
+    difference = original.diff(done)
+    assert len(difference.cells) == 16 and not difference.pictures and not difference.only_a
     with pytest.raises(ScoringError, match="name the judges"):
         score(original.path, tmp_path / "same", Choice())
 
@@ -194,6 +197,26 @@ def test_a_picture_of_text_alone_is_held_against_every_source(
     done = wb.score(pictures, tmp_path / "run", manager=manager)
     mine = done.table[done.table["scale"] == 0]
     assert mine["trial"].nunique() == 1 and mine["source"].nunique() == 2
+
+
+def test_sources_among_the_pictures_are_not_scored(original: Run, tmp_path: Path) -> None:
+    folder, sources = tmp_path / "pictures", original.sources
+    for trial, source in steered(original):
+        if source.startswith("900001"):
+            save(folder / f"{trial.id}.png", original.pictures[trial.id], webui(trial))
+    save(folder / "900001.png", sources["paperdoll:900001"])
+    found = read_rows(folder, {"source": "900001.png"}).rows
+    assert len(found) == 4 and {row.source for row in found} == {"900001.png"}
+
+
+def test_an_exported_folder_of_a_run_is_scored_like_the_run(
+    original: Run, manager: TinyManager, tmp_path: Path
+) -> None:
+    folder = original.to_imagefolder(tmp_path / "pictures")
+    done = wb.score(folder, tmp_path / "run", manager=manager)
+    assert len(done.records) == len(original.records) == 12
+    assert len(done.table["cell"].unique()) == 16
+    assert by_picture(done, "canny") == by_picture(original, "canny")
 
 
 def test_what_was_stopped_goes_on(

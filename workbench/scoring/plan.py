@@ -202,7 +202,11 @@ def plan_run(run: RunFolder, asked: Asked) -> Scoring:
     if not records:
         raise StoreError(f"{run.path} has no picture that was measured: finish the run first")
     study, sources = run.study(), run.read_sources()
-    old = plan_of(records, sources, study)
+    try:
+        old = plan_of(records, sources, study)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"its records do not say what was measured ({type(error).__name__}: {error})"
+        raise StoreError(f"{run.path} cannot be read by other judges: {what}") from error
     ids: dict[str, str] = {}
     trials, reads, files = [], {}, {}
     for record in records:

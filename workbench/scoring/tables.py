@@ -159,7 +159,14 @@ def read_rows(path: Path, defaults: Mapping[str, Any]) -> Rows:
             problems.append(f"{place}: {error}")
     if problems:
         raise ScoringError(problems)
-    return Rows(tuple(rows), tuple(unread))
+    kept = rows if table else _without_sources(rows)
+    return Rows(tuple(kept), tuple(unread))
+
+
+def _without_sources(rows: list[Row]) -> list[Row]:
+    """Without the files that lie among the pictures because others were made from them."""
+    named = {Path(place).name for row in rows for place in (row.source, row.map) if place}
+    return [row for row in rows if row.program != UNKNOWN or row.file.name not in named]
 
 
 def _canonical(name: str) -> str:
@@ -229,8 +236,9 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         file = pq.ParquetFile(path)
         names = [name for name in file.schema_arrow.names if _canonical(name) in COLUMNS]
-        if file.metadata.num_rows > MAX_ROWS:
-            raise ValueError(f"it has more than {MAX_ROWS:,} rows")
+        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > MAX_TABLE_BYTES:
+            raise ValueError(f"unpacked it has more than {MAX_TABLE_BYTES // 2**20} MiB")
         for batch in file.iter_batches(1000, columns=names):
             yield from batch.to_pylist()
     except pa.ArrowException as error:

@@ -240,9 +240,9 @@ class MadeElsewhere(Value):
     through the family's VAE; without it from the sources themselves, read again.
     """
 
-    origin: StrictStr
-    programs: dict[StrictStr, int] = Field(default_factory=dict)
-    size: Annotated[int, Field(strict=True, ge=1)]
+    origin: Annotated[StrictStr, Field(max_length=1000)]
+    programs: dict[StrictStr, int] = Field(default_factory=dict, max_length=100)
+    size: Annotated[int, Field(strict=True, ge=1, le=8192)]
     vae: bool = Field(default=True, strict=True)
 
     @property
