@@ -189,7 +189,9 @@ class _Grid:
 
 def plan_run(run: RunFolder, asked: Asked) -> Scoring:
     """The plan of all pictures of a run, to be read by other judges; StoreError if it has none."""
-    records = [record for record in run.records() if not record.failed]
+    everything = list(run.records())
+    records = [record for record in everything if not record.failed]
+    failed = len(everything) - len(records)
     planned = run.read_cells()
     if planned is not None:
         records = [
@@ -223,7 +225,9 @@ def plan_run(run: RunFolder, asked: Asked) -> Scoring:
     programs = before.programs if before else {OWN: len(trials)}
     origin = f"the run {run.path.resolve().name}"
     origin += f", which read them from {before.origin}" if before else ""
-    return replace(_settled(plan, asked, origin, programs), pictures=reads, files=files)
+    notes = (f"{failed} pictures of the run failed and are left out.",) if failed else ()
+    made = _settled(plan, asked, origin, programs)
+    return replace(made, pictures=reads, files=files, notes=notes)
 
 
 def _settled(plan: Plan, asked: Asked, origin: str, programs: Mapping[str, int]) -> Scoring:
