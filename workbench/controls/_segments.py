@@ -85,16 +85,20 @@ def merge(
     ink: where a drawing is inked (H×W); segments with a wider gap are joined too if the longer's
     line runs through ink all the way across it.
     """
-    rest = segments[np.argsort(-lengths(segments), kind="stable")]
+    sizes = lengths(segments)
+    order = np.argsort(-sizes, kind="stable")
+    rest, sizes = segments[order], np.maximum(sizes[order], 1e-9)
+    alike = math.cos(math.radians(degrees)) * sizes
     out = []
     while len(rest):
-        parts, rest = rest[:1], rest[1:]
+        parts, rest, alike = rest[:1], rest[1:], alike[1:]
         whole = parts[0]
         while True:
-            joins = _on_the_line(whole, rest, degrees, apart, gap, ink)
-            if not joins.any():
+            joins = _on_the_line(whole, rest, alike, apart, gap, ink)
+            if not len(joins):
                 break
-            parts, rest = np.concatenate([parts, rest[joins]]), rest[~joins]
+            parts = np.concatenate([parts, rest[joins]])
+            rest, alike = np.delete(rest, joins, 0), np.delete(alike, joins)
             whole = _span(parts)
         out.append(whole)
     return np.array(out).reshape(-1, 4)
@@ -103,26 +107,30 @@ def merge(
 def _on_the_line(
     whole: NDArray[np.float64],
     others: Segments,
-    degrees: float,
+    alike: NDArray[np.float64],
     apart: float,
     gap: float,
     ink: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
+) -> NDArray[np.intp]:
+    """Places of those of the others that are joined to a segment.
+
+    alike: the least length of each other's shadow on a line of nearly its direction.
+    """
     start, way = whole[:2], whole[2:] - whole[:2]
     length = max(float(np.hypot(*way)), 1e-9)
     along = way / length
-    ends = others.reshape(-1, 2, 2) - start
-    steps = others[:, 2:] - others[:, :2]
-    sizes = np.maximum(np.hypot(steps[:, 0], steps[:, 1]), 1e-9)
-    cosine = np.abs(steps @ along) / sizes
-    aside = np.abs(ends @ np.array([-along[1], along[0]])).max(axis=1, initial=0)
-    reach = ends @ along
+    across = np.array([-along[1], along[0]])
+    one, other = (others[:, :2] - start) @ across, (others[:, 2:] - start) @ across
+    found = np.flatnonzero((np.abs(one) <= apart) & (np.abs(other) <= apart))
+    reach = (others[found].reshape(-1, 2, 2) - start) @ along
+    turned = np.abs(reach[:, 1] - reach[:, 0]) >= alike[found]
+    found, reach = found[turned], reach[turned]
     first, last = reach.min(axis=1), reach.max(axis=1)
     near = (first <= length + gap) & (last >= -gap)
-    if ink is not None:
+    if ink is not None and not near.all():
         before, after = _inked(start, -along, ink), _inked(whole[2:], along, ink)
         near |= (first <= length + after) & (last >= -before)
-    return np.asarray((cosine >= math.cos(math.radians(degrees))) & (aside <= apart) & near)
+    return found[near]
 
 
 def _inked(start: NDArray[np.float64], along: NDArray[np.float64], ink: NDArray[np.bool_]) -> float:

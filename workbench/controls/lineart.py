@@ -91,7 +91,8 @@ def standard_lines(
 
     pixels = image.astype(np.float32)
     blurred = cv2.GaussianBlur(pixels, (0, 0), sigma)
-    darker = np.clip((np.asarray(blurred) - pixels).min(axis=2), 0, 255)
+    darkness = cv2.split(np.asarray(blurred) - pixels)
+    darker = np.clip(np.minimum(np.minimum(*darkness[:2]), darkness[2]), 0, 255)
     counted = darker[darker > threshold]
     middle = max(_LEAST_SCALE, float(np.median(counted))) if counted.size else _LEAST_SCALE
     return np.asarray(np.clip(darker / middle * _MEDIAN_GREY, 0, 255), dtype=np.uint8)
