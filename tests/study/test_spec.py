@@ -222,7 +222,7 @@ def test_a_control_without_extractor_is_a_problem_not_a_crash(choices: Choices) 
         ("seeds", [2**32]),
         ("steps", 0),
         ("guidance_scale", 0.5),
-        ("scheduler", "ddpm"),
+        ("scheduler", "heun"),
         ("negative_prompt", "a\nb"),
         ("control_start", -0.1),
         ("control_end", 1.1),
@@ -264,6 +264,9 @@ def test_not_a_mapping_at_all() -> None:
 def test_every_scheduler_of_the_families_is_allowed_and_no_other() -> None:
     for name in SAMPLER_NAMES:
         assert Study(**(MINIMAL | {"scheduler": name})).scheduler == name
+    written = Study(**(MINIMAL | {"scheduler": "DPM++ 2M Karras"}))
+    assert written == Study(**(MINIMAL | {"scheduler": "dpm++ 2m karras"}))
+    assert Study(**(MINIMAL | {"scheduler": "UniPC"})).hash == Study(**MINIMAL).hash
     (line,) = problems(scheduler="none")
     assert line.endswith("allowed: " + ", ".join(SAMPLER_NAMES))
 

@@ -26,7 +26,7 @@ DEIS scheduler's `algorithm_type: deis` makes a DPM-Solver refuse to begin."""
 
 
 def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """A fresh diffusers scheduler; none of them adds noise while sampling.
+    """A fresh diffusers scheduler. Those that add noise draw it from each picture's own generator.
 
     `config` is that of the base model's own scheduler, whatever its class, of which the fields
     `KEPT` are taken where they were stated, as diffusers' `from_config` does; latents are never
@@ -48,7 +48,7 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
         stated = [field for field in KEPT if field not in default]
         kept = {field: config[field] for field in stated if config.get(field) is not None}
         accepted = inspect.signature(kind.__init__).parameters
-        fields = {"clip_sample": False, **kept}
+        fields = {"clip_sample": False, **kept, **sampler.flags}
         return kind(**{field: value for field, value in fields.items() if field in accepted})
     shift = float(config.get("shift") or config.get("flow_shift") or 1.0)
     return getattr(diffusers, sampler.flow_scheduler)(

@@ -34,7 +34,7 @@ from pydantic import (
 from workbench.dtypes import DTYPE_BYTES, DtypeName
 from workbench.families.runtime import VALUE_TAG, AutoWord, Runtime, auto_or_value
 from workbench.prompts import Prompt, parse_tags
-from workbench.samplers import SAMPLER_NAMES, SamplerName
+from workbench.samplers import SAMPLER_NAMES, SamplerName, sampler_name
 from workbench.study.canonical import tidy_float
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
 from workbench.study.ranges import RANGE_ALLOWED, expand_seeds, list_numbers
@@ -344,7 +344,7 @@ class StudyFields(Value):
     ] = (1,)
     steps: int = Field(default=20, strict=True, ge=1, le=1000)
     guidance_scale: Annotated[Number, Field(ge=1, le=30)] = 5.0
-    scheduler: SamplerName = "unipc"
+    scheduler: Annotated[SamplerName, BeforeValidator(sampler_name)] = "unipc"
     negative_prompt: Annotated[StrictStr, Field(max_length=2000), AfterValidator(plain_text)] = ""
     control_start: Fraction = 0.0
     control_end: Fraction = 1.0

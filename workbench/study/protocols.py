@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from workbench.samplers import sampler_name
 from workbench.study.errors import problem, short
 from workbench.study.ranges import expand_seeds
 
@@ -159,7 +160,7 @@ def _judges(
 
 def _fixed(field: str, value: Any, wanted: Any, name: str, lines: list[str]) -> Any:
     """The protocol's value; a sentence is added if the study says another."""
-    value = _plain(value)
+    value = sampler_name(_plain(value)) if field == "scheduler" else _plain(value)
     if field == "shortening" and isinstance(value, str):
         value = {**wanted, "method": value}
     if value != wanted and not (value is None and not wanted):
