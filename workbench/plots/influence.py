@@ -97,8 +97,8 @@ def influence_curves(
         title_axes(panels[0], _name(key), theme)
         panels[-1].axhline(0, color=theme.muted, lw=0.8, zorder=1)
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    for row in grid:
-        _limit(row)
+    for place, row in enumerate(grid):
+        _limit(row, signed=_ROWS[place % len(_ROWS)][2] is None)
     if groups:
         legend = figure.legend(
             handles=[_handle(name, theme) for name in _NAMES], loc="outside upper left",
@@ -222,8 +222,11 @@ def _draw_ahead(axes: Axes, ahead: pd.DataFrame, theme: Theme) -> None:
         )  # fmt: skip
 
 
-def _limit(row: np.ndarray) -> None:
-    """Limits of the panels of one row: all means, and bands as far as they leave those room."""
+def _limit(row: np.ndarray, *, signed: bool) -> None:
+    """Limits of the panels of one row: all means, and bands as far as they leave those room.
+
+    signed: whether values below 0 mean anything; a root mean square has none.
+    """
     lines = [line for axes in row for line in axes.lines if line.get_gid() in _NAMES]
     ends = padded_limits(float(y) for line in lines for y in np.asarray(line.get_ydata(), float))
     if ends is not None:
@@ -231,7 +234,8 @@ def _limit(row: np.ndarray) -> None:
         reach = 0.6 * (high - low)
         top = min(max(axes.dataLim.y1 for axes in row), high + reach)
         bottom = max(min(axes.dataLim.y0 for axes in row), low - reach)
-        row[0].set_ylim(min(bottom, 0.0), top + 0.12 * (top - bottom))
+        bottom = min(bottom, 0.0) if signed else 0.0
+        row[0].set_ylim(bottom, top + 0.12 * (top - bottom))
 
 
 def _look(name: str, theme: Theme) -> dict[str, Any]:
