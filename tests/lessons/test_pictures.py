@@ -17,6 +17,7 @@ from workbench.lessons import (
     models,
     picture,
     source_picture,
+    source_words,
     text_picture,
     untrained,
     weighted,
@@ -38,6 +39,10 @@ def test_an_untrained_controlnet_changes_nothing_unless_it_starts_from_noise(
     assert source_picture(REQUEST).shape == control_map(REQUEST).shape == plain.shape
     assert np.array_equal(picture(REQUEST, untrained()), plain)
     assert difference(picture(REQUEST, untrained(0.1)), plain) > 0.01
+
+
+def test_a_scene_tells_what_it_shows() -> None:
+    assert {"a boy", "short hair"} <= set(source_words("paperdoll:900001"))
 
 
 def test_the_zero_convolutions_are_all_that_start_at_zero() -> None:

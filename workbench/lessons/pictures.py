@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from workbench.families import get_family
 from workbench.families.manager import ModelManager
 from workbench.generation.encoding import prompt_arguments
 from workbench.lessons.block import noise
 from workbench.pictures import extract
-from workbench.study.sources import load_source
+from workbench.study.sources import SourceImage, load_source
 
 UNPROMPTED = ("controlled", "left out", "empty map")
 
@@ -50,8 +51,16 @@ def models() -> ModelManager:
 
 def source_picture(request: Request) -> np.ndarray:
     """The source of a request, uint8 H×W×3 at the size of the family's pictures."""
-    size = models().family.resolution
-    return load_source(request.source, Path.cwd(), size).image
+    return _source(request.source).image
+
+
+def source_words(source: str) -> tuple[str, ...]:
+    """What a scene of the embedded world ("paperdoll:900001") shows, as tags; () for a file."""
+    return _source(source).tags
+
+
+def _source(source: str) -> SourceImage:
+    return load_source(source, Path.cwd(), get_family("paperdoll").resolution)
 
 
 def control_map(request: Request) -> np.ndarray:
