@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -28,9 +29,11 @@ from tiny_models import write_tiny_family
 from tiny_run import make_manager, make_study
 
 import workbench as wb
+from workbench.families import LocateError
 from workbench.images import read_image
 from workbench.judging import NOT_VALIDATED, WEAKER
 from workbench.live import Stopped
+from workbench.sweep import ExecutorError
 
 HOSTILE = '=HYPERLINK("<b>x</b>")'
 
@@ -238,6 +241,18 @@ def test_a_study_file_runs_in_a_folder_of_its_name(
     run = wb.run("s.yaml", manager=make_manager(models))
     assert run.path == Path("runs/tiny")
     assert "tiny: generating" in capfd.readouterr().err
+
+
+def test_models_and_device_are_named_like_the_apps(models: Path, tmp_path: Path) -> None:
+    study = make_study(steps=1)
+    (tmp_path / "paperdoll").mkdir()
+    with pytest.raises(ExecutorError, match='no device "tpu"'):
+        wb.run(study, tmp_path / "r", device="tpu")
+    with pytest.raises(TypeError, match="manager"):
+        wb.run(study, tmp_path / "r", device="cpu", manager=make_manager(models))
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(LocateError, match=re.escape(str(tmp_path))):
+        wb.run(study, tmp_path / "r", models=tmp_path)
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_where(models: Path, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def run(
     study: Study | str | Path,
     folder: str | Path | None = None,
     *,
+    models: str | Path | None = None,
+    device: str | None = None,
     manager: ModelManager | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
@@ -55,7 +57,9 @@ def run(
     Args:
         study: a study, a study file, or the name of one of the package ("demo").
         folder: the run folder; ``runs/<name of the study>`` if None.
-        manager: loaded models, to keep them from run to run; loaded here if None.
+        models: folder of the models, if not the usual one.
+        device: where they compute ("cuda"); CUDA where there is some, else the CPU, if None.
+        manager: loaded models in place of these two, to keep them from run to run.
         progress: called with `sweep.Progress` in place of the bar.
         cancel: a token of your own; cancelled, it ends the run without an error.
         batch_size: pictures at once; the study's own if None.
@@ -67,12 +71,21 @@ def run(
     """
     from contextlib import nullcontext
 
-    from workbench.sweep import run_study
+    from workbench.sweep import ExecutorChoice, run_study
+    from workbench.sweep.devices import own_device
+    from workbench.sweep.steps import load_manager
 
     if not isinstance(study, Study | str | Path):
         raise TypeError(f"a study is a Study or the path of its file, not {type(study).__name__}")
     if not isinstance(study, Study):
         study = Study.from_yaml(study)
+    if (models or device) and (manager or executor):
+        raise TypeError("models and device are given with neither a manager nor an executor")
+    if device is not None:
+        executor = ExecutorChoice(device=device)
+        executor.check()
+    if models is not None:
+        manager = load_manager(study, device or own_device(), models_dir=str(models))
     place = Path(folder) if folder is not None else Path("runs") / study.name
     bar = progress_bar(study.name) if progress is None else nullcontext(progress)
     with bar as show, cancelling() if cancel is None else nullcontext(cancel) as token:
