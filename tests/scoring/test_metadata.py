@@ -159,6 +159,19 @@ def test_nonsense_ends_in_nothing_or_a_clause(text: str) -> None:
         assert "graph" in str(error)
 
 
+@pytest.mark.parametrize("filler", ["a ", 'x: "', "Steps: 1, ", "(", "line art "])
+def test_texts_that_are_built_to_take_long_are_refused(filler: str) -> None:
+    with pytest.raises(MetadataError, match="more than"):
+        from_webui("Steps: 20, " + filler * (400_000 // len(filler)) + "\n" + filler * 20_000)
+    assert control_named(filler * 100_000) in (None, ("lineart", {}))
+
+
+def test_a_graph_of_any_size_is_not_walked() -> None:
+    chain = {str(i): {"class_type": "x", "inputs": {"a": [str(i + 1), 0]}} for i in range(6000)}
+    with pytest.raises(MetadataError, match="more than 5,000 nodes"):
+        from_comfyui(json.dumps(chain))
+
+
 def test_a_circle_ends() -> None:
     found = from_comfyui(
         json.dumps(graph(good={"text": ["good", 0]}, model={"model": ["model", 0]}))

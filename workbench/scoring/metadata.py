@@ -21,6 +21,9 @@ from workbench.study.jsontext import parse_json
 WEBUI, COMFY, OWN, UNKNOWN = "webui", "ComfyUI", "the workbench", "an unknown program"
 MAX_TEXT = 2_000_000
 """Characters of one text chunk that is read."""
+MAX_SETTINGS, MAX_NAME, MAX_NODES = 30_000, 200, 5_000
+"""Characters of the web UI's settings and of a network's name, and nodes of a graph: walks over
+them take their square."""
 _KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (r"line.?art.*anime|anime.*line.?art", "lineart", {"method": "anime"}),
     (r"line.?art.*standard", "lineart", {"method": "standard"}),
@@ -36,7 +39,7 @@ _KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (r"soft.?edge|(?<![a-z])hed|pidi", "hed", {}),
     (r"(?<![a-z])seg|segmentation|semseg|(one|uni)former", "segmentation", {}),
 )
-_PAIR = re.compile(r'\s*([\w][\w \-/]*?):\s*("(?:\\.|[^"\\])*"|\([^()]*\)|[^,]*)(?:,|$)')
+_PAIR = re.compile(r'\s*(\w[\w \-/]{0,80}?):\s*("(?:\\.|[^"\\])*"|\([^()]*\)|[^,]*)(?:,|$)')
 _UNIT = re.compile(r"controlnet(?:[ -](\d+))?(?: (\w[\w ]*))?")
 _SETTINGS = re.compile(r"^Steps: \d+", re.MULTILINE)
 _NAMES = {"preprocessor": "module", "guidance start": "start", "guidance end": "end"}
@@ -68,7 +71,7 @@ def control_named(text: str) -> tuple[str, dict[str, Any]] | None:
     ('hed', {})
     """
     for pattern, control, settings in _KINDS:
-        if re.search(pattern, text.lower()):
+        if re.search(pattern, text[:MAX_NAME].lower()):
             return control, dict(settings)
     return None
 
@@ -80,6 +83,8 @@ def from_webui(text: str) -> dict[str, Any]:
     lines = text.replace("\r\n", "\n").strip("\n")
     places = [*_SETTINGS.finditer(lines)]
     at = places[-1].start() if places else len(lines)
+    if len(lines) - at > MAX_SETTINGS:
+        raise MetadataError(f"its settings have more than {MAX_SETTINGS:,} characters")
     prompt, _, negative = lines[:at].rstrip("\n").partition("Negative prompt: ")
     said = dict(_pairs(lines[at:].replace("\n", " ")))
     found: dict[str, Any] = {
@@ -198,6 +203,8 @@ class _Graph:
 
     def __init__(self, raw: Any) -> None:
         self._nodes: dict[str, _Node] = {}
+        if isinstance(raw, dict) and len(raw) > MAX_NODES:
+            raise MetadataError(f"its graph has more than {MAX_NODES:,} nodes")
         for name, node in raw.items() if isinstance(raw, dict) else ():
             inputs = node.get("inputs") if isinstance(node, dict) else None
             if isinstance(inputs, dict):

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from workbench.images import SUFFIXES, ImageError, fit_image, read_with_text, sha256_image
 from workbench.scoring.metadata import UNKNOWN, MetadataError, from_text
 from workbench.study.errors import one_line, short
+from workbench.study.fields import MAX_PROMPT_LENGTH
 from workbench.study.jsontext import parse_json
 
 TABLES = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -90,8 +91,8 @@ class Row(BaseModel):
     side: int
     aspect: float
     program: str = UNKNOWN
-    prompt: str | None = None
-    full_prompt: str | None = None
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_LENGTH)] | None = None
+    full_prompt: Annotated[str, Field(max_length=MAX_PROMPT_LENGTH)] | None = None
     negative_prompt: str = ""
     source: str | None = None
     map: str | None = None
