@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from workbench.prompts import (
     Prompt,
     PromptVariant,
+    Unit,
+    form_variants,
     join_tags,
     kept_places,
     leave_one_out,
     parse_tags,
     shortened_variant,
+    unit_variant,
     webui_syntax,
+    whole_length,
 )
 
 FOUNDING = "a girl, long hair, blond hair, black eyes, black coat, winter, snow"
@@ -225,3 +229,48 @@ def test_prompts_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SENTENCES = (
+    "A girl, 1,000 years old, stands (smiling) in the snow. It is 3.5 degrees! Yes\n白裙。雪"
+)
+
+
+def test_words_and_sentences_end_where_the_guide_says() -> None:
+    whole = Prompt.of(SENTENCES)
+    assert whole.by("words").names[:6] == ("A", "girl", "1,000", "years", "old", "stands")
+    assert whole.by("sentences").names == (
+        "A girl, 1,000 years old, stands (smiling) in the snow.",
+        "It is 3.5 degrees!", "Yes", "白裙。", "雪",
+    )  # fmt: skip
+
+
+def by_letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
+
+
+@pytest.mark.parametrize("unit", ["tags", "words", "sentences", "tokens"])
+def test_every_unit_cuts_the_text_from_its_end_and_keeps_whole_tags(unit: Unit) -> None:
+    whole = Prompt.of(SENTENCES)
+    most = whole_length(whole, unit, by_letters)
+    before = 0
+    for length in range(most + 1):
+        variant = unit_variant(whole, length, unit, by_letters)
+        assert SENTENCES.startswith(variant.text) and len(variant.text) >= before
+        before = len(variant.text)
+        assert variant.tags == whole.names[: len(variant.tags)]
+        assert set(variant.tags) | set(variant.dropped) == set(whole.names)
+        if unit == "tokens":
+            assert by_letters(variant.text) <= length
+    assert variant.text == SENTENCES and variant.label == f"{most} {unit}"
+    with pytest.raises(ValueError, match="length must lie"):
+        unit_variant(whole, most + 1, unit, by_letters)
+
+
+def test_a_tag_is_kept_where_a_form_has_it_whole() -> None:
+    whole = Prompt.of("a girl, long hair, snow")
+    short, long = form_variants({"short": "snow, a girl", "long": whole.text + "!"}, whole)
+    assert (short.label, short.length, short.tags, short.dropped) == (
+        "short", 1, ("a girl", "snow"), ("long hair",),
+    )  # fmt: skip
+    assert (long.length, long.tags, long.text) == (2, ("a girl", "long hair"), whole.text + "!")

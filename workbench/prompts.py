@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Method = Literal["prefix", "random"]
+Unit = Literal["tags", "words", "sentences", "tokens"]
+Count = Callable[[str], int]
+"""How many tokens a text has, without those of start and end."""
 Setting = Literal["length", "empty", "insufficient", "conflicting", "full"]
 
 CAPTION = "caption"
 """The label of prompts that belong to one source each."""
 
 _SEPARATORS = re.compile(r"(?:(?<!\d),|,(?!\d)|[，、\n\r])+")
+_WORDS = re.compile(r"[^\s,，、;；]+(?:,(?=\d)[^\s,，、;；]+)*")
+_SENTENCES = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|(?=[\n\r])|$)")
 Span = tuple[int, int]
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _SYNTAX = (
@@ -72,6 +78,20 @@ class Prompt:
     def names(self) -> tuple[str, ...]:
         """The pieces, runs of white space in them as one blank."""
         return tuple(" ".join(self.text[start:end].split()) for start, end in self.spans)
+
+    def by(self, unit: Unit) -> Prompt:
+        """The same text in other pieces: "words" end at blanks and commas, "sentences" at a full
+        stop, question or exclamation mark before a blank, and at line ends; "tokens" are counted
+        in whole words.
+
+        >>> Prompt.of("A girl, in the snow. It is 3.5 degrees!").by("sentences").names
+        ('A girl, in the snow.', 'It is 3.5 degrees!')
+        """
+        if unit == "tags":
+            return self
+        kind = _SENTENCES if unit == "sentences" else _WORDS
+        spans = (_bare(self.text, *found.span()) for found in kind.finditer(self.text))
+        return Prompt(self.text, tuple((start, end) for start, end in spans if start < end))
 
     @property
     def value(self) -> str | tuple[str, ...]:
@@ -149,13 +169,15 @@ class PromptVariant:
 
     label: what plots and tables call it.
     tags: the tags which it has, in order.
-    length: how many tags that is, the place on the prompt-length axis.
+    length: the place on the prompt-length axis: how many tags that is, or words, sentences or
+        tokens; of the study's own forms which one it is, from 1.
     dropped: the tags of the whole prompt which it lacks, in order.
     setting: "length" for a shortened prompt (the whole one included), or one of the four settings
         in which ControlNets are compared: "empty", "insufficient", "conflicting", "full".
     written: its text, where that is not the tags joined by ", ".
     cut_at: how many tokens of it the text encoder reads, where it is longer; else 0.
     unread: those of its tags which the text encoder does not read to their end.
+    is_caption: whether it is a source's own prompt, or a part of it, which is not taken to tags.
     """
 
     label: str
@@ -166,9 +188,10 @@ class PromptVariant:
     written: str | None = None
     cut_at: int = 0
     unread: tuple[str, ...] = ()
+    is_caption: bool = False
 
     def __post_init__(self) -> None:
-        if self.length != len(self.tags):
+        if self.written is None and self.length != len(self.tags):
             raise ValueError(f"length {self.length} does not fit {len(self.tags)} tags")
 
     @property
@@ -178,18 +201,17 @@ class PromptVariant:
 
     @property
     def name(self) -> str:
-        """The label, with how much is read where that is not all: "40 tags, cut at 77 tokens"."""
-        return f"{self.label}, cut at {self.cut_at} tokens" if self.cut_at else self.label
+        """The label, with how much is read where that is not all: "40 tags, cut at 77 tokens".
+
+        Captions of unlike sources share a label, whichever of them are cut.
+        """
+        cut = self.cut_at and not self.is_caption
+        return f"{self.label}, cut at {self.cut_at} tokens" if cut else self.label
 
     @property
     def read(self) -> tuple[str, ...]:
         """The tags that the text encoder reads."""
         return tuple(tag for tag in self.tags if tag not in self.unread)
-
-    @property
-    def is_caption(self) -> bool:
-        """Whether it is a source's own prompt, which is used whole and never taken to pieces."""
-        return self.setting == "length" and self.label == CAPTION
 
 
 def kept_places(
@@ -218,6 +240,57 @@ def kept_places(
         keys = [draw.random() for _ in places]
         return tuple(sorted(sorted(places, key=lambda place: keys[place])[:length]))
     raise ValueError(f"method must be 'prefix' or 'random', not {method!r}")
+
+
+def whole_length(prompt: Prompt, unit: Unit = "tags", count: Count | None = None) -> int:
+    """How long a prompt is, in units; `count` is needed for tokens."""
+    if unit == "tokens" and count is not None:
+        return count(prompt.text)
+    return len(prompt.by(unit).spans)
+
+
+def unit_variant(
+    prompt: Prompt, length: int, unit: Unit, count: Count | None = None, *, caption: bool = False
+) -> PromptVariant:
+    """The variant that keeps the first `length` words, sentences or tokens (or tags) of a prompt.
+
+    Of tokens as many whole words are kept as fit into them. A tag is kept if it is so to its end;
+    a `caption` has no tags. ValueError for a length out of range.
+    """
+    pieces = prompt.by(unit)
+    whole = whole_length(prompt, unit, count)
+    if not 0 <= length <= whole:
+        raise ValueError(f"length must lie between 0 and {whole}, not {length}")
+    kept = length
+    if unit == "tokens" and count is not None:
+        places = range(1, len(pieces.spans) + 1)
+        fit = bisect_right(places, length, key=lambda n: count(pieces.cut(range(n))))
+        kept = len(places) if length == whole else fit
+    text = pieces.cut(range(kept))
+    end = pieces.spans[kept - 1][1] if kept else 0
+    pairs = zip(prompt.names, prompt.spans, strict=True)
+    tags = () if caption else tuple(name for name, span in pairs if span[1] <= end)
+    dropped = () if caption else tuple(n for n in dict.fromkeys(prompt.names) if n not in tags)
+    label = f"{length} {unit[:-1] if length == 1 else unit}"
+    return PromptVariant(label, tags, length, dropped, written=text, is_caption=caption)
+
+
+def form_variants(
+    forms: Mapping[str, str | Sequence[str]], whole: Prompt, *, caption: bool = False
+) -> tuple[PromptVariant, ...]:
+    """A study's own forms of a prompt, name -> text, one after the other on the axis of length.
+
+    A tag of the `whole` prompt is kept where a form has it as a tag of its own; captions have none.
+    """
+    found = []
+    for place, (name, written) in enumerate(forms.items(), start=1):
+        prompt = Prompt.of(written)
+        tags = () if caption else tuple(t for t in dict.fromkeys(whole.names) if t in prompt.names)
+        dropped = () if caption else tuple(t for t in dict.fromkeys(whole.names) if t not in tags)
+        found.append(
+            PromptVariant(name, tags, place, dropped, written=prompt.text, is_caption=caption)
+        )
+    return tuple(found)
 
 
 def shortened_variant(
@@ -264,7 +337,7 @@ def _variant(
 def caption_variant(caption: str | Sequence[str]) -> PromptVariant:
     """A source's own prompt, as it is written. It counts as one tag, for captions of unlike sources
     have no common axis of length."""
-    return PromptVariant(CAPTION, (Prompt.of(caption).text,), 1)
+    return PromptVariant(CAPTION, (Prompt.of(caption).text,), 1, is_caption=True)
 
 
 def leave_one_out(prompt: Prompt | Sequence[str]) -> tuple[PromptVariant, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from workbench.analysis import tags_in_words, trend, trends_by_length
+from workbench.analysis import lengths_in_words, trend, trends_by_length
 
 Simulate = Callable[..., pd.DataFrame]
 
@@ -77,6 +77,9 @@ def test_one_source_and_one_length_tell_nothing(simulate: Simulate, sources: int
 
 
 def test_lengths_in_words() -> None:
-    assert [tags_in_words(n) for n in ([1], [7], [1, 7], [7, 2, 4], [0])] == [
-        "1 tag", "7 tags", "1 and 7 tags", "2, 4 and 7 tags", "0 tags",
+    named = ["1 tag"], ["2 tags", "4 tags", "7 tags, cut at 5 tokens"], ["1 word", "9 words"]
+    assert [lengths_in_words(names) for names in named] == [
+        "1 tag", "2, 4 and 7 tags", "1 and 9 words",
     ]  # fmt: skip
+    assert lengths_in_words(["short", "long"]) == '"short" and "long"'
+    assert lengths_in_words(["no prompt", "7 tags"]) == "no prompt and 7 tags"

@@ -99,8 +99,8 @@ def test_captions_need_one_a_source_and_nothing_that_varies_the_prompt() -> None
         Study(**base, captions=one)
     with pytest.raises(StudyError, match="paperdoll:3: is not among the sources"):
         Study(**base, captions=both | {"paperdoll:3": "a cow"})
-    with pytest.raises(StudyError, match="lengths: cannot be varied"):
-        Study(**base, captions=both, lengths=[1])
+    with pytest.raises(StudyError, match="extra_prompts: cannot be varied"):
+        Study(**base, captions=both, extra_prompts={"empty": []})
     with pytest.raises(StudyError, match="shortening: does not go together"):
         Study(**base, captions=both, shortening="random")
     with pytest.raises(StudyError, match="prompt: is missing"):

@@ -79,3 +79,30 @@ def test_without_a_tokenizer_it_is_said_where_a_prompt_may_be_cut(
     study, plan = plan_of(choices(), prompt=tags, lengths=[5, len(tags)])
     assert plan.knows_reading is known
     assert any("cannot be told before" in note for note in plan_notes(study, plan)) is not known
+
+
+def test_captions_are_cut_and_one_that_is_shorter_is_whole_once() -> None:
+    captions = {"paperdoll:1": "one two three four five", "paperdoll:2": "one two"}
+    _, plan = plan_of(
+        choices(by_words(77)), sources=[*captions], captions=captions, unit="words",
+        lengths=[1, 3, 4],
+    )  # fmt: skip
+    found = {source: [] for source in captions}
+    for cell in plan.cells:
+        if cell.scale == 1 and cell.seed == 1:
+            found[cell.source].append((cell.variant.label, cell.variant.text))
+            assert cell.full_prompt == captions[cell.source] and not cell.variant.tags
+    assert found == {
+        "paperdoll:1": [("1 word", "one"), ("3 words", "one two three"),
+                        ("4 words", "one two three four")],
+        "paperdoll:2": [("1 word", "one"), ("3 words", "one two")],
+    }  # fmt: skip
+
+
+def test_tokens_are_counted_by_the_tokenizer_and_provisionally_without_one() -> None:
+    values = {"prompt": "aa bb cc dd", "unit": "tokens", "lengths": [2, 3]}
+    study, plan = plan_of(choices(by_words(77)), **values)
+    assert {cell.variant.text for cell in plan.cells} == {"aa bb", "aa bb cc"}
+    study, plan = plan_of(choices(), **values)
+    assert not plan.knows_reading
+    assert "cannot be told before the model is downloaded" in plan_notes(study, plan)[-1]

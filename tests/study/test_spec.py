@@ -15,6 +15,7 @@ from workbench.families import get_family
 from workbench.samplers import SAMPLER_NAMES
 from workbench.study import Choices, ControlChoice, FamilyChoice, PairChoice, Study, StudyError
 from workbench.study.fields import ALLOWED
+from workbench.study.yamlfile import parse_yaml
 
 MINIMAL: dict[str, Any] = {
     "name": "x",
@@ -385,3 +386,33 @@ def test_tags_to_keep_are_checked_and_leave_older_studies_their_hash(
         choices, prompt="a girl, snow", shortening={"method": "random", "keep": "snow"}
     )
     assert line == "shortening.keep: has no meaning with random; allowed: method prefix"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unit": "words", "prompt": "a girl in the snow", "lengths": [6]},
+         "lengths[0]: 6 is longer than the prompt; allowed: 0 to 5"),
+        ({"unit": "words", "shortening": "random"},
+         "shortening: has no meaning with unit: words; allowed: prefix, without keep"),
+        ({"forms": {"short": "a", "long": "b"}, "lengths": [1]},
+         "lengths: cannot be varied together with forms; allowed: one of the two"),
+        ({"forms": {"short": "a"}}, "forms: is one form only; allowed: two forms or more"),
+        ({"captions": {"paperdoll:1": {"short": "a", "long": "b"}, "paperdoll:2": "c"}},
+         "captions: sources have captions of different forms; allowed: the same names, in the same "
+         "order, for each"),
+        ({"forms": {"a": "x", "b": "y"}, "captions": {"paperdoll:1": "a", "paperdoll:2": "b"}},
+         "forms: has no meaning with captions; allowed: forms of each caption"),
+    ],
+)  # fmt: skip
+def test_lengths_that_cannot_be_are_told(changes: dict[str, Any], said: str) -> None:
+    (line,) = problems(sources=["paperdoll:1", "paperdoll:2"], **changes)
+    assert line == said
+
+
+def test_units_and_forms_leave_the_hash_of_studies_without_them_alone() -> None:
+    plain = Study(**MINIMAL)
+    assert Study(**MINIMAL, unit="tags").hash == plain.hash != Study(**MINIMAL, unit="words").hash
+    assert not {"unit", "forms", "literal"} & {*parse_yaml(plain.to_yaml())}
+    forms = Study(**{k: v for k, v in MINIMAL.items() if k != "prompt"}, forms={"s": "a", "l": "b"})
+    assert forms.prompt == ("b",) and Study.from_dict(parse_yaml(forms.to_yaml())) == forms

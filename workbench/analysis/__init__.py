@@ -13,7 +13,7 @@ from workbench.analysis.frames import (
     records,
 )
 from workbench.analysis.intervals import TOO_FEW, says_nothing
-from workbench.analysis.lengths import tags_in_words, trends_by_length
+from workbench.analysis.lengths import lengths_in_words, trends_by_length
 from workbench.analysis.pairs import pair_points, pair_rows
 from workbench.analysis.ranking import by_metric, compare_types, ranking
 from workbench.analysis.tag_findings import overridden_words, tipping_words
@@ -39,6 +39,7 @@ __all__ = [
     "distinct_controls",
     "effects",
     "findings",
+    "lengths_in_words",
     "metric_name",
     "overridden_words",
     "p_digits",
@@ -53,7 +54,6 @@ __all__ = [
     "sweet_spot",
     "tag_references",
     "tag_slopes",
-    "tags_in_words",
     "tipping_scales",
     "tipping_words",
     "tradeoff",

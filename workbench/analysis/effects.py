@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.bases import POSE, STRUCTURE, WORDS, between_bases
-from workbench.analysis.frames import pick, pick_primary, records
+from workbench.analysis.frames import count_tags, length_names, pick, pick_primary, records
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, trend_of
 from workbench.analysis.wording import ALL_CONTROLS, Finding, title
 
@@ -129,6 +129,10 @@ def _answer(
         table = table.rename(columns=turned)
         table[["change", "low", "high", "rho", "rho_low", "rho_high"]] *= -1
         table["direction"] = table["direction"].replace({RISES: FALLS, FALLS: RISES})
+    if question.axis == "length":
+        called = length_names(frame)
+        for end in ("first", "last"):
+            table[f"at_{end}"] = [called[int(x)] for x in table[f"x_{end}"]]
     table = _with_references(table, rows, adherence=not question.metric)
     if question.relative:
         start = table["first"].abs().where(table["first"].abs() > TINY)
@@ -151,12 +155,20 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, *, adherence: bool
     return table.assign(to_chance=away[:, 0], to_ceiling=away[:, 1])
 
 
+def end_of(row: Mapping[str, Any], end: str, axis: str) -> str:
+    """Where an effect begins ("first") or ends ("last"): "scale 1.2", "7 tags"."""
+    x = row[f"x_{end}"]
+    return f"scale {x:g}" if axis == "scale" else str(row.get(f"at_{end}", count_tags(int(x))))
+
+
 def span_of(table: pd.DataFrame, axis: str) -> str:
     """Between which scales or lengths the effects of a question lie: "scale 0 to 1.6"."""
-    ends = {(row["x_first"], row["x_last"]) for row in records(table)}
+    ends = {tuple(end_of(row, end, axis) for end in ("first", "last")) for row in records(table)}
     if len(ends) == 1:
-        start, end = (f"{x:g}" for x in ends.pop())
-        return f"scale {start} to {end}" if axis == "scale" else f"{start} to {end} tags"
+        start, end = ends.pop()
+        (count, _, unit), (_, _, other) = start.partition(" "), end.partition(" ")
+        same = unit.removesuffix("s") == other.removesuffix("s") != ""
+        return f"{count if same and axis == 'length' else start} to {end.removeprefix('scale ')}"
     ways = ("smallest", "largest") if axis == "scale" else ("longest", "shortest")
     what = "scale" if axis == "scale" else "prompt"
     return f"the {ways[0]} to the {ways[1]} {what} of each"

@@ -19,6 +19,7 @@ from workbench.analysis.frames import (
     PROMPT_METRIC,
     controls_in,
     distinct_controls,
+    length_names,
     metric_name,
     pick,
     pick_primary,
@@ -26,7 +27,7 @@ from workbench.analysis.frames import (
     records,
 )
 from workbench.analysis.interaction import interactions
-from workbench.analysis.lengths import tags_in_words, trends_by_length
+from workbench.analysis.lengths import lengths_in_words, trends_by_length
 from workbench.analysis.model_findings import interaction_findings
 from workbench.analysis.pairs import pair_findings
 from workbench.analysis.ranking_findings import ranking_findings
@@ -36,7 +37,6 @@ from workbench.analysis.trends import trend_of
 from workbench.analysis.wording import (
     Finding,
     count_sources,
-    count_tags,
     plain,
     title,
     trend_finding,
@@ -61,8 +61,8 @@ CAVEAT = (
 )
 """What a reader must know of all findings at once."""
 NEEDED = (
-    *("source", "control", "base", "setting", "length", "prompt", "scale"),
-    *("trial", "seed", "metric", "value", "adherence"),
+    *("source", "control", "base", "setting", "length", "label", "prompt", "dropped"),
+    *("scale", "trial", "seed", "metric", "value", "adherence"),
 )
 
 
@@ -127,12 +127,16 @@ def _effects(
             ("length", *entry[1:]) for entry in wanted if entry[0] in ("control", "closeness")
         ]
     words = {"scale": "scale", "length": "prompt length"}[axis]
+    names = length_names(frame)
     result = []
     for kind, metric, column, what in wanted:
         rows = pick(frame, metric) if metric else pick_primary(frame, control_metrics)
         for row in records(trend_of(rows, column=column, axis=axis)):
             if row["x_last"] > row["x_first"]:
                 name = row["control"]
+                if axis == "length":
+                    ends = {f"at_{end}": names[int(row[f"x_{end}"])] for end in ("first", "last")}
+                    row |= ends
                 result.append(trend_finding(kind, name, metric or primary[name], what, words, row))
     return result
 
@@ -144,7 +148,7 @@ def _with_lengths(finding: Finding, lengths: pd.DataFrame) -> Finding:
     if not reason:
         return finding
     note = (
-        f" That is the mean over prompts of {tags_in_words(list(mine['length']))}, which differ: "
+        f" That is the mean over prompts of {lengths_in_words(list(mine['label']))}, which differ: "
     )
     return replace(finding, text=f"{finding.text}{note}{reason}.")
 
@@ -159,8 +163,8 @@ def _sweet_spots(
     for row in records(table):
         control = row["control"]
         text = (
-            f"with {count_tags(row['length'])} the best balance of prompt and control is at scale "
-            f"{row['scale']:g} (harmonic mean {plain(row['harmonic'])}"
+            f"with {lengths_in_words([row['label']])} the best balance of prompt and control is at "
+            f"scale {row['scale']:g} (harmonic mean {plain(row['harmonic'])}"
         )
         if math.isfinite(row["scale_low"]):
             text += f", 95 % interval of the scale {row['scale_low']:g} to {row['scale_high']:g}"

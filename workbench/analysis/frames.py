@@ -53,6 +53,7 @@ WORDS, CLIP_USED = "words", "clip_used"
 PROMPT_METRIC = "prompt"
 """Stands for the metric of prompt adherence: see `metric_name`."""
 LENGTH_SETTINGS = ("length",)
+NO_PROMPT = "no prompt"
 BRACKET = " ("
 PARTNER = "partner"
 
@@ -108,6 +109,34 @@ def differing(texts: pd.Series) -> dict[str, str]:
         str(text): ", ".join(f"{key}={values.get(key)}" for key in differ)
         for text, values in settings.items()
     }
+
+
+def length_names(frame: pd.DataFrame) -> dict[int, str]:
+    """Place on the axis of prompt length -> what it is called: "no prompt", "2 tags", "12 words",
+    or the name of one of the study's own forms.
+
+    Where prompts of several labels share a place (each lacks another tag), they count as tags.
+    """
+    if "label" not in frame or "setting" not in frame:
+        return {int(n): count_tags(int(n)) for n in frame["length"].unique()}
+    rows = frame[frame["setting"].isin(LENGTH_SETTINGS)][["length", "label"]].drop_duplicates()
+    found: dict[int, str] = {}
+    for length, group in rows.groupby("length"):
+        n, labels = int(str(length)), [str(label) for label in group["label"]]
+        found[n] = labels[0] if n and len(labels) == 1 else count_tags(n)
+    return found
+
+
+def count_tags(n: int) -> str:
+    """How many tags, in words: "no prompt", "1 tag", "4 tags"."""
+    return NO_PROMPT if n == 0 else "1 tag" if n == 1 else f"{n} tags"
+
+
+def with_names(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with a column `length` with what each is called in a column `label`."""
+    names = length_names(frame)
+    labels = [names.get(int(n)) or count_tags(int(n)) for n in table["length"]]
+    return table.assign(label=np.array(labels, dtype=object))
 
 
 def controls_in(frame: pd.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
+from workbench.analysis.frames import PROMPT_METRIC, length_names, pick, pick_primary
 from workbench.analysis.intervals import NO_DATA, ONE_SOURCE
 from workbench.analysis.power import minimum_detectable
 from workbench.analysis.shared import above_zero
@@ -37,7 +37,7 @@ FLAT = "the mixed model finds no difference between sources, so pictures would c
 BARE = "two lengths and two scales leave no noise for a mixed model to tell sources by"
 COLUMNS = (
     *("control", "what", "interaction", "low", "high", "p", "mde", "direction"),
-    *("slope_short", "slope_long", "shortest", "longest"),
+    *("slope_short", "slope_long", "shortest", "longest", "short", "long"),
     *("n_sources", "method", "reason", "note"),
 )
 
@@ -58,7 +58,8 @@ def interactions(
         two scales: interaction (change of adherence per tag and unit of scale: below 0 the scale
         does less, the longer the prompt), low, high, p (two-sided), mde (see `power`), direction
         ("rises", "falls", "no clear effect", "cannot tell"), slope_short, slope_long (of adherence
-        over the scale, with the shortest and the longest prompt), shortest, longest, n_sources,
+        over the scale, with the shortest and the longest prompt), shortest, longest, short, long
+        (what these are called), n_sources,
         method ("mixed model" or "one slope per source"), reason (why it is not the mixed model, or
         ""), note.
     """
@@ -69,6 +70,7 @@ def interactions(
         "prompt": pick(frame, prompt_metric),
     }
     found: list[dict[str, object]] = []
+    names = length_names(frame)
     for what, rows in parts.items():
         rows = above_zero(rows.dropna(subset=["adherence"]))
         keys = ["control", "source", "length", "scale"]
@@ -76,7 +78,9 @@ def interactions(
         for control, mine in points.groupby("control", sort=True):
             if mine["length"].nunique() < 2 or mine["scale"].nunique() < 2:
                 continue
-            found.append({"control": control, "what": what} | interaction(mine))
+            row = {"control": control, "what": what} | interaction(mine)
+            ends = {"short": row["shortest"], "long": row["longest"]}
+            found.append(row | {k: names[int(float(str(n)))] for k, n in ends.items()})
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 

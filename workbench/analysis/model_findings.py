@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.frames import records
 from workbench.analysis.interaction import MODEL
+from workbench.analysis.lengths import lengths_in_words, unit_of
 from workbench.analysis.trends import UNCLEAR, UNKNOWN
 from workbench.analysis.wording import (
     Finding,
@@ -35,11 +36,12 @@ def interaction_findings(table: pd.DataFrame) -> list[Finding]:
 def _interaction(row: dict[str, Any]) -> Finding:
     what = f"{row['what']} adherence"
     low, high, n = float(row["low"]), float(row["high"]), int(row["n_sources"])
-    slope = "change of its slope per tag and unit of scale"
+    step = unit_of(row["long"])
+    slope = f"change of its slope per {step} and unit of scale"
     how = MODEL if row["method"] == MODEL else f"{row['method']}, as {row['reason']}"
     if row["direction"] == UNKNOWN:
         text = (
-            f"with each further tag the slope of {what} over the scale changes by "
+            f"with each further {step} the slope of {what} over the scale changes by "
             f"{plain(row['interaction'])}; one source cannot be generalised, so this is not a "
             "finding."
         )
@@ -70,8 +72,8 @@ def _interaction(row: dict[str, Any]) -> Finding:
 def _turning(what: str, row: Mapping[str, Any]) -> str:
     """What a longer prompt does to the slope of adherence over the scale."""
     short, long = float(row["slope_short"]), float(row["slope_long"])
-    lengths = f"{row['shortest']:g} tags, {signed(long)} with {row['longest']:g}"
-    ends = f"slope {signed(short)} with {lengths}"
+    first, last = (lengths_in_words([row[end]]) for end in ("short", "long"))
+    ends = f"slope {signed(short)} with {first}, {signed(long)} with {last}"
     if short * long <= 0:
         ways = ("rises", "falls") if short > long else ("falls", "rises")
         return (

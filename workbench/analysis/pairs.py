@@ -16,6 +16,7 @@ from workbench.analysis.frames import (
     metric_name,
     pick_primary,
     records,
+    with_names,
 )
 from workbench.analysis.intervals import summarise
 from workbench.analysis.trends import trend_of
@@ -62,10 +63,10 @@ def pair_points(
     """The adherences of every pair at every combination of its two scales.
 
     Returns:
-        pair, first, second, length, first_scale, second_scale; for each of `first`, `second` and
-        `prompt`: `<name>_adherence` with `<name>_low`, `<name>_high` (95 % intervals over sources);
-        n_sources. One row per point, sorted, NaN where nothing could be measured. Only prompts cut
-        by length.
+        pair, first, second, length, label (what the length is called), first_scale, second_scale;
+        for each of `first`, `second` and `prompt`: `<name>_adherence` with `<name>_low`,
+        `<name>_high` (95 % intervals over sources); n_sources. One row per point, sorted, NaN where
+        nothing could be measured. Only prompts cut by length.
     """
     rows = pair_rows(frame)
     rows = rows[rows["setting"] == "length"]
@@ -83,7 +84,7 @@ def pair_points(
         means = means.astype(dict.fromkeys(columns.values(), float))
         points = points.merge(means[[*POINT, *columns.values()]], on=POINT, how="left")
     points["n_sources"] = points["n_sources"].fillna(0).astype(int)
-    return points.sort_values(POINT, ignore_index=True)
+    return with_names(points.sort_values(POINT, ignore_index=True), rows)
 
 
 def pair_findings(frame: pd.DataFrame, *, prompt_metric: str = PROMPT_METRIC) -> list[Finding]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary
+from workbench.analysis.frames import PROMPT_METRIC, pick, pick_primary, with_names
 from workbench.analysis.intervals import ONE_SOURCE, summarise, t_halves
 from workbench.analysis.shared import SharedError, joined_halves, shared_error
 
@@ -124,10 +124,10 @@ def tradeoff(
         control_metrics: control type -> metric, in place of the control's primary one.
 
     Returns:
-        Columns control, length, scale; control_adherence, control_low, control_high,
-        control_spread; prompt_adherence, prompt_low, prompt_high, prompt_spread; harmonic;
-        pareto (bool, among all points of the control type, see `front`); n_sources, n_samples;
-        note.
+        Columns control, length, label (what the length is called), scale; control_adherence,
+        control_low, control_high, control_spread; prompt_adherence, prompt_low, prompt_high,
+        prompt_spread; harmonic; pareto (bool, among all points of the control type, see `front`);
+        n_sources, n_samples; note.
         Intervals are 95 %, over sources. The prompt columns are NaN at length 0.
     """
     names = {"mean": "adherence", "low": "low", "high": "high", "spread": "spread"}
@@ -143,6 +143,7 @@ def tradeoff(
     points["harmonic"] = harmonic_mean(
         points["control_adherence"].to_numpy(), points["prompt_adherence"].to_numpy()
     )
+    points = with_names(points, frame)
     points["pareto"] = False
     parts = pick_primary(frame, control_metrics, settings=("length",)), pick(frame, prompt_metric)
     for name, group in points.groupby("control"):
@@ -196,7 +197,8 @@ def sweet_spot(
     of the two is obeyed nowhere), or all scales are equal, there is no sweet spot and no row.
 
     Returns:
-        One row per control type and length with both adherences known: control, length, scale,
+        One row per control type and length with both adherences known: control, length, label
+        (what it is called), scale,
         scale_low, scale_high, harmonic, harmonic_low, harmonic_high, at_edge ("low" or "high" when
         the best scale is the smallest or largest tried, so the true optimum may lie beyond; else
         ""), prompt (its mean adherence there: from 1 on it is at its ceiling, where the harmonic
@@ -224,7 +226,7 @@ def sweet_spot(
         best = best_scale(*tables, scales.to_numpy(dtype=float), level)
         if best is not None:
             rows.append({"control": name, "length": length} | best)
-    return pd.DataFrame(rows, columns=columns)
+    return with_names(pd.DataFrame(rows, columns=columns), frame)
 
 
 def best_scale(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis.codes import group_codes, group_means, group_spreads
-from workbench.analysis.frames import LENGTH_SETTINGS, pick
+from workbench.analysis.frames import LENGTH_SETTINGS, pick, with_names
 from workbench.analysis.intervals import NO_DATA, ONE_SOURCE, says_nothing, summarise, t_halves
 from workbench.analysis.power import minimum_detectable
 from workbench.analysis.shared import ONE_PICTURE, joined_halves, shared_error, shared_rows
@@ -40,9 +40,11 @@ def curve(
 
     Args:
         column: "adherence", or "value" for the raw metric (diversity has only a value).
-        by: what defines a point; ("control", "scale") averages over prompt lengths.
+        by: what defines a point; ("control", "scale") averages over prompt lengths. With lengths
+            a column `label` says what each is called.
     """
-    return summarise(pick(frame, metric, settings=settings), column, list(by))
+    table = summarise(pick(frame, metric, settings=settings), column, list(by))
+    return with_names(table, frame) if "length" in by else table
 
 
 def wilcoxon_p(values: np.ndarray) -> float:

@@ -58,11 +58,6 @@ def count_sources(n: int) -> str:
     return "1 source" if n == 1 else f"{n} sources"
 
 
-def count_tags(n: int) -> str:
-    """How many tags, in words: "1 tag", "4 tags"."""
-    return "1 tag" if n == 1 else f"{n} tags"
-
-
 def findable(mde: float, direction: str) -> str:
     """The effect that the study could have missed, as the end of the figures in brackets.
 
@@ -126,9 +121,16 @@ def evidence(row: Mapping[str, Any]) -> str:
 
 
 def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
-    """A trend in words: what moves, e.g. "control adherence", along an axis, e.g. "scale"."""
-    span = f"from {plain(row['first'])} at {axis} {row['x_first']:g} "
-    span += f"to {plain(row['last'])} at {axis} {row['x_last']:g}"
+    """A trend in words: what moves, e.g. "control adherence", along an axis, e.g. "scale".
+
+    Where the row has `at_first` and `at_last`, these are what the ends are called ("2 tags").
+    """
+    first, last = (f"{row[f'x_{end}']:g}" for end in ("first", "last"))
+    start, stop = f"at {axis} {first}", f"at {axis} {last}"
+    if "at_first" in row:
+        first, last = f"{row['at_first']}", f"{row['at_last']}"
+        start, stop = f"with {first}", f"with {last}"
+    span = f"from {plain(row['first'])} {start} to {plain(row['last'])} {stop}"
     if row["direction"] in (RISES, FALLS):
         return f"{what} {row['direction']} with the {axis}, {span} ({evidence(row)})."
     if row["direction"] == UNCLEAR:
@@ -136,12 +138,12 @@ def sentence(what: str, axis: str, row: Mapping[str, Any]) -> str:
     if row["n_ends"] > 1:
         return (
             f"{TOO_FEW} what the {axis} does to {what} ({signed(row['change'])} from {axis} "
-            f"{row['x_first']:g} to {row['x_last']:g}, known no better than to the whole way from "
+            f"{first} to {last}, known no better than to the whole way from "
             f"chance to ceiling; {count_sources(row['n_ends'])})."
         )
     if row["n_sources"] > 1:
         return (
-            f"{what} cannot be compared between {axis} {row['x_first']:g} and {row['x_last']:g}: "
+            f"{what} cannot be compared between {axis} {first} and {last}: "
             f"{row['n_ends']} of {count_sources(row['n_sources'])} have a reading at both."
         )
     seeds = ""

@@ -120,7 +120,17 @@ class ModelEngine:
         prompt, kept = choice.prompt, choice.kept
         prefix = "length" in axes or kept == prompt[: len(kept)]
         demo = self.demo.model_dump(mode="json")
-        own = ("sources", "controls", "captions", "source_sha256", "scales", "seeds", "lengths")
+        own = (
+            "sources",
+            "controls",
+            "captions",
+            "source_sha256",
+            "scales",
+            "seeds",
+            "lengths",
+            "unit",
+            "forms",
+        )
         values = {key: value for key, value in demo.items() if key not in own} | {
             "name": name,
             "base": axes.get("base", [choice.base]),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import analysis
+from workbench.analysis.frames import count_tags
 from workbench.analysis.tags import lacked_tags
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import metric_spec
-from workbench.plots.style import tags_label
 from workbench.prompts import parse_tags
 from workbench.store import cell_facts, plain
 from workbench.store.schema import ALONE
@@ -218,7 +218,7 @@ def _prompts(cells: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
     place = {form: i for i, form in enumerate(forms)}
     told = [
         {
-            "label": tags_label(0) if length == 0 else str(label),
+            "label": count_tags(0) if length == 0 else str(label),
             "length": int(length),
             "curve": setting == "length",
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from workbench.plots.style import (
     Theme,
     by_length,
     label_axes,
+    lengths_of,
     new_figure,
     padded_limits,
     say_empty,
@@ -25,7 +26,6 @@ from workbench.plots.style import (
     series_style,
     style_axes,
     style_legend,
-    tags_label,
     title_axes,
     with_direction,
 )
@@ -77,14 +77,14 @@ def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int
         f"{', '.join(panel.title or panel.label for panel in panels)}.",
     )  # fmt: skip
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    lengths = sorted({int(n) for panel in panels for n in panel.table["length"]})
+    lengths = lengths_of(*(panel.table for panel in panels))
     handles: dict[str, Line2D] = {}
     for axes, panel in zip(grid, panels, strict=False):
         handles |= _draw_panel(axes, panel, lengths, theme)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     if handles:
-        order = [tags_label(n) for n in lengths if tags_label(n) in handles]
+        order = [name for name in lengths.values() if name in handles]
         legend = figure.legend(
             [handles[name] for name in order],
             order,
@@ -98,7 +98,7 @@ def curves_figure(panels: Sequence[Panel], *, theme: Theme = LIGHT, columns: int
 
 
 def _draw_panel(
-    axes: Axes, panel: Panel, lengths: Sequence[int], theme: Theme
+    axes: Axes, panel: Panel, lengths: Mapping[int, str], theme: Theme
 ) -> dict[str, Line2D]:
     style_axes(axes, theme)
     label_axes(
@@ -112,7 +112,7 @@ def _draw_panel(
     handles: dict[str, Line2D] = {}
     means = table["mean"].to_numpy(dtype=float)
     for length, group in by_length(table):
-        style = series_style(lengths.index(length), theme)
+        style = series_style([*lengths].index(length), theme)
         x = group["scale"].to_numpy(dtype=float)
         low, high = group["low"].to_numpy(dtype=float), group["high"].to_numpy(dtype=float)
         axes.fill_between(x, low, high, color=style.colour, alpha=0.15, lw=0, zorder=2)
@@ -120,7 +120,7 @@ def _draw_panel(
             mean, spread = (group[name].to_numpy(dtype=float) for name in ("mean", "spread"))
             for end in (mean - spread, mean + spread):
                 axes.plot(x, end, color=style.colour, lw=1, ls=(0, (1, 2)), zorder=2, gid="seeds")
-        name = tags_label(length)
+        name = lengths[length]
         (handles[name],) = axes.plot(
             x, group["mean"], color=style.colour, ls=style.line, lw=1.9, marker=style.marker, ms=6,
             mec=theme.paper, mew=0.8, zorder=3, label=name, gid=f"length-{length}",

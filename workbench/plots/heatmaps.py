@@ -25,10 +25,10 @@ from workbench.plots.style import (
     clean_text,
     direction,
     label_axes,
+    lengths_of,
     new_figure,
     say_empty,
     style_axes,
-    tags_label,
     title_axes,
     with_direction,
 )
@@ -71,7 +71,8 @@ def length_heatmap(
     """
     table = panel.table
     data = table.dropna(subset=["mean"])
-    lengths = sorted({int(n) for n in table["length"]}, reverse=True)
+    named = lengths_of(table)
+    lengths = [*named][::-1]
     scales = sorted({float(s) for s in table["scale"]})
     figure = new_figure(
         1.9 + 0.8 * max(len(scales), 4), 1.5 + 0.5 * max(len(lengths), 3), theme,
@@ -86,7 +87,7 @@ def length_heatmap(
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     norm = Normalize(low, high if high > low else low + 1e-9)
     cells = Cells(
-        values, [number(s) for s in scales], [tags_label(n) for n in lengths],
+        values, [number(s) for s in scales], [named[n] for n in lengths],
         with_direction(panel.label, panel.higher_is_better, panel.unit), norm,
         references=(panel.chance, panel.ceiling),
     )  # fmt: skip

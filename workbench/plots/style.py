@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
+from workbench.analysis.frames import count_tags
 from workbench.formats import number
 
 if TYPE_CHECKING:
@@ -217,11 +218,17 @@ def with_direction(label: str, higher_is_better: bool | None, unit: str = "") ->
     return f"{words}\n({better})" if better else words
 
 
-def tags_label(length: int) -> str:
-    """Return the words for one prompt length: ``no prompt``, ``1 tag``, ``7 tags``."""
-    if length == 0:
-        return "no prompt"
-    return "1 tag" if length == 1 else f"{length} tags"
+def lengths_of(*tables: pd.DataFrame) -> dict[int, str]:
+    """Return the prompt lengths of tables, shortest first, with what each is called: the tables'
+    column ``label`` if there is one, else a number of tags."""
+    found: dict[int, str] = {}
+    for table in tables:
+        for n in table["length"].unique():
+            found.setdefault(int(n), count_tags(int(n)))
+        if "label" in table:
+            pairs = table[["length", "label"]].drop_duplicates()
+            found |= {int(n): str(label) for n, label in pairs.itertuples(index=False, name=None)}
+    return dict(sorted(found.items()))
 
 
 def by_length(table: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:

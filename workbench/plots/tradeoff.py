@@ -22,13 +22,13 @@ from workbench.plots.style import (
     Theme,
     by_length,
     label_axes,
+    lengths_of,
     new_figure,
     padded_limits,
     say_empty,
     series_style,
     style_axes,
     style_legend,
-    tags_label,
     title_axes,
     views_of,
 )
@@ -62,7 +62,8 @@ def tradeoff_figure(
         points, spots, control_labels = run.tradeoff(), run.sweet_spots(), run.labels
     known = cast("pd.DataFrame", points).dropna(subset=[X, Y])
     controls = [str(name) for name in dict.fromkeys(known["control"])] or ["-"]
-    lengths = sorted({int(n) for n in known["length"]})
+    names_of_lengths = lengths_of(known)
+    lengths = list(names_of_lengths)
     crowded = len(known) > 20 * len(controls)
     labels = control_labels or {}
     names = [labels.get(control, control) for control in controls]
@@ -92,7 +93,7 @@ def tradeoff_figure(
     has_front = bool(known["pareto"].any())
     found = _matching_spots(known, spots)
     most = 4 if len(controls) == 1 else 7
-    _draw_legend(figure, lengths, theme, front=has_front, spot=not found.empty, most=most)
+    _draw_legend(figure, names_of_lengths, theme, front=has_front, spot=not found.empty, most=most)
     for control, axes in zip(controls, panels, strict=True):
         _draw_spots(axes, found[found["control"] == control], lengths, theme)
     figure.draw_without_rendering()
@@ -175,7 +176,7 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame, lengths: list[int], theme: Them
         axes.plot(
             group[X], group[Y], color=style.colour, ls=style.line, lw=1.9, marker=style.marker,
             ms=6.5, mec=theme.paper, mew=0.8, zorder=3, gid=f"length-{length}",
-            label=tags_label(length),
+            label=str(group["label"].iloc[0]) if "label" in group else str(length),
         )  # fmt: skip
 
 
@@ -197,14 +198,14 @@ def _draw_spots(axes: Axes, spots: pd.DataFrame, lengths: list[int], theme: Them
 
 
 def _draw_legend(
-    figure: Figure, lengths: list[int], theme: Theme, *, front: bool, spot: bool, most: int
+    figure: Figure, lengths: Mapping[int, str], theme: Theme, *, front: bool, spot: bool, most: int
 ) -> None:
     handles: list[Line2D | Patch] = []
-    for index, length in enumerate(lengths):
+    for index, name in enumerate(lengths.values()):
         style = series_style(index, theme)
         handles.append(
             Line2D([], [], color=style.colour, ls=style.line, lw=1.9, marker=style.marker, ms=6.5,
-                   label=tags_label(length))
+                   label=name)
         )  # fmt: skip
     if spot:
         handles.append(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
+from workbench.analysis.frames import length_names
 from workbench.controls import ControlError, get_control
 from workbench.explorer import LocalNetworks, RunPictures, ViewChoice, explorer_block, view_run
 from workbench.formats import number
@@ -232,11 +233,12 @@ def facts(
             then.
     """
     cut = frame[frame["setting"] == "length"]
+    names = length_names(cut) or {0: ""}
     bases = [str(base) for base in dict.fromkeys(frame["base"])]
     found = [
         ("pictures", str(frame["trial"].nunique())),
         ("sources", str(frame["source"].nunique())),
-        ("prompt lengths", ", ".join(map(str, sorted(cut["length"].unique())))),
+        ("prompt lengths", analysis.lengths_in_words([names[n] for n in sorted(names)])),
         ("scales", ", ".join(number(s) for s in sorted(cut["scale"].unique()))),
         ("seeds", str(frame["seed"].nunique())),
         ("model family" if verb == "made" else "family of the judges", family),

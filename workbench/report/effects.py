@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
-from workbench.analysis.effects import Question
+from workbench.analysis.effects import Question, end_of
 from workbench.formats import number
 from workbench.plots import effects_figure
 from workbench.plots.panels import EFFECT_TITLES, effect_panels
@@ -60,10 +60,8 @@ def _line(
     mean, low, high = (unit * float(row[name]) for name in ("change", "low", "high"))
     change = interval_text(mean, low, high, 0 if unit == 100 else 2)
     ends = [
-        f"{number(float(row[value]))} (scale {number(float(row[at]))})"
-        if question.axis == "scale"
-        else f"{number(float(row[value]))} ({number(float(row[at]))} tags)"
-        for value, at in (("first", "x_first"), ("last", "x_last"))
+        f"{number(float(row[end]))} ({end_of(row, end, question.axis)})"
+        for end in ("first", "last")
     ]
     return (
         EFFECT_TITLES[question.name].replace("\n", " "),

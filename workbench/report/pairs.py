@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from workbench import analysis
+from workbench.analysis.frames import length_names
 from workbench.explorer import source_name
 from workbench.formats import number
 from workbench.plots import SheetRow, contact_sheet_figure, pair_heatmap
-from workbench.plots.style import tags_label
 from workbench.report.embed import Picture, drawing, photograph
 from workbench.report.sheets import MAX_ROWS, sample_of, shown_scales, small
 from workbench.report.tables import Table, adherence_text
@@ -64,8 +64,8 @@ def draw_pairs(
         label = pair_label(name, label_of)
         types = {str(kind): label_of(str(kind)) for kind in (*mine["first"], *mine["second"])}
         heatmaps = []
-        for length, part in mine.groupby("length"):
-            title = f"{label}, {tags_label(int(str(length)))}"
+        for _, part in mine.groupby("length"):
+            title = f"{label}, {part['label'].iloc[0]}"
             alt = f"Heat maps for {title}: rows are scales of one control, columns scales of the "
             alt += "other."
             heatmaps.append(drawing(pair_heatmap(part, labels=types, title=title), alt))
@@ -87,6 +87,7 @@ def _sheet(
     if cells.empty:
         return None
     length, seed = int(cells["length"].max()), int(cells["seed"].min())
+    called = length_names(cells)[length]
     cells = cells[(cells["length"] == length) & (cells["seed"] == seed)]
     first, second = str(cells["first"].iloc[0]), str(cells["second"].iloc[0])
     across = shown_scales(cells["second_scale"])
@@ -99,7 +100,7 @@ def _sheet(
             samples = [sample_of(run, trials.get(value)) for value in across]
             name = f"{first} {number(float(str(scale)))}"
             lines.append(SheetRow(source_name(str(source)), name, shown, None, samples))
-    title = f"{label}, {tags_label(length)}, seed {seed}; columns: scale of {second}"
+    title = f"{label}, {called}, seed {seed}; columns: scale of {second}"
     return contact_sheet_figure(lines[:MAX_ROWS], across, title=title)
 
 
@@ -111,7 +112,7 @@ def _table(points: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     )  # fmt: skip
     rows = [
         (
-            tags_label(int(row["length"])),
+            str(row["label"]),
             number(row["first_scale"]),
             number(row["second_scale"]),
             *(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.analysis import control_type
+from workbench.analysis.frames import count_tags
 from workbench.controls import LegendEntry, MapKey, resolve
 from workbench.explorer import RunPictures, source_name
 from workbench.images import ImageError, fit_image_to
 from workbench.plots import SheetRow
-from workbench.plots.style import tags_label
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
 
@@ -146,11 +146,11 @@ def small(image: np.ndarray) -> np.ndarray:
 
 def _lines(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of a sheet for one source: one for each form of the prompt, shortest first."""
-    named = rows["label"] if "label" in rows else rows["length"].map(tags_label)
+    named = rows["label"] if "label" in rows else rows["length"].map(count_tags)
     forms = dict.fromkeys(zip(rows["length"], named, strict=True))
     return [
         (
-            tags_label(0) if length == 0 else str(label),
+            count_tags(0) if length == 0 else str(label),
             rows[(rows["length"] == length) & (named == label)],
         )
         for length, label in sorted(forms)

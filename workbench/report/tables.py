@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import analysis
 from workbench.formats import ends, fixed, number
-from workbench.plots.style import tags_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +107,7 @@ def point_table(table: pd.DataFrame, value_label: str, primary: str) -> Table:
         marks += ["front"] if row["pareto"] else []
         rows.append(
             (
-                tags_label(int(row["length"])),
+                str(row["label"]),
                 number(row["scale"]),
                 *(
                     adherence_text(
@@ -152,12 +151,12 @@ def glance_table(frame: pd.DataFrame, labels: Mapping[str, str], prompt_metric: 
                 )
             else:
                 found = analysis.records(analysis.trend(mine, metric))
-            tags = [int(n) for n in known["length"]]
-            mean = f"mean over {analysis.tags_in_words(tags)}" if len(tags) > 1 else ""
+            names = [str(name) for name in known.sort_values("length")["label"]]
+            mean = f"mean over {analysis.lengths_in_words(names)}" if len(names) > 1 else ""
             for row in found:
                 if row["x_last"] <= row["x_first"]:
                     continue
-                prompt = tags_label(int(row["length"])) if reason else mean or tags_label(tags[0])
+                prompt = str(row["label"]) if reason else mean or names[0]
                 rows.append((label, f"{what} adherence", prompt, *_effect_cells(row)))
     heads = (
         *("Control", "What", "Prompt", "Scale", "Mean", "Change [95 % interval]"),
@@ -191,7 +190,7 @@ def spot_table(spots: pd.DataFrame, labels: Mapping[str, str]) -> Table:
         rows.append(
             (
                 labels.get(str(row["control"]), str(row["control"])),
-                tags_label(int(row["length"])),
+                str(row["label"]),
                 interval_text(row["scale"], row["scale_low"], row["scale_high"]),
                 interval_text(row["harmonic"], row["harmonic_low"], row["harmonic_high"]),
                 "; ".join(note for note in notes if note),

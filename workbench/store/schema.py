@@ -269,6 +269,7 @@ def _cell_of(facts: CellFacts, trial: Trial, source: SourceImage, study: Study) 
             facts["setting"],
             None if text == join_tags(tags) else text,
             unread=tuple(tag for tag in lacking if tag in tags),
+            is_caption=whole,
         ),
         full_prompt=facts["full_prompt"],
         scale=use.scale,

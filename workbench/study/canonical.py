@@ -10,8 +10,9 @@ from typing import Any
 DECIMALS = 6
 _LATER = {
     *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
-    *("literal", "made_elsewhere", "safety_checker"),
+    *("forms", "literal", "made_elsewhere", "safety_checker"),
 }
+_USUAL = {"unit": "tags"}
 
 
 def tidy_float(value: float) -> float:
@@ -43,4 +44,4 @@ def settings_hash(values: Mapping[str, Any]) -> str:
     versions. Pinned hashes of sources do not count, and what came later only where it is set.
     """
     kept = {k: v for k, v in values.items() if k != "source_sha256" and (v or k not in _LATER)}
-    return canonical_hash(kept)
+    return canonical_hash({k: v for k, v in kept.items() if _USUAL.get(k) != v or k not in _USUAL})

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workbench.prompts import Prompt, webui_syntax
+from workbench.prompts import Prompt, webui_syntax, whole_length
 from workbench.study.canonical import canonical_json
 from workbench.study.choices import Choices, FamilyChoice
 from workbench.study.errors import (
@@ -59,7 +59,8 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
             lines += _repeated(name, getattr(study, name))
     for fields, problems_of in (
         ({"controls"}, _pair_problems),
-        ({"prompt", "lengths"}, _length_problems),
+        ({"prompt", "lengths", "unit"}, _length_problems),
+        ({"forms", "captions", "lengths", "shortening", "unit"}, _form_problems),
         ({"prompt", "shortening"}, _shortening_problems),
         ({"sources", "controls"}, _map_problems),
         ({"extra_prompts"}, _extra_problems),
@@ -80,12 +81,36 @@ def cross_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]:
 
 
 def _length_problems(study: StudyFields) -> list[str]:
-    count = len(study.tags)
+    if study.unit == "tokens" or study.captions:  # told by the plan, which has the tokenizers
+        return []
+    count = whole_length(Prompt.of(study.prompt), study.unit)
     return [
         problem(f"lengths[{i}]", f"{n} is longer than the prompt", f"0 to {count}")
         for i, n in enumerate(study.lengths)
         if n > count
     ]
+
+
+def _form_problems(study: StudyFields) -> list[str]:
+    lines = []
+    kinds = {tuple(c) if isinstance(c, dict) else None for c in study.captions.values()}
+    if len(kinds) > 1:
+        what = "sources have captions of different forms"
+        lines.append(problem("captions", what, "the same names, in the same order, for each"))
+    if study.forms and study.captions:
+        lines.append(problem("forms", "has no meaning with captions", "forms of each caption"))
+    if len(study.forms) == 1:
+        lines.append(problem("forms", "is one form only", "two forms or more"))
+    if study.form_names and study.lengths:
+        lines.append(problem("lengths", "cannot be varied together with forms", "one of the two"))
+    plain = study.shortening.method == "prefix" and not study.shortening.keep
+    if not plain and (study.form_names or study.unit != "tags"):
+        said = "forms" if study.form_names else f"unit: {study.unit}"
+        what = f"has no meaning with {said}"
+        lines.append(problem("shortening", what, "prefix, without keep"))
+    if study.form_names and study.unit != "tags":
+        lines.append(problem("unit", "has no meaning with forms", "nothing"))
+    return lines
 
 
 def _extra_problems(study: StudyFields) -> list[str]:
@@ -208,12 +233,10 @@ def _caption_problems(study: StudyFields) -> list[str]:
     missing = [label for label in study.sources if label not in study.captions]
     if missing:
         lines.append(problem("captions", f"{', '.join(missing)[:200]} has none", "one a source"))
-    lines += [
-        problem(field, "cannot be varied where sources have captions", "nothing")
-        for field in ("lengths", "extra_prompts")
-        if getattr(study, field)
-    ]
-    if study.shortening.method != "prefix":
+    if study.extra_prompts:
+        what = "cannot be varied where sources have captions"
+        lines.append(problem("extra_prompts", what, "nothing"))
+    if study.shortening.method != "prefix" or study.shortening.keep:
         lines.append(problem("shortening", "does not go together with captions", "prefix"))
     return lines
 
@@ -257,13 +280,14 @@ def syntax_problems(study: StudyFields, skip: Collection[str] = ()) -> list[str]
     """
     if study.literal or "literal" in skip:
         return []
-    texts: dict[str, tuple[str, bool]] = {}
-    if not study.captions:
-        texts["prompt"] = (Prompt.of(study.prompt).text, False)
-    for setting, extra in study.extra_prompts.items():
-        texts[f"extra_prompts.{setting}"] = (Prompt.of(extra).text, False)
+    written: dict[str, Any] = {} if study.captions or study.forms else {"prompt": study.prompt}
+    written |= {f"forms.{name}": text for name, text in study.forms.items()}
+    written |= {f"extra_prompts.{name}": text for name, text in study.extra_prompts.items()}
     for label, caption in study.captions.items():
-        texts[f"captions.{label}"] = (Prompt.of(caption).text, True)
+        forms = caption if isinstance(caption, dict) else {"": caption}
+        written |= {f"captions.{label}.{k}".rstrip("."): text for k, text in forms.items()}
+    loose = ("captions", "forms")
+    texts = {f: (Prompt.of(t).text, f.partition(".")[0] in loose) for f, t in written.items()}
     texts["negative_prompt"] = (study.negative_prompt, False)
     found = {field: webui_syntax(*text) for field, text in texts.items()}
     return [

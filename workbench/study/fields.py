@@ -33,7 +33,7 @@ from pydantic import (
 
 from workbench.dtypes import DTYPE_BYTES, DtypeName
 from workbench.families.runtime import VALUE_TAG, AutoWord, Runtime, auto_or_value
-from workbench.prompts import Prompt, parse_tags
+from workbench.prompts import Prompt, Unit, parse_tags
 from workbench.samplers import SAMPLER_NAMES, SamplerName, sampler_name
 from workbench.study.canonical import tidy_float
 from workbench.study.labels import SCENE_SOURCE, SOURCES_ALLOWED, is_map, path_of
@@ -202,7 +202,15 @@ def _not_empty(prompt: tuple[str, ...] | str) -> tuple[str, ...] | str:
     return prompt
 
 
-Caption = Annotated[Written, AfterValidator(_not_empty)]
+FormName = Annotated[StrictStr, Field(min_length=1, max_length=40, pattern=r"^[^\W\d][\w \-]*$")]
+Forms = dict[FormName, Annotated[Written, AfterValidator(_not_empty)]]
+"""A prompt's own short and long forms, in the order of the axis of length."""
+FORMS = "[forms]"
+Caption = Annotated[
+    Annotated[Written, AfterValidator(_not_empty), Tag(TEXT)]
+    | Annotated[Forms, Field(min_length=2, max_length=FEW), Tag(FORMS)],
+    Discriminator(lambda value: FORMS if isinstance(value, Mapping) else TEXT),
+]
 OptionalPrompt = Annotated[Written, BeforeValidator(_plain_prompt)]
 PromptText = Annotated[OptionalPrompt, AfterValidator(_not_empty)]
 Source = Annotated[StrictStr, AfterValidator(_one_source)]
@@ -283,8 +291,9 @@ ALLOWED = {
     "controls": "a list of controls, each a name, {type: name, settings: {...}}, or two at once: "
     "{pair: [name, name], scales: {name: [numbers]}}",
     "prompt": TAGS_ALLOWED,
-    "lengths": "a list of whole numbers from 0 to the number of tags in the prompt, or a range "
-    "(1..4)",
+    "lengths": "a list of whole numbers from 0 to the length of the prompt, or a range (1..4)",
+    "unit": "tags, words, sentences, tokens",
+    "forms": "two forms of the prompt or more, each with a name: {short: a text, long: a text}",
     "shortening": "{method: prefix | random | leave-one-out, seed: a whole number from 0, "
     "keep: tags that are kept before all others}",
     "extra_prompts": "empty, insufficient, conflicting, full, each with a list of tags",
@@ -301,7 +310,7 @@ ALLOWED = {
     "dtype": ", ".join(DTYPE_BYTES),
     "runtime": RUNTIME_ALLOWED,
     "safety_checker": "true or false",
-    "captions": "for each source its own prompt, a text or a list of tags",
+    "captions": "for each source its own prompt, a text or a list of tags, or its forms by name",
     "literal": "true or false",
     "alternatives": "for each word of a prompt the words that may be seen in its place: "
     "{long hair: [short hair]}",
@@ -313,7 +322,7 @@ ALLOWED = {
 QUIET = frozenset(
     {
         *("alternatives", "captions", "fill_batches", "judges", "protocol", "runtime"),
-        *("literal", "made_elsewhere", "safety_checker", "source_sha256"),
+        *("forms", "literal", "made_elsewhere", "safety_checker", "source_sha256"),
     }
 )
 """Fields that a study file does not mention where they are empty or off."""
@@ -336,6 +345,8 @@ class StudyFields(Value):
     lengths: Annotated[
         tuple[Length, ...], Field(max_length=FEW), BeforeValidator(list_numbers)
     ] = ()
+    unit: Unit = "tags"
+    forms: Forms = Field(default_factory=dict, max_length=FEW)
     shortening: Annotated[Shortening, as_mapping("method")] = Shortening()
     extra_prompts: dict[Setting, OptionalPrompt] = Field(default_factory=dict)
     scales: Annotated[Scales, Field(max_length=FEW)] = (1.0,)
@@ -367,6 +378,19 @@ class StudyFields(Value):
         return Prompt.of(self.prompt).names
 
     @property
+    def form_names(self) -> tuple[str, ...]:
+        """The names of the forms of the prompt, or of every caption, in order; () without forms."""
+        every = (self.forms, *self.captions.values())
+        return next((tuple(forms) for forms in every if forms and isinstance(forms, dict)), ())
+
+    def whole_prompt(self, source: str = "") -> Prompt:
+        """The full prompt, or the caption of a source; of forms the last one."""
+        written = self.captions.get(source, self.prompt)
+        if isinstance(written, dict):
+            written = [*written.values()][-1]
+        return Prompt.of(written)
+
+    @property
     def cell_count(self) -> int:
         """Number of cells of the grid, computed without building it.
 
@@ -375,7 +399,7 @@ class StudyFields(Value):
         if self.shortening.method == "leave-one-out":
             variants = 1 + len(set(self.tags))
         else:
-            variants = max(1, len(self.lengths))
+            variants = max(1, len(self.lengths), len(self.form_names))
         steered = 0
         for entry in self.controls:
             if isinstance(entry, PairChoice):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.controls import network_needs, resolve
 from workbench.families import CLIP, WORDS
@@ -14,20 +15,26 @@ from workbench.prompts import (
     Prompt,
     PromptVariant,
     caption_variant,
+    form_variants,
     leave_one_out,
     setting_variant,
     shortened_variant,
+    unit_variant,
+    whole_length,
 )
 from workbench.study.canonical import short_hash
 from workbench.study.checks import ControlKey, control_key, name_problems
 from workbench.study.choices import Choices, installed_choices
-from workbench.study.errors import StudyError
+from workbench.study.errors import StudyError, problem
 from workbench.study.fields import ControlChoice, PairChoice
 from workbench.study.labels import is_map
 from workbench.study.readings import not_known, read_forms
 from workbench.study.sources import Drawer, load_sources
 from workbench.study.spec import Study
 from workbench.study.trials import Cell, ControlUse, Plan, SourceImage, Trial
+
+if TYPE_CHECKING:
+    from workbench.families.reading import TextReader
 
 
 def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
@@ -41,28 +48,69 @@ def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
     return tuple(i for i in range(steps) if i / steps >= start and (i + 1) / steps <= end)
 
 
-def prompt_variants(study: Study, source: str = "") -> tuple[PromptVariant, ...]:
+def prompt_variants(
+    study: Study, source: str = "", reader: TextReader | None = None
+) -> tuple[PromptVariant, ...]:
     """All forms of the study's prompt, in the order of the study file.
 
     Leave-one-out gives the full prompt and one variant for each tag, whatever the lengths are.
-    Where sources have captions, that of `source` (its label) is the only form.
+    Where sources have captions, the forms are those of the caption of `source` (its label); a
+    caption that is shorter than a length is whole there, and has no longer ones.
+    Without a `reader` every byte counts as a token.
+    Raises StudyError for lengths beyond the end of the prompt.
     """
-    if source in study.captions:
-        return (caption_variant(study.captions[source]),)
-    prompt, method = Prompt.of(study.prompt), study.shortening.method
-    whole = len(prompt.spans)
-    if method == "leave-one-out":
+    captioned = source in study.captions
+    written, prompt = study.captions.get(source, study.forms), study.whole_prompt(source)
+    unit, method = study.unit, study.shortening.method
+    if written and isinstance(written, dict):
+        variants = [*form_variants(written, prompt, caption=captioned)]
+    elif captioned and not study.lengths:
+        return (caption_variant(prompt.text),)
+    elif captioned or unit != "tags":
+        variants = _by_unit(study, prompt, reader, captioned)
+    elif method == "leave-one-out":
+        whole = len(prompt.spans)
         variants = [shortened_variant(prompt, whole), *leave_one_out(prompt)]
     else:
         seed, keep = study.shortening.seed, study.shortening.keep
         variants = [
             shortened_variant(prompt, length, method, seed, keep)
-            for length in study.lengths or (whole,)
+            for length in study.lengths or (len(prompt.spans),)
         ]
     variants += [
         setting_variant(setting, extra, prompt) for setting, extra in study.extra_prompts.items()
     ]
     return tuple(variants)
+
+
+def _by_unit(
+    study: Study, prompt: Prompt, reader: TextReader | None, captioned: bool
+) -> list[PromptVariant]:
+    """The lengths of a prompt in the study's unit."""
+    count = _bytes if reader is None else partial(_counted, reader)
+    whole = whole_length(prompt, study.unit, count)
+    beyond = [length for length in study.lengths if length > whole]
+    if beyond and not captioned:
+        what = f"{beyond[0]} {study.unit} are more than the prompt has"
+        raise StudyError([problem("lengths", what, f"0 to {whole}")])
+    lengths = [length for length in study.lengths or (whole,) if length <= whole]
+    variants = [
+        unit_variant(prompt, length, study.unit, count, caption=captioned) for length in lengths
+    ]
+    if beyond and whole not in lengths:
+        last = unit_variant(prompt, whole, study.unit, count, caption=True)
+        label = f"{min(beyond)} {study.unit}"
+        variants.append(replace(last, label=label, length=min(beyond)))
+    return variants
+
+
+def _bytes(text: str) -> int:
+    """The most tokens that a text can have: a plan without a tokenizer is provisional."""
+    return len(text.encode())
+
+
+def _counted(reader: TextReader, text: str) -> int:
+    return reader.tokens(text) - 2  # without start and end
 
 
 def make_plan(
@@ -104,14 +152,20 @@ def make_plan(
             _drawer(study, choices),
         )
     steerings = [_steerings(study, entry, choices) for entry in study.controls]
-    forms = {label: prompt_variants(study, label) for label in sources}
     family = choices.families[study.family]
     readers = {base: family.reader(base, models) for base in study.base}
     readings = {
-        base: read_forms(forms, reader, family.text_limit) for base, reader in readers.items()
+        base: read_forms(
+            {label: prompt_variants(study, label, reader) for label in sources},
+            reader,
+            family.text_limit,
+        )
+        for base, reader in readers.items()
     }
     told = dict.fromkeys(reading.told for reading in readings.values() if reading.told)
+    reads = None not in readers.values()
     known = all(reading.known for reading in readings.values())
+    known &= reads or study.unit != "tokens"
     trials: dict[str, Trial] = {}
     cells: dict[str, Cell] = {}
     grid = (
@@ -132,8 +186,8 @@ def make_plan(
         trials=tuple(trials.values()),
         sources=sources,
         alternatives=study.alternatives,
-        told=tuple(told) if known else (*told, not_known(family.text_limit)),
-        reads=None not in readers.values(),
+        told=tuple(told) if known else (*told, not_known(study.unit, family.text_limit)),
+        reads=reads,
         knows_reading=known,
     )
 
@@ -239,9 +293,7 @@ def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
 
 
 def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: str) -> Cell:
-    variant, full_prompt = point.variant, Prompt.of(study.prompt).text
-    if variant.is_caption:
-        full_prompt = variant.text
+    variant, full_prompt = point.variant, study.whole_prompt(point.source.label).text
     uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]
     judges = judges_of(study, uses)
     partner = ControlUse(other.control, other.key.settings, other.scale) if other else None

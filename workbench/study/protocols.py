@@ -79,9 +79,9 @@ PROTOCOLS: dict[str, Protocol] = {
 def follow(data: Any) -> tuple[Any, list[str]]:
     """A study's plain values with what its protocol fixes filled in, and what contradicts it.
 
-    Contradicting values are replaced, so that the rest can be checked. A study with captions may
-    leave out `prompt`, as may one of pictures made elsewhere. Anything else comes back as it is,
-    for others to judge.
+    Contradicting values are replaced, so that the rest can be checked. A study with captions or
+    forms may leave out `prompt`, as may one of pictures made elsewhere. Anything else comes back as
+    it is, for others to judge.
     """
     if not isinstance(data, Mapping):
         return data, []
@@ -89,6 +89,9 @@ def follow(data: Any) -> tuple[Any, list[str]]:
     promptless = filled.get("captions") or filled.get("made_elsewhere")
     if promptless and "prompt" not in filled:
         filled["prompt"] = [CAPTIONED]
+    forms = filled.get("forms")
+    if isinstance(forms, Mapping) and forms and "prompt" not in filled:
+        filled["prompt"] = [*forms.values()][-1]
     name = filled.get("protocol")
     protocol = PROTOCOLS.get(name) if isinstance(name, str) else None
     if protocol is None:

@@ -116,8 +116,13 @@ def _names(labels: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
-def not_known(limit: int) -> str:
-    """The sentence for prompts that may be cut by a model that is not there yet."""
+def not_known(unit: str, limit: int) -> str:
+    """The sentence for prompts that only the tokenizer of a model not yet there can read."""
+    if unit == "tokens":
+        return (
+            "Lengths in tokens cannot be told before the model is downloaded: this plan counts "
+            "bytes, and is made anew then."
+        )
     return (
         f"The text encoder reads {limit} tokens of a prompt. Whether the longest prompts here have "
         "more, and which then give the same picture, cannot be told before the model is downloaded."

@@ -49,14 +49,17 @@ class Study(StudyFields):
     Wrong values raise StudyError with all problems at once, whether the study comes from a file
     or from keyword arguments. Names of families, base models and controls are checked by
     `from_yaml`, `from_dict` and `make_plan`, which know what exists.
-    `lengths` may be empty: then only the full prompt is used. An entry of `controls` is one
-    control, or a pair of them that steers at once. A source `map:<path>` is no picture but already
-    a map of the study's one control type, drawn by hand or made by another program.
+    `lengths` may be empty: then only the full prompt is used. They count tags, or the `unit`:
+    words, sentences, tokens. `forms` are the study's own short and long texts instead of lengths.
+    An entry of `controls` is one control, or a pair of them that steers at once. A source
+    `map:<path>` is no picture but already a map of the study's one control type, drawn by hand or
+    made by another program.
 
     `fill_batches` makes a batch that is too small full with copies, which are thrown away: pixels
     depend on the size of the batch by a rounding, so this is how a single picture of a larger run
-    is made again to the byte. `captions` give every source a prompt of its own, which is used
-    whole; `prompt` may then be left out. `alternatives` say what may be seen in place of a word,
+    is made again to the byte. `captions` give every source a prompt of its own, whole or cut
+    by `lengths`, or in forms of its own; `prompt` may then be left out, as with `forms`, where it
+    is the last of them. `alternatives` say what may be seen in place of a word,
     so that the word is judged alone against them. `judges` chooses among the extractors and judges
     of the family, `protocol` a published evaluation (see `workbench.study.protocols`).
     `literal` takes what looks like syntax of the webui, `(snow:1.3)`, for the characters it is.
@@ -151,7 +154,10 @@ class Study(StudyFields):
 
     def to_yaml(self) -> str:
         """YAML text which `from_yaml` reads back as an equal study; every setting is written."""
-        return dump_yaml({k: v for k, v in self._values().items() if k not in QUIET or v})
+        values = self._values()
+        quiet = {k for k in QUIET if not values.get(k)}
+        quiet |= {"unit"} if self.unit == "tags" else set()
+        return dump_yaml({k: v for k, v in values.items() if k not in quiet})
 
     @property
     def folder(self) -> Path:

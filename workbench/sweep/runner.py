@@ -161,6 +161,8 @@ def _carry_out(
         plan = make_plan(study, resolution=family.resolution, models=models)
         asked = job.asked(plan)
         meter = ProgressMeter(len(asked), progress)
+    if study.unit == "tokens" and not plan.reads:
+        raise StudyError([f"unit: there is no tokenizer of {study.family} here to count tokens"])
     start = Start(run, study, plan, cancel)
     with run.claim():
         meter.phase("loading")
