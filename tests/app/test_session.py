@@ -338,14 +338,22 @@ def test_a_run_is_opened_without_a_model_and_gone_on_with(
     later.close()
 
 
-@pytest.mark.parametrize("base", ["v1-5", "one that is gone"])
-def test_a_run_of_another_family_can_be_looked_at_only(
-    session: Session, tmp_path: Path, base: str
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"family": "sd15", "base": ("v1-5",)},
+        {"family": "sd15", "base": ("one that is gone",)},
+        {"unit": "words"},
+        {"negative_prompt": "(rain:1.3)"},
+    ],
+)
+def test_a_run_of_what_cannot_be_chosen_can_be_looked_at_only(
+    session: Session, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
     study = session.engine.study(session.state.now.choice)
-    other = study.model_copy(update={"family": "sd15", "base": (base,)})
+    other = study.model_copy(update=changes)
     (folder / "study.yaml").write_text(other.to_yaml())
     session.open(folder)
     screen = session.wait(PATIENCE)

@@ -337,7 +337,11 @@ class Session:
         return self.reader.submit("open", look, on_result=show, on_end=failed)
 
     def _is_ours(self, study: Study) -> bool:
-        return study.family in self.engine.choices.families and not study.captions
+        """Whether it is a grid of what can be chosen here: a list of tags, cut from its end."""
+        tags = isinstance(study.prompt, tuple) and study.unit == "tags" and not study.forms
+        plain = not any(map(webui_syntax, (", ".join(study.tags), study.negative_prompt)))
+        known = study.family in self.engine.choices.families
+        return known and tags and plain and not study.captions
 
     def _follow(self, study: Study) -> None:
         """Choose what a study begins with."""
