@@ -371,7 +371,7 @@ def test_a_report_of_an_older_run_looks_for_models_where_it_is_told(
         monkeypatch.setenv(name, "")  # so that what the command sets is taken back
     seen: dict[str, str] = {}
 
-    def written(run: RunFolder, path: Path) -> Path:
+    def written(run: RunFolder, path: Path, **_: Any) -> Path:
         seen.update(os.environ)
         return path
 
