@@ -76,7 +76,7 @@ def test_gaps_are_no_problem() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sources", "between", "gaps", "runs"),
-    [(5, 0.02, 0, 2000), (8, 0.01, 0, 2000), (5, 0.02, 3, 200), (5, 0.0, 3, 200)],
+    [(5, 0.02, 0, 1000), (8, 0.01, 0, 1000), (5, 0.02, 3, 100), (5, 0.0, 3, 100)],
 )
 def test_no_interaction_is_called_one_at_most_in_6_of_100(
     sources: int, between: float, gaps: int, runs: int
