@@ -181,12 +181,17 @@ def _errors(preds: Array, target: Array) -> list[Tensor]:
             p, t = p[wanted], t[wanted]
         along = p[:, 0] * t[:, 0] + p[:, 1] * t[:, 1] + p[:, 2] * t[:, 2]
         # The arc tangent stays exact for small angles, where the arc cosine does not.
-        angle = torch.atan2(torch.linalg.cross(p, t).norm(dim=1), along).rad2deg()
+        across = _length(torch.linalg.cross(p, t))
+        angle = torch.atan2(across, along).rad2deg()
         found.append(torch.where(_defined(p), angle, torch.full_like(angle, 90.0)))
     return found
 
 
 def _defined(vectors: Tensor) -> Tensor:
-    long: Tensor = vectors.norm(dim=1) >= LEAST_LENGTH
-    finite = torch.isfinite(vectors)
-    return long if finite.all() else long & finite.all(1)
+    long = _length(vectors)
+    return (long >= LEAST_LENGTH) & long.isfinite()
+
+
+def _length(vectors: Tensor) -> Tensor:
+    x, y, z = vectors.unbind(1)
+    return (x * x + y * y + z * z).sqrt()

@@ -102,10 +102,19 @@ def _local(p: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         blurred: np.ndarray = cv2.sepFilter2D(x, cv2.CV_64F, _WINDOW, _WINDOW)
         return blurred[_RIM:-_RIM, _RIM:-_RIM]
 
+    def spread(x: np.ndarray, square: np.ndarray) -> np.ndarray:
+        return np.maximum(blur(x * x) - square, 0.0)
+
     mp, mt = blur(p), blur(t)
-    variances = (blur(p * p) - mp * mp).clip(0) + (blur(t * t) - mt * mt).clip(0)
-    contrast = (2 * (blur(p * t) - mp * mt) + 0.03**2) / (variances + 0.03**2)
-    return (2 * mp * mt + 0.01**2) / (mp * mp + mt * mt + 0.01**2), contrast
+    mpp, mtt, mpt = mp * mp, mt * mt, mp * mt
+    contrast = 2 * (blur(p * t) - mpt) + 0.03**2
+    contrast /= spread(p, mpp) + spread(t, mtt) + 0.03**2
+    mpt *= 2
+    mpt += 0.01**2
+    mpp += mtt
+    mpp += 0.01**2
+    mpt /= mpp
+    return mpt, contrast
 
 
 def _ssim(p: np.ndarray, t: np.ndarray) -> float:
