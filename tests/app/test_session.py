@@ -377,6 +377,30 @@ def test_the_python_lines_make_the_same_pictures(session: Session) -> None:
     assert {trial.id for trial in plan.trials} == set(session.engine.asked(choice, axes))
 
 
+def test_a_run_is_taken_away_beside_its_folder(session: Session) -> None:
+    with pytest.raises(ValueError, match="no run on the screen"):
+        session.take_away("csv")
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    taken = sheet.folder.with_name("workbench-1-taken")
+    for form, written in (
+        ("csv", "table.csv"),
+        ("parquet", "table.parquet"),
+        ("imagefolder", "pictures-1"),
+        ("imagefolder", "pictures-2"),
+    ):
+        session.take_away(form)
+        assert session.wait(PATIENCE).status == f"Written: {taken / written}"
+    readings = wb.open_run(sheet.folder).table
+    assert len(pd.read_csv(taken / "table.csv")) == len(readings)
+    assert len(pd.read_parquet(taken / "table.parquet")) == len(readings)
+    assert len(list((taken / "pictures-2").glob("*.png"))) == 1
+    assert session.find_runs() == (sheet.folder,), "what was taken away is no run"
+    with pytest.raises(ValueError, match="no form 'xls'"):
+        session.take_away("xls")
+
+
 def test_a_sweep_of_nothing_sensible_is_refused(session: Session) -> None:
     with pytest.raises(StudyError, match="scales"):
         session.make({"scale": [-1]})

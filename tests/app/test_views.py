@@ -103,6 +103,8 @@ def test_a_picture_is_made_and_shown(bench: Workbench) -> None:
     assert screen.sheet is not None and made(bench) == 1
     picked = bench.run.explorer.picked
     assert (picked["scale"], picked["seed"], picked["control"]) == (1.0, 1, "canny")
+    png = screen.sheet.folder / "trials" / screen.in_hand / "sample.png"
+    assert png.is_file() and str(png) in bench.runs.study.value
     assert bench.runs.runs.value == screen.sheet.folder
     assert "Done." in bench.run.status.value and bench.making.stop.disabled
 

@@ -77,6 +77,15 @@ class Explorer(anywidget.AnyWidget):
         if view is not None and trial in view.shown.trials:
             self.picked = view.shown.place(view.shown.trials.index(trial))
 
+    @property
+    def in_hand(self) -> str:
+        """Id of the trial where the reader is, if its picture has been made; else ""."""
+        view = self._view
+        cell = None if view is None else view.shown.cell_at(self.picked)
+        if view is None or cell is None or view.shown.data["cells"]["sample"][cell] < 0:
+            return ""
+        return view.shown.trials[cell]
+
     def close(self) -> None:
         """Let go of the run and its networks."""
         self._worker.shutdown(wait=False, cancel_futures=True)
@@ -94,8 +103,7 @@ class Explorer(anywidget.AnyWidget):
         if message.get("kind") == "pictures":
             self._worker.submit(self._deliver, view, message.get("numbers"))
         elif message.get("kind") == "make" and self._make is not None:
-            place, cells = message.get("place"), range(len(view.shown.trials))
-            cell = next((cell for cell in cells if view.shown.place(cell) == place), None)
+            cell = view.shown.cell_at(message.get("place"))
             if cell is not None:
                 self._make(view.shown.trials[cell])
 

@@ -28,6 +28,8 @@ from workbench.study import Choices, Plan, Study, StudyError
 PREVIEW, PRICE = "preview", "price"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
 PROGRESS_SECONDS = 0.2
+TAKEN = ("csv", "parquet", "imagefolder")
+"""The forms in which a run is taken away."""
 
 
 class Engine(Protocol):
@@ -372,10 +374,7 @@ class Session:
         return tuple(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
 
     def _new_folder(self) -> Path:
-        number = 1
-        while (self.runs / f"workbench-{number}").exists():
-            number += 1
-        return self.runs / f"workbench-{number}"
+        return _free(self.runs / "workbench")
 
     def code(self, axes: Axes | None = None) -> str:
         """Python that makes the same pictures as `make` would. StudyError for what cannot be."""
@@ -388,10 +387,46 @@ class Session:
         """
         from workbench.runs import open_run
 
+        return open_run(self._run_here()).report()
+
+    def _run_here(self) -> Path:
+        """The folder of the run on the screen; ValueError if there is none with pictures."""
         sheet = self.state.now.sheet
         if sheet is None or not (sheet.folder / "study.yaml").is_file():
             raise ValueError("there is no run on the screen yet: make a picture or open a run")
-        return open_run(sheet.folder).report()
+        return sheet.folder
+
+    def take_away(self, form: str) -> Task:
+        """Queue the run on the screen to be written for other programs, beside its folder.
+
+        Into ``<run>-taken``: "csv" and "parquet" write its table (``table.csv``), anew each time;
+        "imagefolder" the pictures with ``metadata.jsonl`` (``pictures-1``, then ``pictures-2``).
+        ValueError for another form, or if there is no run with pictures.
+        """
+        folder = self._run_here()
+        if form not in TAKEN:
+            raise ValueError(f"there is no form {form!r}; there are: {', '.join(TAKEN)}")
+        place = folder.with_name(f"{folder.name}-taken")
+
+        def write(_: CancelToken) -> Path:
+            from workbench.runs import open_run
+
+            run = open_run(folder)
+            place.mkdir(exist_ok=True)
+            if form == "imagefolder":
+                return run.to_imagefolder(_free(place / "pictures"))
+            target = place / f"table.{form}"
+            return run.to_csv(target) if form == "csv" else run.to_parquet(target)
+
+        def told(path: Path) -> None:
+            self.state.change(status=f"Written: {path}")
+
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                self.state.change(status=f"{folder} cannot be taken away: {task.error}")
+
+        self.state.change(status=f"Writing {place} …")
+        return self.reader.submit(f"take {form}", write, on_result=told, on_end=failed)
 
     def wait(self, timeout: float | None = None) -> Screen:
         """Wait until nothing is queued or running and return the screen.
@@ -446,6 +481,12 @@ class Session:
             self.state.change(status=f"Stopped. What is made is kept{where}.")
         else:
             self.state.change(status=f"Done. It is kept{where}.")
+
+
+def _free(path: Path) -> Path:
+    """The first of ``path-1``, ``path-2`` and so on that is not there."""
+    paths = (path.with_name(f"{path.name}-{number}") for number in count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:

@@ -108,7 +108,8 @@ class Screen:
     """Everything that is shown. Observers are told the names of the fields that changed.
 
     status: how the last work ended, or why there is none. price: what the sweep in hand would
-    take, as a sentence. runs: the run folders that can be opened, newest first.
+    take, as a sentence. runs: the run folders that can be opened, newest first. in_hand: id of the
+    trial whose picture the explorer shows, "" if there is none.
     """
 
     choice: Choice
@@ -120,6 +121,7 @@ class Screen:
     status: str = ""
     price: str = ""
     runs: tuple[Path, ...] = ()
+    in_hand: str = ""
 
 
 class AppState:

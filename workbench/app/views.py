@@ -342,7 +342,7 @@ class MakeView(View):
 class RunsView(View):
     """The run on the screen, and others: open, go on, take away."""
 
-    fields = frozenset({"runs", "sheet", "choice"})
+    fields = frozenset({"runs", "sheet", "choice", "in_hand"})
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         super().__init__(session, tell)
@@ -360,16 +360,35 @@ class RunsView(View):
         self.report.on_click(self.act(lambda _: tell(f"Written: {session.report()}")))
         for name in ("new", "complete", "report"):
             getattr(self, name).add_class(f"wb-{name}")
+        small = {"layout": {"width": "90px"}}
+        self.taken = {
+            "csv": widgets.Button(description="CSV", tooltip="The table of all readings", **small),
+            "parquet": widgets.Button(
+                description="Parquet", tooltip="The table of all readings", **small
+            ),
+            "imagefolder": widgets.Button(
+                description="ImageFolder", tooltip="The pictures with metadata.jsonl", **small
+            ),
+        }
+        for form, button in self.taken.items():
+            button.on_click(self.act(functools.partial(self._take, form)))
+            button.add_class(f"wb-take-{form}")
         self.code = widgets.Textarea(
             disabled=True, description="", layout={"width": "520px", "height": "170px"}
         )
         self.code.add_class("wb-code")
         self.study = widgets.HTML()
         self.study.add_class("wb-quiet")
-        run = [self.runs, widgets.HBox([self.new, self.complete]), self.report, self.study]
+        away = widgets.HTML(html.caption("Take away"))
+        take = widgets.HBox([away, *self.taken.values()], layout={"grid_gap": "6px"})
+        buttons = widgets.HBox([self.new, self.complete])
+        run = [self.runs, buttons, self.report, take, self.study]
         title = widgets.HTML(html.caption("The picture that is chosen, in Python"))
         self.box = columns(run, [title, self.code])
         self._coded: object = None
+
+    def _take(self, form: str, _: Any) -> None:
+        self.session.take_away(form)
 
     def _open(self, event: Any) -> None:
         if event["new"] is not None:
@@ -384,9 +403,13 @@ class RunsView(View):
             self.runs.options = options
         self.runs.value = here
         self.complete.disabled = sheet is None or sheet.plan is None
-        self.report.disabled = sheet is None
-        where = "" if sheet is None else f"Study file: {sheet.folder / 'study.yaml'}"
-        self.study.value = html.note(where)
+        for button in (self.report, *self.taken.values()):
+            button.disabled = sheet is None
+        where = [] if sheet is None else [f"Study file: {sheet.folder / 'study.yaml'}"]
+        if sheet is not None and screen.in_hand:
+            png = sheet.folder / "trials" / screen.in_hand / "sample.png"
+            where.append(f"Picture in hand, with its settings inside: {png}")
+        self.study.value = "<br>".join(map(html.note, where))
         if screen.choice is not self._coded:
             self._coded = screen.choice
             self.code.value = self.session.code()
@@ -400,6 +423,7 @@ class RunView(View):
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         super().__init__(session, tell)
         self.explorer = Explorer(make=self._make)
+        self.explorer.observe(lambda _: self._look(), names="picked")
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "140px"})
         self.text, self.status = widgets.HTML(), widgets.HTML()
         self.text.add_class("wb-progress")
@@ -413,6 +437,9 @@ class RunView(View):
             self.session.make_trial(trial)
         except Exception as error:
             self._tell(f"That failed: {error}")
+
+    def _look(self) -> None:
+        self.session.state.change(in_hand=self.explorer.in_hand)
 
     def show(self, screen: Screen) -> None:
         work = screen.work
@@ -450,6 +477,7 @@ class RunView(View):
         self.explorer.show(run, cells)
         if sheet is not None and sheet.newest:
             self.explorer.pick(sheet.newest)
+        self._look()
         took = time.monotonic() - began
         self._rest_until = time.monotonic() + FOLLOW_SHARE * took
 

@@ -74,6 +74,10 @@ class Shown:
             "scale": data["scales"][cells["scale"][cell]],
         }
 
+    def cell_at(self, place: object) -> int | None:
+        """The cell that lies at a place (as `place` says it); None if there is none."""
+        return next((cell for cell in range(len(self.trials)) if self.place(cell) == place), None)
+
 
 def explorer_data(
     frame: pd.DataFrame,
