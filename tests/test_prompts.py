@@ -103,7 +103,8 @@ def test_a_list_of_tags_is_joined_as_it_is_written(tags: list[str]) -> None:
 @pytest.mark.parametrize(
     "syntax",
     ["(word:1.3)", "(two words : 0.8)", "((word))", "[[word]]", "[word]", "[a|b]", "[a:b:0.5]",
-     "[a:0.5]", "[a::0.5]", "<lora:style:0.8>", "<LoRA:x>", "BREAK", "AND", "\\(character\\)"],
+     "(Blade Runner 2049:1.3)", "[a:0.5]", "[a::0.5]", "<lora:style:0.8>", "<LoRA:x>", "BREAK",
+     "AND", "\\(character\\)"],
 )  # fmt: skip
 def test_syntax_of_the_webui_is_seen(syntax: str) -> None:
     shown = webui_syntax(f"a girl, {syntax}, snow")
@@ -114,13 +115,19 @@ def test_syntax_of_the_webui_is_seen(syntax: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a girl (smiling)", "a girl (smiling, happy)", "(a ratio of 16:9)", "at noon (12:30)", ":-)",
+    ["a girl (smiling)", "a girl (smiling, happy)", "(a ratio of 16:9)", "at noon (12:30)",
+     "(16:9.5)", ":-)",
      "a sign that says [EXIT] in red", "SALT AND PEPPER", "the words \"BREAK\" on a wall",
      "a (b) and (c)", "I <3 you", "fast break and rest", "a | b", "", "f(x) = [1, 2]",
      "SANDRA, BREAKFAST", *WRITTEN, FOUNDING],
 )  # fmt: skip
 def test_ordinary_brackets_and_words_are_no_syntax(text: str) -> None:
     assert webui_syntax(text) == "" == webui_syntax(text, caption=True)
+
+
+def test_the_kind_of_syntax_is_named() -> None:
+    assert webui_syntax("[a|b]") == '"[a|b]" (words that change from step to step)'
+    assert webui_syntax("[a]") == '"[a]" (a weight)'
 
 
 def test_only_a_caption_may_have_a_part_wholly_in_square_brackets() -> None:

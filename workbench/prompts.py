@@ -26,6 +26,8 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _SYNTAX = (
     ("a network to load", re.compile(r"<(?:lora|lyco|hypernet|embedding):[^<>]*>", re.IGNORECASE)),
     ("a weight", re.compile(rf"\([^()]*[^()\d\s]\s*:\s*{_NUMBER}\s*\)")),
+    # A name that ends in a number has a weight with a point: "(2049:1.3)" in it is no proportion.
+    ("a weight", re.compile(r"\([^()]*[^\W\d][^()]*\d\s*:\s*[+-]?\d*\.\d+\s*\)")),
     ("a weight", re.compile(r"\({2,}[^()]+\){2,}")),
     ("a weight", re.compile(r"\[{2,}[^\[\]]+\]{2,}")),
     ("words that change from step to step", re.compile(r"\[[^\[\]]*\|[^\[\]]*\]")),
@@ -155,7 +157,7 @@ def webui_syntax(text: str, caption: bool = False) -> str:
         found += [
             (start, text[start:end], "a weight")
             for start, end in prompt.spans
-            if _WHOLE.fullmatch(text[start:end])
+            if _WHOLE.fullmatch(text[start:end]) and start not in {place for place, *_ in found}
         ]
     if not found:
         return ""

@@ -51,6 +51,7 @@ def test_scales_can_be_a_range(tmp_path: Path, text: str, scales: tuple[float, .
     [
         ("scales", "1..0 step 0.5", "must rise"),
         ("scales", "0..1 step 0", "must rise"),
+        ("scales", "0..1.6", "has no step"),
         ("scales", "0..9 step 0.0001", "more than 10,000 numbers"),
         ("scales", "none", "is no number and no range like 0..1.6 step 0.4"),
         ("scales", "0..20", "scales"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def read_rows(path: Path, defaults: Mapping[str, Any]) -> Rows:
     named: list[tuple[str, dict[str, Any]]] = []
     unread: dict[str, None] = {}
     for number, record in enumerate(said, 1):
-        columns = {_canonical(name): value for name, value in record.items()}
+        columns = _columns(record, number)
         place = str(columns.get("picture", ""))
         named.append((f"row {number} ({short(place)[1:-1]})" if table else place, columns))
         unread |= dict.fromkeys(name for name in columns if name not in COLUMNS)
@@ -173,6 +174,21 @@ def _without_sources(rows: list[Row]) -> list[Row]:
 def _canonical(name: str) -> str:
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     return _ALIASES.get(plain, plain)
+
+
+def _columns(record: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """What a row says under the names used here; ScoringError if it says a thing twice."""
+    columns: dict[str, Any] = {}
+    called: dict[str, str] = {}
+    for name, value in record.items():
+        one = _canonical(name)
+        if one == "sampler" and one in columns:  # ComfyUI's sampler_name and scheduler
+            value = f"{columns[one]} {value}"
+        elif one in COLUMNS and columns.get(one, value) != value:
+            what = f"the columns {called[one]!r} and {name!r} both say its {one}, and not the same"
+            raise ScoringError([f"row {number}: {what}: leave one of them out"])
+        columns[one], called[one] = value, name
+    return columns
 
 
 def _table_of(path: Path) -> Path | None:
@@ -213,18 +229,30 @@ def _missing(value: Any) -> bool:
 
 
 def _csv(path: Path) -> Iterator[dict[str, Any]]:
-    text = path.read_bytes().decode("utf-8-sig")
-    for row in csv.DictReader(io.StringIO(text, newline=""), strict=True):
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not text in UTF-8: save it so") from None
+    head = text.lstrip("\r\n").partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)  # spreadsheets write one or another
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    if twice := [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]:
+        raise ValueError(f"it has more than one column {twice[0]!r}")
+    for row in reader:
         if None in row:
             raise ValueError("a row has more fields than there are columns: quote what has commas")
-        yield {name: value for name, value in row.items() if value}
+        if any(row.values()):
+            yield {name: value for name, value in row.items() if value}
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if not line.strip():
             continue
-        row = parse_json(line, foreign=True)
+        try:
+            row = parse_json(line, foreign=True)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is not an object with named values")
         yield row

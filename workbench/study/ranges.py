@@ -30,8 +30,8 @@ def expand_numbers(value: Any) -> Any:
     """The numbers that a text, or the texts of a list, stand for; anything else as it is.
 
     "0..1.6 step 0.4" is 0, 0.4, 0.8, 1.2, 1.6: both ends belong to it if the steps meet them.
-    Without a step it is 1. Texts with commas are several. ValueError for a range that runs
-    backwards, or stands still, or is too long.
+    Without a step, which only whole ends can do, it is 1. Texts with commas are several. ValueError
+    for a range that runs backwards, or stands still, or is too long.
 
     >>> expand_numbers("0..1.6 step 0.4, 2")
     [0.0, 0.4, 0.8, 1.2, 1.6, 2.0]
@@ -119,6 +119,8 @@ def _numbers(text: str) -> list[Any]:
     low, high, step = Decimal(found[1]), Decimal(found[2]), Decimal(found[3] or 1)
     if low > high or step == 0:
         raise ValueError(f'"{text.strip()[:40]}" must rise: write 0..1.6 step 0.4')
+    if not found[3] and "." in found[1] + found[2]:
+        raise ValueError(f'"{text.strip()[:40]}" has no step: write 0..1.6 step 0.4')
     if (high - low) / step >= MOST:
         raise ValueError(f'"{text.strip()[:40]}" is more than {MOST:,} numbers')
     return [_plain(low + step * i) for i in range(int((high - low) / step) + 1)]
