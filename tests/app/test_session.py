@@ -77,6 +77,26 @@ def test_pictures_extend_the_run_and_nothing_is_made_twice(session: Session) -> 
     assert (first.folder / "trials" / old / "record.json").stat().st_mtime_ns == stamp
 
 
+def test_a_strip_is_a_sweep_of_one_axis_and_the_twin_is_the_text_alone(
+    session: Session, engine: TinyEngine
+) -> None:
+    assert set(session.strips) == {"scale", "seed", "base"}, "this family has one control type"
+    session.choose(seed=2**32 - 2, kept=PROMPT[1:])
+    assert max(session.strips["seed"]) == 2**32 - 1
+    with pytest.raises(ValueError, match="no strip of 'control'"):
+        session.make_strip("control")
+    session.make_twin()
+    session.make_strip("base")
+    session.make_strip("scale")
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None and engine.made == [1, 2, 5]
+    trials = [record.trial for record in wb.open_run(sheet.folder).records.values()]
+    assert {trial.prompt for trial in trials} == {", ".join(PROMPT[1:])}
+    places = {(trial.base, trial.scale) for trial in trials}
+    first = session.state.now.choice.base
+    assert places == {(first, scale) for scale in (0, 0.4, 0.8, 1, 1.2, 1.6)} | {("ink", 1.0)}
+
+
 def test_another_prompt_begins_another_run(session: Session) -> None:
     session.make()
     one = session.wait(PATIENCE).sheet

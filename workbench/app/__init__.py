@@ -97,6 +97,7 @@ class Workbench(widgets.VBox):
             [self.steering.pictures],
             [self.steering.source_box, self.drawing.box],
             [self.prompt.box],
+            [self.making.strip_box],
         )
         settings = columns([self.steering.settings], [self.drawing.more])
         tabs = widgets.Tab(

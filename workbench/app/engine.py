@@ -163,9 +163,12 @@ class ModelEngine:
         )
 
     def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]:
-        """Ids of the trials that a choice or a sweep asks for: for a choice, of its one picture."""
+        """Ids of the trials that a choice or a sweep asks for: for a choice, of its one picture.
+
+        A sweep in which lengths do not vary keeps the tags that the choice keeps.
+        """
         plan = self.plan(self.study(choice, axes))
-        if axes:
+        if axes and axes.get("length"):
             return tuple(trial.id for trial in plan.trials)
         kept = choice.kept
         setting = "length" if kept == choice.prompt[: len(kept)] else "insufficient"

@@ -21,6 +21,7 @@ STYLE = """<style>
 .wb-app .wb-stale {opacity: .4}
 .wb-app .wb-tags button {width: auto; height: auto; line-height: 1.7; padding: 0 7px}
 .wb-app .wb-tags button:not(.mod-active) {text-decoration: line-through; opacity: .65}
+.wb-app .wb-paths {overflow-wrap: anywhere}
 .wb-app .wb-quiet {opacity: .75; font-size: 12px}
 .wb-app .jupyter-widget-Collapse {margin: 2px 0}
 .wb-app textarea {font-family: var(--jp-code-font-family, monospace); font-size: 12px}

@@ -28,6 +28,8 @@ from workbench.study import Choices, Plan, Study, StudyError
 PREVIEW, PRICE = "preview", "price"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
 PROGRESS_SECONDS = 0.2
+STRIP_SCALES, STRIP_SEEDS = (0.0, 0.4, 0.8, 1.2, 1.6), 4
+"""What the strips of scales and of seeds hold; the first seed is that of the choice."""
 TAKEN = ("csv", "parquet", "imagefolder")
 """The forms in which a run is taken away."""
 
@@ -181,7 +183,35 @@ class Session:
             None, with the reason on the screen, if a model is missing. StudyError for axes that
             cannot be.
         """
-        choice = self.state.now.choice
+        return self._order(self.state.now.choice, axes)
+
+    def make_twin(self) -> Job | None:
+        """Queue the picture of the choice as its text alone makes it, at scale 0; as `make`."""
+        return self._order(replace(self.state.now.choice, scale=0.0))
+
+    @property
+    def strips(self) -> Mapping[str, tuple[Any, ...]]:
+        """Axis -> what `make_strip` varies of it; only the axes of which there is more than one."""
+        choice, offer = self.state.now.choice, self.state.now.offer
+        seed = min(choice.seed, MAX_SEED - STRIP_SEEDS + 1)
+        values: dict[str, tuple[Any, ...]] = {
+            "scale": STRIP_SCALES,
+            "seed": tuple(range(seed, seed + STRIP_SEEDS)),
+            "control": tuple(offer.controls),
+            "base": offer.bases,
+        }
+        return {axis: several for axis, several in values.items() if len(several) > 1}
+
+    def make_strip(self, axis: str) -> Job | None:
+        """Queue a strip (see `strips`) of what is chosen: a sweep of one axis; as `make`.
+
+        ValueError for an axis of which there is no strip.
+        """
+        if axis not in self.strips:
+            raise ValueError(f"there is no strip of {axis!r}; there are: {', '.join(self.strips)}")
+        return self.make({axis: self.strips[axis]})
+
+    def _order(self, choice: Choice, axes: Axes | None = None) -> Job | None:
         wanted = self.engine.study(choice, axes)
         if missing := self.engine.missing(wanted):
             self.state.change(status=missing)

@@ -24,6 +24,7 @@ from workbench.images import encode_png
 from workbench.study.ranges import expand_numbers
 
 WIDE = {"layout": {"width": "262px"}, "style": {"description_width": "78px"}}
+STRIPS = {"scale": "scales", "seed": "seeds", "control": "control types", "base": "base models"}
 FOLLOW_SHARE = 4.0
 """While a sweep runs, the explorer rests this many times as long as its last update took."""
 
@@ -302,7 +303,30 @@ class MakeView(View):
         self.panel = columns([*first, hint], lists, [self.price, self.sweep])
         self.panel.add_class("wb-sweep-panel")
         self.box = widgets.HBox([self.make, self.stop])
+        self.strips = {axis: self._strip(axis) for axis in session.strips}
+        self.twin = widgets.Button(
+            description="Text alone", tooltip="The same picture without the control", **half
+        )
+        self.twin.on_click(self.act(lambda _: session.make_twin()))
+        self.twin.add_class("wb-twin")
+        strips = widgets.Box(
+            [self.twin, *self.strips.values()], layout={"flex_flow": "row wrap", "width": "256px"}
+        )
+        title = widgets.HTML(html.caption("Strips", "What is chosen here, varied by one click"))
+        self.strip_box = widgets.VBox([title, strips])
         self._asked: object = None
+
+    def _strip(self, axis: str) -> widgets.Button:
+        """A button for the strip of an axis."""
+        values = self.session.strips[axis]
+        button = widgets.Button(
+            description=f"{len(values)} {STRIPS[axis]}",
+            tooltip="From the chosen seed on" if axis == "seed" else ", ".join(map(str, values)),
+            layout={"width": "120px"},
+        )
+        button.on_click(self.act(lambda _: self.session.make_strip(axis)))
+        button.add_class(f"wb-strip-{axis}")
+        return button
 
     def axes(self) -> Axes:
         """What varies, as `Session.make` takes it. ValueError for numbers that are none."""
@@ -346,7 +370,7 @@ class RunsView(View):
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         super().__init__(session, tell)
-        half = {"layout": {"width": "138px"}}
+        half = {"layout": {"width": "112px"}}
         self.runs = widgets.Dropdown(description="Run", **WIDE)
         self.runs.add_class("wb-runs")
         self.runs.observe(self.act(self._open), names="value")
@@ -360,7 +384,7 @@ class RunsView(View):
         self.report.on_click(self.act(lambda _: tell(f"Written: {session.report()}")))
         for name in ("new", "complete", "report"):
             getattr(self, name).add_class(f"wb-{name}")
-        small = {"layout": {"width": "90px"}}
+        small = {"layout": {"width": "105px"}}
         self.taken = {
             "csv": widgets.Button(description="CSV", tooltip="The table of all readings", **small),
             "parquet": widgets.Button(
@@ -377,12 +401,13 @@ class RunsView(View):
             disabled=True, description="", layout={"width": "520px", "height": "170px"}
         )
         self.code.add_class("wb-code")
-        self.study = widgets.HTML()
+        self.study = widgets.HTML(layout={"width": "430px"})
         self.study.add_class("wb-quiet")
+        self.study.add_class("wb-paths")
         away = widgets.HTML(html.caption("Take away"))
         take = widgets.HBox([away, *self.taken.values()], layout={"grid_gap": "6px"})
-        buttons = widgets.HBox([self.new, self.complete])
-        run = [self.runs, buttons, self.report, take, self.study]
+        buttons = widgets.HBox([self.new, self.complete, self.report])
+        run = [self.runs, buttons, take, self.study]
         title = widgets.HTML(html.caption("The picture that is chosen, in Python"))
         self.box = columns(run, [title, self.code])
         self._coded: object = None
