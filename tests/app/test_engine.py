@@ -33,12 +33,14 @@ def test_offers_what_the_family_and_the_demo_have(engine: TinyEngine) -> None:
 def test_the_study_of_a_choice_is_one_picture(engine: TinyEngine) -> None:
     first = engine.offer().first
     choice = replace(
-        first, scale=0.3, seed=5, base="ink", kept=PROMPT[:2], steps=7, settings='{"low":50}'
-    )
+        first, scale=0.3, seed=5, base="ink", kept=PROMPT[:2], steps=7, settings='{"low":50}',
+        control_start=0.2, control_end=0.6,
+    )  # fmt: skip
     study = engine.study(choice)
     (trial,) = engine.plan(study).trials
     assert engine.asked(choice) == (trial.id,)
     assert (trial.scale, trial.seed, trial.base, trial.steps) == (0.3, 5, "ink", 7)
+    assert (trial.control_start, trial.control_end) == (0.2, 0.6)
     assert trial.prompt == "a girl, long hair" and '"low":50' in trial.control_settings
 
 
@@ -80,6 +82,11 @@ def test_a_preview_says_what_the_map_lacks(engine: TinyEngine, tmp_path: Path) -
     found = engine.preview(replace(engine.offer().first, source=flat))
     assert "cannot steer" in found.warning or "shows nothing" in found.warning, found.warning
     assert not found.control_map.any()
+
+
+def test_a_window_in_which_the_control_never_works_is_said(engine: TinyEngine) -> None:
+    choice = replace(engine.offer().first, control_start=0.3, control_end=0.4)
+    assert "acts at no step" in engine.preview(choice).warning
 
 
 def test_an_upload_keeps_its_bytes_and_a_safe_name(engine: TinyEngine, tmp_path: Path) -> None:

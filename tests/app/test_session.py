@@ -238,6 +238,9 @@ def test_the_price_counts_what_is_there(session: Session) -> None:
         {"seed": -1},
         {"steps": 0},
         {"guidance_scale": 0.5},
+        {"control_start": 1.0},
+        {"control_end": 1.5},
+        {"control_start": 0.5, "control_end": 0.5},
         {"scheduler": "dice"},
         {"prompt": " , "},
         {"settings": {"low": 300, "high": 100}},
@@ -339,7 +342,9 @@ def test_an_upload_that_is_no_picture_is_refused(
 def test_a_run_is_opened_without_a_model_and_gone_on_with(
     session: Session, engine: TinyEngine, models: Path, tmp_path: Path
 ) -> None:
-    session.choose(prompt="a boy, snow, rain", steps=3, seed=9)
+    session.choose(
+        prompt="a boy, snow, rain", steps=3, seed=9, control_start=0.25, control_end=0.75
+    )
     session.make({"scale": [0.5, 1.5]})
     sheet = session.wait(PATIENCE).sheet
     assert sheet is not None
@@ -350,6 +355,7 @@ def test_a_run_is_opened_without_a_model_and_gone_on_with(
     choice = screen.choice
     assert choice.prompt == ("a boy", "snow", "rain")
     assert (choice.steps, choice.seed) == (3, 9)
+    assert (choice.control_start, choice.control_end) == (0.25, 0.75)
     later.choose(scale=0.5, seed=10)
     later.make()
     done = later.wait(PATIENCE)
@@ -388,6 +394,7 @@ def test_a_run_of_what_cannot_be_chosen_can_be_looked_at_only(
 
 def test_the_python_lines_make_the_same_pictures(session: Session) -> None:
     session.choose(kept=PROMPT[:1], scale=0.5, settings={"low": 50}, negative_prompt="blue")
+    session.choose(control_end=0.5)
     session.wait(PATIENCE)
     axes = {"scale": [0, 0.5], "seed": [1, 2]}
     names: dict[str, Any] = {}

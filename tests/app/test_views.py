@@ -48,7 +48,8 @@ def test_source_and_map_are_there_without_a_click(bench: Workbench) -> None:
         ("steering", "source", "paperdoll:2"),
         *(("drawing", name, value) for name, value in {
             "base": "ink", "scale": 0.4, "seed": 7, "steps": 3, "guidance_scale": 2.5,
-            "scheduler": "ddim", "negative_prompt": "blue",
+            "scheduler": "ddim", "negative_prompt": "blue", "control_start": 0.25,
+            "control_end": 0.5,
         }.items()),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ from workbench.images import MAX_BYTES, SUFFIXES, ImageError, decode_image
 from workbench.paths import data_dir
 from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
 from workbench.study.labels import is_map, is_scene
+from workbench.study.notes import window_note
 
 if TYPE_CHECKING:
     from workbench.explorer import LocalNetworks
@@ -95,6 +96,8 @@ class ModelEngine:
             guidance_scale=demo.guidance_scale,
             scheduler=demo.scheduler,
             negative_prompt=demo.negative_prompt,
+            control_start=demo.control_start,
+            control_end=demo.control_end,
         )
         return Offer(
             first=first,
@@ -146,6 +149,8 @@ class ModelEngine:
             "guidance_scale": choice.guidance_scale,
             "scheduler": choice.scheduler,
             "negative_prompt": choice.negative_prompt,
+            "control_start": choice.control_start,
+            "control_end": choice.control_end,
         }  # fmt: skip
         return Study.from_dict(values, folder=self.demo.folder, choices=self.choices)
 
@@ -233,11 +238,16 @@ class ModelEngine:
         if lacking := sorted(set(needs) - self._networks.names):
             raise LocateError(f"the map needs the network {lacking[0]}, which is not on this disk")
         (found,) = control.extract([source.image], settings, self._networks.lend(needs))
+        warnings = [
+            window_note(choice.steps, choice.control_start, choice.control_end),
+            *map_warnings(plan, {cell.map_key: found}),
+            *self._unseen(choice),
+        ]
         return Preview(
             source=source.image,
             control_map=found.picture,
             legend=tuple(control.legend(found, settings)),
-            warning=" ".join([*map_warnings(plan, {cell.map_key: found}), *self._unseen(choice)]),
+            warning=" ".join(filter(None, warnings)),
         )
 
     @cached_property

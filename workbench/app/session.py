@@ -127,6 +127,13 @@ class Session:
         _number("seed", choice.seed, 0, MAX_SEED, whole=True)
         _number("steps", choice.steps, 1, 1000, whole=True)
         _number("guidance_scale", choice.guidance_scale, 1, 30)
+        _number("control_start", choice.control_start, 0, 1)
+        _number("control_end", choice.control_end, 0, 1)
+        if choice.control_start >= choice.control_end:
+            raise ValueError(
+                f"the control must start before it ends, not at {choice.control_start:g} with its "
+                f"end at {choice.control_end:g}"
+            )
         settings = get_control(choice.control).settings_type
         given = choice.settings
         raw = given if isinstance(given, str) else json.dumps(dict(given))
@@ -386,7 +393,8 @@ class Session:
             source=study.sources[0], control=kind, settings=settings, prompt=study.tags,
             scale=scale, seed=study.seeds[0], base=study.base[0], steps=study.steps,
             guidance_scale=study.guidance_scale, scheduler=study.scheduler,
-            negative_prompt=study.negative_prompt,
+            negative_prompt=study.negative_prompt, control_start=study.control_start,
+            control_end=study.control_end,
         )  # fmt: skip
 
     def new_run(self) -> None:

@@ -27,6 +27,7 @@ class Choice:
     source: a label as in study files ("paperdoll:7" or a path). prompt: all tags, in order.
     kept: the tags that are switched on, in the order of the prompt. scale: conditioning scale.
     base: the base model that draws. settings: of the control type, as JSON; "" for its defaults.
+    control_start, control_end: the part of the steps in which the control works, as shares of them.
     The rest are the settings of the same names of a study.
     """
 
@@ -42,6 +43,8 @@ class Choice:
     guidance_scale: float = 5.0
     scheduler: str = "unipc"
     negative_prompt: str = ""
+    control_start: float = 0.0
+    control_end: float = 1.0
 
 
 @dataclass(frozen=True)

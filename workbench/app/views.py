@@ -246,6 +246,14 @@ class DrawingView(View):
                 description="Negative", continuous_update=False, **WIDE
             ),
         }
+        share = functools.partial(
+            widgets.BoundedFloatText, min=0, max=1, step=0.05, layout=WIDE["layout"],
+            style={"description_width": "90px"}, tooltip="A share of the steps, from 0 to 1",
+        )  # fmt: skip
+        self.inputs |= {
+            "control_start": share(description="Control start"),
+            "control_end": share(description="Control end"),
+        }
         for name, widget in self.inputs.items():
             self.choosing(name, widget)
         if len(offer.bases) == 1:
