@@ -22,6 +22,7 @@ from tiny_app import PROMPT, TinyEngine
 
 import workbench as wb
 from workbench.app.session import Session
+from workbench.app.shelf import Shelf
 from workbench.app.worker import TaskState
 from workbench.images import encode_png
 from workbench.store import RunFolder
@@ -402,6 +403,61 @@ def test_the_python_lines_make_the_same_pictures(session: Session) -> None:
     choice = session.state.now.choice
     plan = session.engine.plan(names["study"])
     assert {trial.id for trial in plan.trials} == set(session.engine.asked(choice, axes))
+
+
+def test_a_run_is_renamed_duplicated_and_deleted_after_a_question(session: Session) -> None:
+    session.make()
+    first = session.wait(PATIENCE).sheet
+    assert first is not None
+    session.rename(" winter, one".replace(",", ""))
+    screen = session.wait(PATIENCE)
+    assert screen.sheet is not None and screen.sheet.folder.name == "winter one"
+    assert not first.folder.exists() and screen.runs == (screen.sheet.folder,)
+    session.choose(scale=0.5)
+    session.make()
+    named = session.wait(PATIENCE).sheet
+    assert named is not None and len(wb.open_run(named.folder).records) == 2, "it goes on"
+    session.duplicate()
+    copy = session.wait(PATIENCE).sheet
+    assert copy is not None and copy.folder.name == "winter one-copy-1"
+    assert table(wb.open_run(copy.folder)).equals(table(wb.open_run(named.folder)))
+    with pytest.raises(ValueError, match="ask first"):
+        session.delete()
+    session.ask_delete()
+    assert session.wait(PATIENCE).doomed == (copy.folder, 2)
+    session.delete()
+    screen = session.wait(PATIENCE)
+    assert screen.sheet is None and screen.doomed is None and screen.runs == (named.folder,)
+    assert [path.name for path in named.folder.parent.iterdir()] == ["winter one"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "sources", "x" * 81, "end.", "<b>"])
+def test_a_name_that_is_no_plain_one_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a run"):
+        Shelf(tmp_path).rename(tmp_path / "run", name)
+
+
+def test_a_run_at_work_or_elsewhere_stays_as_it_is(
+    session: Session, engine: TinyEngine, tmp_path: Path
+) -> None:
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    with RunFolder.open(sheet.folder).claim():
+        session.rename("other")
+        assert "another process is working" in session.wait(PATIENCE).status
+    (sheet.folder.parent / "taken").mkdir()
+    session.rename("taken")
+    assert "take another name" in session.wait(PATIENCE).status
+    with pytest.raises(ValueError, match="does not lie in"):
+        Shelf(tmp_path).delete(sheet.folder)
+    engine.gate.clear()
+    session.make({"seed": [5]})
+    for change in (session.duplicate, session.ask_delete, session.delete):
+        with pytest.raises(ValueError, match="pictures are being made"):
+            change()
+    session.stop()
+    assert session.wait(PATIENCE).sheet is not None and sheet.folder.is_dir()
 
 
 def test_a_run_is_taken_away_beside_its_folder(session: Session) -> None:

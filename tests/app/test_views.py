@@ -203,6 +203,22 @@ def test_another_run_is_opened_from_the_list(bench: Workbench) -> None:
     assert bench.session.wait(PATIENCE) and made(bench) == 0
 
 
+def test_a_run_is_deleted_by_a_second_click(bench: Workbench) -> None:
+    bench.session.make()
+    sheet = bench.session.wait(PATIENCE).sheet
+    assert sheet is not None and bench.runs.question.layout.display == "none"
+    bench.runs.delete.click()
+    bench.session.wait(PATIENCE)
+    assert bench.runs.doom.description == "Really delete 1 picture?"
+    bench.runs.keep.click()
+    assert bench.runs.question.layout.display == "none" and sheet.folder.is_dir()
+    bench.runs.delete.click()
+    bench.session.wait(PATIENCE)
+    bench.runs.doom.click()
+    bench.session.wait(PATIENCE)
+    assert not sheet.folder.exists() and made(bench) == 0 and bench.runs.runs.value is None
+
+
 def test_the_report_is_written_from_the_screen(bench: Workbench) -> None:
     assert bench.runs.report.disabled
     bench.session.make({"scale": [0, 1]})

@@ -17,6 +17,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from workbench.app.grid import Axes, extended, python_lines
+from workbench.app.shelf import Shelf, free
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
 from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
 from workbench.cancel import CancelToken
@@ -69,9 +70,9 @@ class Session:
 
     def __init__(self, engine: Engine, runs: Path = Path("runs")) -> None:
         self.engine = engine
-        self.runs = Path(runs)
+        self.shelf = Shelf(Path(runs))
         offer = engine.offer()
-        self.state = AppState(Screen(offer.first, offer, runs=self._run_folders()))
+        self.state = AppState(Screen(offer.first, offer, runs=self.shelf.runs()))
         self.viewer = Worker("workbench-preview")
         # Of its own, so that a run is shown while the map of the choice waits for its network.
         self.reader = Worker("workbench-reader")
@@ -166,7 +167,7 @@ class Session:
 
         ImageError if it cannot be read.
         """
-        source = self.engine.add_source(name, data, self.runs / "sources")
+        source = self.engine.add_source(name, data, self.shelf.sources)
         self._offer_sources([source])
         return self.choose(source=source)
 
@@ -282,7 +283,7 @@ class Session:
         if now is not None and now.plan is not None and now.study is not None:
             grown = extended(now.study, wanted, self.engine.choices)
         if now is None or grown is None:
-            folder = self._new_folder()
+            folder = self.shelf.new()
             folder.mkdir(parents=True)  # so that nothing else takes the name
             study = wanted.model_copy(update={"name": folder.name})
             return Sheet(folder, study, self.engine.plan(study))
@@ -303,7 +304,7 @@ class Session:
 
     def _show_sheet(self, sheet: Sheet) -> None:
         self._sheets[sheet.folder] = sheet
-        self.state.change(sheet=replace(sheet, version=next(self._versions)))
+        self.state.change(sheet=replace(sheet, version=next(self._versions)), doomed=None)
 
     def _grow(self, newest: str = "") -> None:
         """There is more of the run on the disk."""
@@ -399,20 +400,79 @@ class Session:
 
     def new_run(self) -> None:
         """Begin a new run with the next picture."""
-        self.state.change(sheet=None, status="The next picture begins a new run.")
+        told = "The next picture begins a new run."
+        self.state.change(sheet=None, in_hand="", doomed=None, status=told)
 
     def find_runs(self) -> tuple[Path, ...]:
         """Look for run folders; newest first."""
-        return self.state.change(runs=self._run_folders()).runs
+        return self.state.change(runs=self.shelf.runs()).runs
 
-    def _run_folders(self) -> tuple[Path, ...]:
-        if not self.runs.is_dir():
-            return ()
-        found = [path.parent for path in self.runs.glob("*/study.yaml") if path.is_file()]
-        return tuple(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+    def rename(self, name: str) -> Task:
+        """Queue another name for the folder of the run on the screen.
 
-    def _new_folder(self) -> Path:
-        return _free(self.runs / "workbench")
+        As for `duplicate` and `delete`, ValueError if there is no run, or while anything is being
+        made; what else is in the way is said on the screen.
+        """
+        return self._change_run(
+            lambda run: self.shelf.rename(run, name), "{run} is now {place}.", moved=True
+        )
+
+    def duplicate(self) -> Task:
+        """Queue a copy of the run on the screen, which is then on the screen in its place."""
+        return self._change_run(self.shelf.duplicate, "{place} is a copy of {run}.")
+
+    def ask_delete(self) -> Task:
+        """Queue the question whether the run on the screen is to be deleted (`Screen.doomed`)."""
+        folder = self._resting_run()
+
+        def look(_: CancelToken) -> int:
+            from workbench.store import RunFolder
+
+            return len(RunFolder.open(folder).trial_ids())
+
+        def ask(pictures: int) -> None:
+            self.state.change(doomed=(folder, pictures))
+
+        return self.reader.submit("ask", look, on_result=ask)
+
+    def keep(self) -> None:
+        """Answer the question of `ask_delete` with no."""
+        self.state.change(doomed=None)
+
+    def delete(self) -> Task:
+        """Queue the end of the run on the screen; ValueError if `ask_delete` did not ask first."""
+        doomed, folder = self.state.now.doomed, self._resting_run()
+        if doomed is None or doomed[0] != folder:
+            raise ValueError("ask first whether the run is to be deleted")
+        return self._change_run(self.shelf.delete, "{run} is deleted.", moved=True)
+
+    def _resting_run(self) -> Path:
+        if self.jobs.unfinished:
+            raise ValueError("pictures are being made: wait for them, or press Stop; then again")
+        return self._run_here()
+
+    def _change_run(
+        self, change: Callable[[Path], Path | None], told: str, *, moved: bool = False
+    ) -> Task:
+        folder = self._resting_run()
+
+        def show(place: Path | None) -> None:
+            sheet = self.state.now.sheet
+            if moved:
+                self._sheets.pop(folder, None)
+            if sheet is not None and sheet.folder == folder:
+                if place is None:
+                    self.state.change(sheet=None, in_hand="", doomed=None)
+                else:
+                    self._show_sheet(replace(sheet, folder=place, newest=""))
+            self.find_runs()
+            self.state.change(status=told.format(run=folder, place=place))
+
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                self.state.change(status=f"{folder} stays as it is: {task.error}", doomed=None)
+
+        return self.reader.submit("change", lambda _: change(folder), on_result=show, on_end=failed)
 
     def code(self, axes: Axes | None = None) -> str:
         """Python that makes the same pictures as `make` would. StudyError for what cannot be."""
@@ -452,7 +512,7 @@ class Session:
             run = open_run(folder)
             place.mkdir(exist_ok=True)
             if form == "imagefolder":
-                return run.to_imagefolder(_free(place / "pictures"))
+                return run.to_imagefolder(free(place / "pictures"))
             target = place / f"table.{form}"
             return run.to_csv(target) if form == "csv" else run.to_parquet(target)
 
@@ -519,12 +579,6 @@ class Session:
             self.state.change(status=f"Stopped. What is made is kept{where}.")
         else:
             self.state.change(status=f"Done. It is kept{where}.")
-
-
-def _free(path: Path) -> Path:
-    """The first of ``path-1``, ``path-2`` and so on that is not there."""
-    paths = (path.with_name(f"{path.name}-{number}") for number in count(1))
-    return next(path for path in paths if not path.exists())
 
 
 def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:

@@ -112,7 +112,8 @@ class Screen:
 
     status: how the last work ended, or why there is none. price: what the sweep in hand would
     take, as a sentence. runs: the run folders that can be opened, newest first. in_hand: id of the
-    trial whose picture the explorer shows, "" if there is none.
+    trial whose picture the explorer shows, "" if there is none. doomed: the run that a person was
+    asked about before it is deleted, and how many pictures it has; None if nobody was asked.
     """
 
     choice: Choice
@@ -125,6 +126,7 @@ class Screen:
     price: str = ""
     runs: tuple[Path, ...] = ()
     in_hand: str = ""
+    doomed: tuple[Path, int] | None = None
 
 
 class AppState:

@@ -156,7 +156,8 @@ class SteeringView(View):
             for widget in self._fields.values():
                 widget.observe(self.act(lambda _: self._set()), names="value")
             about = (kind.__doc__ or "").partition("\n\n")[2].replace("\n    ", " ").strip()
-            help_ = widgets.HTML(f"<span class='wb-quiet'>{html.note(about)}</span>")
+            quiet = f"<span class='wb-quiet'>{html.note(about)}</span>"
+            help_ = widgets.HTML(quiet, layout={"width": "420px"})
             label = self.session.state.now.offer.controls[control]
             title = widgets.HTML(html.caption(f"{label}: settings"))
             self.settings.children = [title, *self._fields.values(), help_]
@@ -372,39 +373,41 @@ class MakeView(View):
 
 
 class RunsView(View):
-    """The run on the screen, and others: open, go on, take away."""
+    """The run on the screen, and others: open, go on, rename, copy, delete, take away."""
 
-    fields = frozenset({"runs", "sheet", "choice", "in_hand"})
+    fields = frozenset({"runs", "sheet", "choice", "in_hand", "doomed"})
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         super().__init__(session, tell)
-        half = {"layout": {"width": "112px"}}
         self.runs = widgets.Dropdown(description="Run", **WIDE)
         self.runs.add_class("wb-runs")
         self.runs.observe(self.act(self._open), names="value")
-        self.new = widgets.Button(description="New run", **half)
-        self.complete = widgets.Button(
-            description="Complete", tooltip="Make every picture that the sheet lacks", **half
+        self.name = widgets.Text(description="Name", continuous_update=False, **WIDE)
+        self.name.add_class("wb-run-name")
+        button = self._button
+        self.new = button("new", "New run", session.new_run)
+        self.rename = button(
+            "rename", "Rename", lambda: session.rename(self.name.value), "Of the run's folder"
         )
-        self.report = widgets.Button(description="Write report", **half)
-        self.new.on_click(self.act(lambda _: session.new_run()))
-        self.complete.on_click(self.act(lambda _: session.complete()))
-        self.report.on_click(self.act(lambda _: tell(f"Written: {session.report()}")))
-        for name in ("new", "complete", "report"):
-            getattr(self, name).add_class(f"wb-{name}")
-        small = {"layout": {"width": "105px"}}
+        self.complete = button(
+            "complete", "Complete", session.complete, "Make every picture that the sheet lacks"
+        )
+        self.report = button("report", "Write report", lambda: tell(f"Written: {session.report()}"))
+        self.duplicate = button("duplicate", "Duplicate", session.duplicate)
+        self.delete = button("delete", "Delete", session.ask_delete, "You are asked first")
+        self.doom = button("doom", "Really delete?", session.delete)
+        self.doom.button_style, self.doom.layout.width = "danger", "220px"
+        self.keep = button("keep", "Keep", session.keep)
+        self.question = widgets.HBox([self.doom, self.keep])
+        every = "The table of all readings"
         self.taken = {
-            "csv": widgets.Button(description="CSV", tooltip="The table of all readings", **small),
-            "parquet": widgets.Button(
-                description="Parquet", tooltip="The table of all readings", **small
-            ),
-            "imagefolder": widgets.Button(
-                description="ImageFolder", tooltip="The pictures with metadata.jsonl", **small
-            ),
+            form: button(f"take-{form}", label, functools.partial(session.take_away, form), tip)
+            for form, label, tip in (
+                ("csv", "CSV", every),
+                ("parquet", "Parquet", every),
+                ("imagefolder", "ImageFolder", "The pictures with metadata.jsonl"),
+            )
         }
-        for form, button in self.taken.items():
-            button.on_click(self.act(functools.partial(self._take, form)))
-            button.add_class(f"wb-take-{form}")
         self.code = widgets.Textarea(
             disabled=True, description="", layout={"width": "520px", "height": "170px"}
         )
@@ -413,15 +416,27 @@ class RunsView(View):
         self.study.add_class("wb-quiet")
         self.study.add_class("wb-paths")
         away = widgets.HTML(html.caption("Take away"))
-        take = widgets.HBox([away, *self.taken.values()], layout={"grid_gap": "6px"})
-        buttons = widgets.HBox([self.new, self.complete, self.report])
-        run = [self.runs, buttons, take, self.study]
+        away.layout.width = "104px"
+        run = [
+            widgets.HBox([self.runs, self.new]),
+            widgets.HBox([self.name, self.rename]),
+            widgets.HBox([self.complete, self.report, self.duplicate, self.delete]),
+            self.question,
+            widgets.HBox([away, *self.taken.values()]),
+            self.study,
+        ]
         title = widgets.HTML(html.caption("The picture that is chosen, in Python"))
         self.box = columns(run, [title, self.code])
         self._coded: object = None
+        self._shown: object = None
 
-    def _take(self, form: str, _: Any) -> None:
-        self.session.take_away(form)
+    def _button(
+        self, name: str, text: str, action: Callable[[], object], tip: str = ""
+    ) -> widgets.Button:
+        button = widgets.Button(description=text, tooltip=tip, layout={"width": "104px"})
+        button.on_click(self.act(lambda _: action()))
+        button.add_class(f"wb-{name}")
+        return button
 
     def _open(self, event: Any) -> None:
         if event["new"] is not None:
@@ -436,8 +451,15 @@ class RunsView(View):
             self.runs.options = options
         self.runs.value = here
         self.complete.disabled = sheet is None or sheet.plan is None
-        for button in (self.report, *self.taken.values()):
+        others = (self.report, self.rename, self.duplicate, self.delete, *self.taken.values())
+        for button in others:
             button.disabled = sheet is None
+        if here != self._shown:  # what is being typed stays
+            self._shown, self.name.value = here, "" if here is None else here.name
+        self.question.layout.display = "none" if screen.doomed is None else ""
+        if screen.doomed is not None:
+            many = screen.doomed[1]
+            self.doom.description = f"Really delete {many} picture{'' if many == 1 else 's'}?"
         where = [] if sheet is None else [f"Study file: {sheet.folder / 'study.yaml'}"]
         if sheet is not None and screen.in_hand:
             png = sheet.folder / "trials" / screen.in_hand / "sample.png"
