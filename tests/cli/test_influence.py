@@ -42,6 +42,9 @@ def test_the_command_says_what_it_costs_and_who_is_driving(study: Path, tmp_path
     assert planned.code == 0 and not run.exists()
     cost = "Four predictions at each of 2 steps for 2 pictures, about"
     assert planned.out.startswith(cost)
+    odd = run_command("influence", study, "--out", run, "--figure", tmp_path / "figure.jpg")
+    assert (odd.code, "figure.jpg.png" in odd.err) == (2, True)
+    assert not run.exists()
     done = run_command("influence", study, "--out", run, "--figure", figure, "--maps-at", "2")
     assert done.code == 0 and cost in done.err
     assert done.out.startswith("Canny, 2 tags, scale 1, guidance 5: ")

@@ -99,7 +99,9 @@ def test_a_bare_name_is_a_study_of_the_package_where_there_is_no_such_file(
     assert study_file(tmp_path / "demo") == tmp_path / "demo"
 
 
-@pytest.mark.parametrize("named", ["demmo", "demo.yaml", "data/studies/demo.yaml", "a\0b" * 300])
+@pytest.mark.parametrize(
+    "named", ["demmo", "./demo", "demo.yaml", "data/studies/demo.yaml", "a\0b" * 300]
+)
 def test_a_study_that_is_nowhere_is_told_with_those_that_there_are(
     named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

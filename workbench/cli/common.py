@@ -28,13 +28,13 @@ def say(text: object, *, err: bool = False) -> None:
         silence(sys.stderr if err else sys.stdout)
 
 
-def check_output(path: Path | None, *suffixes: str) -> None:
+def check_output(path: Path | None, *suffixes: str, option: str = "--output") -> None:
     """Refuse a file whose name promises another format than the one that is written."""
     if path is None or path.suffix.lower() in suffixes:
         return
     better = path.with_name(path.name + suffixes[0])
     kind = suffixes[0].removeprefix(".").upper()
-    raise Refusal(f"--output {path}: what is written is {kind}: name it {better}")
+    raise Refusal(f"{option} {path}: what is written is {kind}: name it {better}")
 
 
 class PrintableFormatter(logging.Formatter):

@@ -24,7 +24,7 @@ SHOWN = 5
 
 def run(
     study_file: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="STUDY", help="A study file (YAML), or the name of one of `workbench studies`."
         ),
@@ -198,7 +198,7 @@ def studies() -> None:
 
 def influence(
     study: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A study file (YAML), or a run folder.")
+        str, typer.Argument(metavar="STUDY", help="A study file (YAML), or a run folder.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder; that of the study if absent.")
@@ -225,6 +225,7 @@ def influence(
     from workbench.influences import influence_job
     from workbench.live import Stopped
 
+    check_output(figure, ".png", ".svg", option="--figure")
     if dry_run:
         say(influence_job(study, out, maps_at=maps_at, device=device).cost().sentence)
         return

@@ -24,13 +24,14 @@ def study_file(named: str | Path) -> Path:
     StudyError if there is neither. A name with a folder or a suffix is a path and nothing else.
     """
     path, shipped = Path(named), shipped_studies()
-    if str(path) in shipped and not os.path.isfile(path):  # a folder of that name is no study
-        return shipped[str(path)]
+    name = str(named)  # "./demo" is a path
+    if name in shipped and not os.path.isfile(path):  # a folder of that name is no study
+        return shipped[name]
     if os.path.exists(path):
         return path
     hint = did_you_mean(path.stem, shipped)
     what = f"there is no such file, and no such study comes with the package{hint}"
-    raise StudyError([problem(str(path), what, f"a file, or {', '.join(shipped) or 'a path'}")])
+    raise StudyError([problem(name, what, f"a file, or {', '.join(shipped) or 'a path'}")])
 
 
 def first_comment(path: Path) -> str:
