@@ -77,6 +77,21 @@ def test_missing_models_are_one_sentence(models: Path, tmp_path: Path) -> None:
     assert said.startswith("No pictures can be made yet: ") and said.endswith(".")
 
 
+def test_what_is_in_use_and_what_is_in_the_way_is_said(
+    engine: TinyEngine, tmp_path: Path, monkeypatch: Any
+) -> None:
+    assert engine.about(engine.offer().first) == "paperdoll (render) on cpu"
+    real = ModelEngine("sd15", models_dir=tmp_path, device="cpu")
+    first = real.offer().first
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "0")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert "The first picture downloads" in real.about(first)
+    monkeypatch.setenv("WORKBENCH_OFFLINE", "1")
+    assert "No pictures can be made yet" in real.about(first)
+    nowhere = ModelEngine("sd15", models_dir=tmp_path, device="cuda:77")
+    assert "device" in nowhere.about(first).partition("No pictures can be made yet: ")[2]
+
+
 def test_a_preview_says_what_the_map_lacks(engine: TinyEngine, tmp_path: Path) -> None:
     flat = engine.add_source("flat.png", encode_png(np.full((64, 64, 3), 90, np.uint8)), tmp_path)
     found = engine.preview(replace(engine.offer().first, source=flat))

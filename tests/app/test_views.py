@@ -18,6 +18,7 @@ from tiny_app import PROMPT, TinyEngine
 
 from workbench.app import Workbench, html
 from workbench.app.state import Work
+from workbench.families import FamilyError
 from workbench.images import encode_png
 
 PATIENCE = 60.0
@@ -199,7 +200,7 @@ def test_another_run_is_opened_from_the_list(bench: Workbench) -> None:
     assert screen.sheet is not None and screen.sheet.folder == first.folder
     assert screen.choice.prompt == PROMPT and made(bench) == 1
     bench.runs.new.click()
-    assert bench.session.state.now.sheet is None and bench.runs.runs.value is None
+    assert bench.session.state.now.sheet is None and bench.runs.runs.value == ""
     assert bench.session.wait(PATIENCE) and made(bench) == 0
 
 
@@ -216,7 +217,7 @@ def test_a_run_is_deleted_by_a_second_click(bench: Workbench) -> None:
     bench.session.wait(PATIENCE)
     bench.runs.doom.click()
     bench.session.wait(PATIENCE)
-    assert not sheet.folder.exists() and made(bench) == 0 and bench.runs.runs.value is None
+    assert not sheet.folder.exists() and made(bench) == 0 and bench.runs.runs.value == ""
 
 
 def test_the_report_is_written_from_the_screen(bench: Workbench) -> None:
@@ -269,6 +270,36 @@ def test_the_same_cell_again_closes_the_former_app(models: Path, tmp_path: Path)
     assert screen.sheet is not None and made(second) == 1, "the newest run is there"
     assert "models" not in engines[1].__dict__
     second.close()
+
+
+def test_another_family_frees_the_models_of_the_former(
+    bench: Workbench, engine: TinyEngine
+) -> None:
+    assert "paperdoll (render) on cpu" in bench.models.words.value
+    bench.session.make()
+    bench.session.wait(PATIENCE)
+    manager = weakref.ref(engine.manager)
+    former = bench.models
+    engine.gate.clear()
+    bench.session.choose(seed=3)
+    held = bench.session.make()
+    former.family.value = "sd15"
+    assert "pictures are being made" in bench.message.value
+    assert bench.models is former and former.family.value == "paperdoll"
+    engine.gate.set()
+    assert held is not None and held.ended.wait(PATIENCE)
+    former.family.value = "sd15"
+    gc.collect()
+    assert manager() is None
+    screen = bench.session.wait(PATIENCE)
+    assert screen.sheet is None and "sd15" in bench.models.words.value
+    assert bench.drawing.inputs["base"].value in screen.offer.bases != ("render", "ink")
+    assert len(screen.runs) == 1, "the run that was made can be opened"
+    bench.models.family.value = "paperdoll"
+    assert "paperdoll (render)" in bench.session.wait(PATIENCE).models
+    with pytest.raises(FamilyError):
+        bench.use_family("none")
+    assert bench.models.family.value == "paperdoll", "what cannot be used changes nothing"
 
 
 def test_progress_is_one_line() -> None:

@@ -17,6 +17,7 @@ from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet,
 from workbench.app.views import (
     DrawingView,
     MakeView,
+    ModelView,
     PromptView,
     RunsView,
     RunView,
@@ -78,10 +79,19 @@ class Workbench(widgets.VBox):
         place = Path(runs).resolve()
         if (former := _OPEN.get(place)) is not None:
             former.close()
-        models_here = engine or ModelEngine(family, models_dir=models, device=device)
-        self.session = Session(models_here, Path(runs))
+        self._runs, self._models, self._device = Path(runs), models, device
         self.message = widgets.HTML()
         self.message.add_class("wb-message")
+        super().__init__(**options)
+        self.add_class("wb-app")
+        self._begin(engine or ModelEngine(family, models_dir=models, device=device))
+        if runs_there := self.session.state.now.runs:
+            self.session.open(runs_there[0])
+        _OPEN[place] = self
+
+    def _begin(self, engine: Engine) -> None:
+        """A session with an engine, and the widgets that show it."""
+        self.session = Session(engine, self._runs)
 
         def tell(text: str) -> None:
             self.message.value = html.note(text) if text else ""
@@ -90,6 +100,7 @@ class Workbench(widgets.VBox):
         self.steering = SteeringView(self.session, tell)
         self.prompt = PromptView(self.session, tell)
         self.drawing = DrawingView(self.session, tell)
+        self.models = ModelView(self.session, tell, engine.family.name, self.use_family)
         self.making = MakeView(self.session, tell)
         self.runs = RunsView(self.session, tell)
         self.run = RunView(self.session, tell)
@@ -99,30 +110,50 @@ class Workbench(widgets.VBox):
             [self.prompt.box],
             [self.making.strip_box],
         )
-        settings = columns([self.steering.settings], [self.drawing.more])
-        tabs = widgets.Tab(
+        settings = columns([self.steering.settings], [self.drawing.more], [self.models.box])
+        self.tabs = widgets.Tab(
             [picture, self.making.panel, settings, self.runs.box],
             titles=("Picture", "Sweep", "Settings", "Run"),
         )
-        tabs.add_class("wb-setup")
-        work = widgets.HBox([self.making.box, self.run.box], layout={"flex_flow": "row wrap"})
-        parts = [widgets.HTML(html.STYLE), tabs, work, self.message, self.run.explorer]
-        super().__init__(parts, **options)
-        self.add_class("wb-app")
+        self.tabs.add_class("wb-setup")
+        work = widgets.HBox(
+            [self.making.box, self.models.words, self.run.box],
+            layout={"flex_flow": "row wrap", "grid_gap": "0 14px"},
+        )
+        self.children = [
+            widgets.HTML(html.STYLE), self.tabs, work, self.message, self.run.explorer,
+        ]  # fmt: skip
         for view in self._views:
             view.start()
         self.session.show()
-        if runs_there := self.session.state.now.runs:
-            self.session.open(runs_there[0])
-        _OPEN[place] = self
 
-    @property
-    def _views(self) -> tuple[View, ...]:
-        return (self.steering, self.prompt, self.drawing, self.making, self.runs, self.run)
+    def use_family(self, name: str) -> None:
+        """Work with another family of the catalogue; the models of the former are let go of.
 
-    def close(self) -> None:
-        """Stop all work and let go of the models. What is made is kept."""
+        The next picture begins a new run. FamilyError if there is no such family, ValueError while
+        pictures are being made.
+        """
+        if self.session.jobs.unfinished:
+            raise ValueError("pictures are being made: wait for them, or press Stop; then again")
+        engine = ModelEngine(name, models_dir=self._models, device=self._device)
+        engine.offer()  # what is wrong with it shows before the former is gone
+        self._end()
+        at = self.tabs.selected_index
+        self._begin(engine)
+        self.tabs.selected_index = at
+
+    def _end(self) -> None:
         for view in self._views:
             view.close()
         self.session.close()
+
+    @property
+    def _views(self) -> tuple[View, ...]:
+        return (
+            self.steering, self.prompt, self.drawing, self.models, self.making, self.runs, self.run,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Stop all work and let go of the models. What is made is kept."""
+        self._end()
         super().close()

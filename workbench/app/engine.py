@@ -197,6 +197,26 @@ class ModelEngine:
         places = {ref.title: locate(ref, self.models_dir) for ref in self._needed(study)}
         return tuple(title for title, place in places.items() if place.folder is None)
 
+    def about(self, choice: Choice) -> str:
+        """Which models make a choice and where they compute, and what is in the way, in words.
+
+        What is in the way: a device that is not there, and models that are missing or that the
+        first picture downloads. No network is touched and no model is loaded.
+        """
+        from workbench.sweep.devices import device_problem, own_device
+
+        device = self.device or own_device()
+        text = f"{self.family.name} ({choice.base}) on {device}"
+        if problem := device_problem(device):
+            return f"{text}. No pictures can be made yet: {problem}."
+        study = self.study(choice)
+        if missing := self.missing(study):
+            return f"{text}. {missing}"
+        if titles := self.to_download(study):
+            names = ", ".join(title.partition("@")[0] for title in titles)
+            return f"{text}. The first picture downloads {len(titles)} models: {names}."
+        return text
+
     def _needed(self, study: Study) -> list[ModelRef]:
         from workbench.sweep.needs import models_needed
 

@@ -22,11 +22,12 @@ from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet,
 from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
 from workbench.cancel import CancelToken
 from workbench.controls import get_control
+from workbench.families import Family
 from workbench.formats import duration
 from workbench.prompts import parse_tags, webui_syntax
 from workbench.study import Choices, Plan, Study, StudyError
 
-PREVIEW, PRICE = "preview", "price"
+PREVIEW, PRICE, MODELS, CHANGE = "preview", "price", "models", "change"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
 PROGRESS_SECONDS = 0.2
 STRIP_SCALES, STRIP_SEEDS = (0.0, 0.4, 0.8, 1.2, 1.6), 4
@@ -40,12 +41,15 @@ class Engine(Protocol):
 
     @property
     def choices(self) -> Choices: ...
+    @property
+    def family(self) -> Family: ...
 
     def offer(self) -> Offer: ...
     def study(self, choice: Choice, axes: Axes | None = None, name: str = ...) -> Study: ...
     def plan(self, study: Study) -> Plan: ...
     def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]: ...
     def missing(self, study: Study) -> str: ...
+    def about(self, choice: Choice) -> str: ...
     def to_download(self, study: Study) -> tuple[str, ...]: ...
     def preview(self, choice: Choice) -> Preview: ...
     def add_source(self, name: str, data: bytes, folder: Path) -> str: ...
@@ -155,12 +159,17 @@ class Session:
             if task.state is TaskState.FAILED:
                 self.state.change(preview=None, preview_status=f"No map: {task.error}")
 
-        return self.viewer.submit(
+        task = self.viewer.submit(
             PREVIEW,
             lambda _: self.engine.preview(choice),
             on_result=shown,
             on_end=failed,
         )
+        self.viewer.submit(MODELS, lambda _: self._show_models(choice))
+        return task
+
+    def _show_models(self, choice: Choice) -> None:
+        self.state.change(models=self.engine.about(choice))
 
     def upload(self, name: str, data: bytes) -> Choice:
         """Keep a picture beside the runs, offer it as a source and choose it.
@@ -447,6 +456,8 @@ class Session:
         return self._change_run(self.shelf.delete, "{run} is deleted.", moved=True)
 
     def _resting_run(self) -> Path:
+        if any(task.name == CHANGE and not task.ended.is_set() for task in self.reader.tasks):
+            raise ValueError("a run is being changed already: wait for that")
         if self.jobs.unfinished:
             raise ValueError("pictures are being made: wait for them, or press Stop; then again")
         return self._run_here()
@@ -472,7 +483,7 @@ class Session:
             if task.state is TaskState.FAILED:
                 self.state.change(status=f"{folder} stays as it is: {task.error}", doomed=None)
 
-        return self.reader.submit("change", lambda _: change(folder), on_result=show, on_end=failed)
+        return self.reader.submit(CHANGE, lambda _: change(folder), on_result=show, on_end=failed)
 
     def code(self, axes: Axes | None = None) -> str:
         """Python that makes the same pictures as `make` would. StudyError for what cannot be."""

@@ -114,6 +114,7 @@ class Screen:
     take, as a sentence. runs: the run folders that can be opened, newest first. in_hand: id of the
     trial whose picture the explorer shows, "" if there is none. doomed: the run that a person was
     asked about before it is deleted, and how many pictures it has; None if nobody was asked.
+    models: which models make the pictures, where, and what of them is yet to be had.
     """
 
     choice: Choice
@@ -127,6 +128,7 @@ class Screen:
     runs: tuple[Path, ...] = ()
     in_hand: str = ""
     doomed: tuple[Path, int] | None = None
+    models: str = ""
 
 
 class AppState:

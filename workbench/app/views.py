@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from threading import RLock, get_ident
 from typing import Any
 
@@ -20,6 +22,7 @@ from workbench.app.grid import Axes
 from workbench.app.session import MAX_SCALE, MAX_SEED, Session
 from workbench.app.state import Screen
 from workbench.controls import get_control
+from workbench.families import FamilyError, load_catalogue
 from workbench.images import encode_png
 from workbench.study.ranges import expand_numbers
 
@@ -120,7 +123,9 @@ class SteeringView(View):
         self._fields: dict[str, Any] = {}
         self.settings = widgets.VBox()
         self.source_box = widgets.VBox([self.source, self.upload, self.control])
-        self.pictures = widgets.VBox([widgets.HBox(self.images), self.legend, self.status])
+        self.pictures = widgets.VBox(
+            [widgets.HBox(self.images), self.legend, self.status], layout={"width": "250px"}
+        )
         self._shown: object = None
 
     def _take(self, event: Any) -> None:
@@ -268,6 +273,42 @@ class DrawingView(View):
             widget.value = getattr(screen.choice, name)
 
 
+class ModelView(View):
+    """Which models make the pictures and where, in words, and the choice of another family.
+
+    use: takes the name of a family that is chosen.
+    """
+
+    fields = frozenset({"models"})
+
+    def __init__(
+        self,
+        session: Session,
+        tell: Callable[[str], None],
+        family: str,
+        use: Callable[[str], object],
+    ) -> None:
+        super().__init__(session, tell)
+        names = [family]
+        with suppress(FamilyError):
+            names += [name for name, one in load_catalogue().items() if one.controls]
+        names = list(dict.fromkeys(names))
+        self._family_in_use = family
+        self.family = widgets.Dropdown(options=names, value=family, description="Family", **WIDE)
+        self.family.add_class("wb-family")
+        self.family.observe(self.act(lambda event: use(event["new"])), names="value")
+        self.words = widgets.HTML(layout={"max_width": "520px"})
+        for name in ("wb-models", "wb-quiet", "wb-paths"):
+            self.words.add_class(name)
+        hint = widgets.HTML(html.note("Another family begins a new run; its models load then."))
+        hint.add_class("wb-quiet")
+        self.box = widgets.VBox([widgets.HTML(html.caption("Models")), self.family, hint])
+
+    def show(self, screen: Screen) -> None:
+        self.family.value = self._family_in_use
+        self.words.value = html.note(screen.models)
+
+
 class MakeView(View):
     """One picture, or a sweep: what varies, what it takes."""
 
@@ -395,9 +436,9 @@ class RunsView(View):
         self.report = button("report", "Write report", lambda: tell(f"Written: {session.report()}"))
         self.duplicate = button("duplicate", "Duplicate", session.duplicate)
         self.delete = button("delete", "Delete", session.ask_delete, "You are asked first")
-        self.doom = button("doom", "Really delete?", session.delete)
+        self.doom = button("doom", "Really delete?", self._delete)
         self.doom.button_style, self.doom.layout.width = "danger", "220px"
-        self.keep = button("keep", "Keep", session.keep)
+        self.keep = button("keep", "Keep", self._keep)
         self.question = widgets.HBox([self.doom, self.keep])
         every = "The table of all readings"
         self.taken = {
@@ -438,18 +479,29 @@ class RunsView(View):
         button.add_class(f"wb-{name}")
         return button
 
+    def _delete(self) -> None:
+        self.session.delete()
+        self.runs.focus()  # the button in focus goes
+
+    def _keep(self) -> None:
+        self.session.keep()
+        self.delete.focus()
+
     def _open(self, event: Any) -> None:
-        if event["new"] is not None:
+        if event["new"]:
             self.session.open(event["new"])
 
     def show(self, screen: Screen) -> None:
         sheet = screen.sheet
         here = None if sheet is None else sheet.folder
         there = screen.runs if here is None or here in screen.runs else (here, *screen.runs)
-        options = [("(a new run)", None), *((path.name, path) for path in there)]
+        options: list[tuple[str, Path | str]] = [
+            ("(a new run)", ""),
+            *((path.name, path) for path in there),
+        ]
         if tuple(options) != tuple(self.runs.options):
             self.runs.options = options
-        self.runs.value = here
+        self.runs.value = here or ""  # None would show no option at all
         self.complete.disabled = sheet is None or sheet.plan is None
         others = (self.report, self.rename, self.duplicate, self.delete, *self.taken.values())
         for button in others:
