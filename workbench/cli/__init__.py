@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from workbench.cli import checking, doctor, models, pictures, running
+from workbench.cli import checking, doctor, models, pictures, running, training
 from workbench.cli.common import PrintableFormatter, Refusal, friendly_message, say
 from workbench.cli.places import with_models
 from workbench.versions import require_docstrings
@@ -89,8 +89,11 @@ families.callback()(models.families)
 families.command("pin")(models.pin)
 app.add_typer(families, name="families")
 app.command("doctor")(with_models(doctor.doctor))
-app.command("train")(models.train)
-audits = typer.Typer(cls=models.FamilyOrJudge, no_args_is_help=True)
+trainings = typer.Typer(cls=models.FamilyOrCommand, no_args_is_help=True)
+trainings.command("family")(training.train)
+trainings.command("controlnet")(with_models(training.train_controlnet))
+app.add_typer(trainings, name="train", help="Train a ControlNet, or a stage of an embedded family.")
+audits = typer.Typer(cls=models.FamilyOrCommand, no_args_is_help=True)
 audits.command("family")(models.audit)
 audits.command("judge")(with_models(models.audit_judge))
 app.add_typer(audits, name="audit", help="Audit an embedded family, or a judge of words.")

@@ -1,4 +1,4 @@
-"""Commands about models: which families there are, training and auditing the embedded one."""
+"""Commands about models: which families there are, and auditing them."""
 
 from __future__ import annotations
 
@@ -87,63 +87,7 @@ def pin(
     say(f"Pins: {pins_path()}")
 
 
-def train(
-    family: FamilyArgument,
-    stage: Annotated[
-        str,
-        typer.Option(
-            help="clip, clip-pictures, vae, vae-decoder, judge, auditor, unet, vae-decoder:ink, "
-            "unet:ink, or controlnet: and a control type (controlnet:depth)."
-        ),
-    ],
-    work_dir: Annotated[
-        Path, typer.Option(help="Folder for logs and checkpoints; training resumes from it.")
-    ] = Path("training"),
-    models_dir: Annotated[
-        Path | None, typer.Option(help="Folder for finished weights; the family's own if absent.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop, resumably, after this much time.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps of the stage, if not its own.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads to use.")] = 2,
-    scenes: Annotated[
-        int | None, typer.Option(min=64, help="Learn from only so many scenes, to try a stage out.")
-    ] = None,
-    improve: Annotated[
-        bool,
-        typer.Option(help="Start from the finished weights, at half the rate, not from nothing."),
-    ] = False,
-    start_from: Annotated[
-        str, typer.Option(help="Control type whose finished ControlNet a new one starts from.")
-    ] = "",
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of the draws; --improve again wants one not yet used."),
-    ] = None,
-) -> None:
-    """Train one stage of an embedded model family. Started again, it goes on where it stopped."""
-    from workbench.families import get_family
-    from workbench.paths import models_dir as family_models
-    from workbench.training.context import TrainingContext
-    from workbench.training.stages import run_stage, stage_names
-
-    if not get_family(family).world:
-        raise Refusal(f"{family} is not trained here: it has no world of its own")
-    if stage not in stage_names():
-        raise Refusal(f"there is no stage {stage!r}; there are: {', '.join(stage_names())}")
-    context = TrainingContext(
-        work_dir, models_dir or family_models() / family, minutes, steps, threads, scenes, improve,
-        start_from, seed,
-    )  # fmt: skip
-    finished = run_stage(stage, context)
-    if not finished:
-        say(f"{stage} is not finished; the same command goes on where it stopped.")
-
-
-class FamilyOrJudge(TyperGroup):
+class FamilyOrCommand(TyperGroup):
     """`workbench audit judge ...`, and `workbench audit paperdoll` for `audit family paperdoll`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -112,6 +112,7 @@ class ModelManager:
         self._shared.managers[self.base] = self
         self._pipelines: dict[tuple[str, ...], Any] = {}
         self._controlnets: dict[str, Any] = {}
+        self._lent: set[str] = set()
         self.runtime = runtime or Runtime()
         self.runtime.check(device)
         self.in_force: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -171,6 +172,17 @@ class ModelManager:
             self._controlnets[control] = _own_view(self._shared.nets[key])
             self._shared.controlnets.add(control)
         return self._controlnets[control]
+
+    def lend(self, control: str, net: Any) -> None:
+        """Steer by this network, on the manager's device and in its dtype, from now on.
+
+        It takes the place of the ControlNet of that name of this base model, which need not lie
+        anywhere; one that is in training can so be tried.
+        """
+        self._controlnets[control] = net
+        self._lent.add(control)
+        self.hint_cache(control).clear()
+        self._pipelines = {names: p for names, p in self._pipelines.items() if control not in names}
 
     def hint_cache(self, control: str) -> TensorCache:
         """Embedded control maps of one ControlNet, filled by the sampler."""
@@ -353,7 +365,9 @@ class ModelManager:
         if len(controls) > 1 and (problem := self.family.pair_problem(*controls[:2])):
             raise FamilyError(problem)
         base = self._fetched(self._base_ref)
-        for ref in refs:
+        for name, ref in zip(controls, refs, strict=True):
+            if name in self._lent:
+                continue
             place = self._fetched(ref)
             _must_fit(place, controlnet_problem(place, self.family, ref, base))
         nets = [self.controlnet(control) for control in controls]

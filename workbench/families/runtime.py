@@ -233,20 +233,32 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
         return vae.decode(latents.to(dtype), return_dict=False)[0]
 
 
+def scaled(vae: Any, latents: Tensor) -> Tensor:
+    """Latents of the VAE -> latents of a denoiser: with its scale, and its shift or mean."""
+    shift, spread = _statistics(vae, latents)
+    return (latents - shift) * vae.config.scaling_factor / spread
+
+
 def unscaled(vae: Any, latents: Tensor) -> Tensor:
-    """Latents of a denoiser -> latents of the VAE; undoes its scale, and its shift or mean."""
+    """Latents of a denoiser -> latents of the VAE; undoes what `scaled` does."""
+    shift, spread = _statistics(vae, latents)
+    return latents * spread / vae.config.scaling_factor + shift
+
+
+def _statistics(vae: Any, latents: Tensor) -> tuple[Any, Any]:
+    """Mean (or shift) and spread of the VAE's latents, by channel where it knows them."""
     import torch
 
     config = vae.config
     means = getattr(config, "latents_mean", None)
     deviations = getattr(config, "latents_std", None)
-    if means is not None and deviations is not None:
-        mean, std = (
-            torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1)
-            for values in (means, deviations)
-        )
-        return latents * std / config.scaling_factor + mean
-    return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+    if means is None or deviations is None:
+        return getattr(config, "shift_factor", None) or 0.0, 1.0
+    mean, std = (
+        torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1)
+        for values in (means, deviations)
+    )
+    return mean, std
 
 
 def _parts(pipeline: Any) -> list[Any]:

@@ -79,7 +79,7 @@ class References:
 
     def control(self, key: MapKey) -> dict[str, Reference]:
         """Chance and ceiling of each metric of a control, for one source."""
-        return self._remembered("control", list(key), key.picture, lambda: self._control(key))
+        return self._remembered("control", list(key), key.picture, lambda: self.of_control(key))
 
     def clip(self, prompt: str, source: str) -> Reference:
         """Chance and ceiling of the CLIP score against a prompt (not empty)."""
@@ -173,7 +173,9 @@ class References:
             "size": self._judges.family.resolution,
         }
 
-    def _control(self, key: MapKey) -> dict[str, Reference]:
+    def of_control(self, key: MapKey) -> dict[str, Reference]:
+        """The same as `control`, computed anew: the cache asks which weights all judges have, and
+        loads them to know."""
         source, name, settings_json = key
         control, settings = resolve(name, settings_json)
         wanted = self._source_maps[key]

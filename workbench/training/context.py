@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from workbench.training.data import TRAIN_SEEDS, WorldData, world_data
-from workbench.training.loop import Fit, Recipe, Watch, fit
+from workbench.training.loop import Fit, Pace, Recipe, Watch, fit
 
 _IMPROVED = 1_000
 """Added to a recipe's seed where finished weights are improved."""
@@ -100,6 +100,6 @@ class TrainingContext:
             plan,
             self.work_dir / f"{name}.safetensors",
             self.log(stage),
-            minutes=self.minutes,
+            pace=Pace(minutes=self.minutes),
             watch=watch,
         )

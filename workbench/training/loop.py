@@ -7,16 +7,19 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workbench.cancel import CancelToken
 from workbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 Log = Callable[[str], None]
+History = list[dict[str, float]]
 LOG_STEPS = 50
 """Steps between two lines of the log."""
 SAVE_SECONDS = 120.0
@@ -35,6 +38,7 @@ class Recipe:
         average: decay of the running average of the weights; 0 keeps none.
         seed: names every random draw of the stage.
         autocast: run the forward pass in bfloat16 (None: where the processor is built for it).
+        accumulate: losses whose gradients are averaged for one step.
     """
 
     steps: int
@@ -46,6 +50,7 @@ class Recipe:
     average: float = 0.0
     seed: int = 0
     autocast: bool | None = None
+    accumulate: int = 1
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then a cosine."""
@@ -76,11 +81,34 @@ class Watch:
 
     Attributes:
         steps: when to look, besides after the last step; 0 is before the first.
-        measure: takes the (averaged) module, gives named figures.
+        measure: takes the (averaged) module, gives named figures; none where it was cancelled.
     """
 
     steps: frozenset[int]
     measure: Callable[[nn.Module], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """On what a training computes, when it is written down, and what ends it early.
+
+    Attributes:
+        minutes: stop, resumably, after this much time.
+        save_steps: steps between two checkpoints; None writes one every `SAVE_SECONDS`.
+        cancel: stops it, resumably, after the step at work.
+        accelerator: Hugging Face's `Accelerator`, for the device and mixed precision; None computes
+            on the CPU, as the recipe says.
+        tell: called before the first and after each step with the steps done and the seconds left
+            (NaN while unknown).
+        keep: called with the whole history whenever something was added to it.
+    """
+
+    minutes: float | None = None
+    save_steps: int | None = None
+    cancel: CancelToken = field(default_factory=CancelToken)
+    accelerator: Any = None
+    tell: Callable[[int, float], None] = lambda step, left: None
+    keep: Callable[[History], None] = lambda history: None
 
 
 @dataclass
@@ -90,7 +118,7 @@ class Fit:
     module: nn.Module
     step: int
     finished: bool
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: History = field(default_factory=list)
 
 
 def fit(
@@ -100,7 +128,7 @@ def fit(
     checkpoint: Path,
     log: Log,
     *,
-    minutes: float | None = None,
+    pace: Pace | None = None,
     watch: Watch | None = None,
 ) -> Fit:
     """Train the parameters of ``module`` that require gradients.
@@ -108,11 +136,12 @@ def fit(
     Args:
         module: holds all that learns; its state is what the checkpoint keeps.
         loss_of: gives named losses of a step; they are summed for the gradient. Names that
-            start with ``_`` are logged only.
+            start with ``_`` are logged only. Where gradients are accumulated it is called several
+            times with the same draws, which go on.
         recipe: rates, steps, seed.
         checkpoint: file of the running state; resumed from when it exists.
         log: takes one line at a time.
-        minutes: stop early, resumably, after this much time.
+        pace: on what it computes, when it is written down, and what ends it early.
         watch: asked at chosen steps how good the (averaged) module is; goes into the history.
 
     Returns:
@@ -121,68 +150,154 @@ def fit(
     Raises:
         FloatingPointError: if a loss stops being finite; the last checkpoint stays.
     """
-    learning = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        learning, lr=recipe.rate, weight_decay=recipe.decay, betas=recipe.betas, fused=True
-    )
-    average = copy.deepcopy(module).requires_grad_(False) if recipe.average else None
-    step, history = 0, []
-    if checkpoint.exists():
-        step, notes = load_checkpoint(checkpoint, module, optimiser, average)
-        history = list(notes["history"])  # type: ignore[call-overload]
-        log(f"resumed at step {step} of {recipe.steps}")
-    watch = watch and replace(watch, steps=watch.steps | {recipe.steps})
-    pairs = _pairs(average, module) if average is not None else ([], [])
-    started = last_save = time.monotonic()
-    recent: dict[str, list[float]] = {}
-    first = step
-    if step == 0:
-        _look(watch, 0, average or module, history, log)
-    while step < recipe.steps and not _over(started, minutes):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate_at(step)
-        with _precision(recipe):
-            losses = loss_of(StepDraws.of(recipe.seed, step))
-        total = torch.stack([v for k, v in losses.items() if not k.startswith("_")]).sum()
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learning, 1.0)
-        optimiser.step()
-        step += 1
-        if average is not None:
-            pace = min(recipe.average, (1 + step) / (10 + step))
-            torch._foreach_lerp_(*pairs, 1 - pace)
-        for name, value in losses.items():
-            recent.setdefault(name, []).append(float(value.detach()))
-        if step % LOG_STEPS == 0 or step == recipe.steps:
-            means = _means(recent, step)
-            recent.clear()
-            history.append({"step": step, **means})
-            pace_now = (step - first) / (time.monotonic() - started)
-            left = (recipe.steps - step) / pace_now / 60
-            speed = f"{pace_now:.2f} steps/s  {left:.1f} min"
-            log(f"step {step}/{recipe.steps}  {_text(means)}  {speed}")
-        _look(watch, step, average or module, history, log)
-        if time.monotonic() - last_save > SAVE_SECONDS:
-            save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
-            last_save = time.monotonic()
-    if step > first:
-        save_checkpoint(checkpoint, step, module, optimiser, average, {"history": history})
-    return Fit(average or module, step, step >= recipe.steps, history)
+    return _Fitting(module, recipe, checkpoint, log, pace or Pace(), watch).run(loss_of)
 
 
-def _look(
-    watch: Watch | None,
-    step: int,
-    module: nn.Module,
-    history: list[dict[str, float]],
-    log: Log,
-) -> None:
-    if watch is None or step not in watch.steps:
-        return
-    figures = dict(watch.measure(module))
-    history.append({"step": step, **figures})
-    log(f"step {step}: {_text(figures)}")
+class _Processor:
+    """What `fit` asks of an `Accelerator`, without one."""
+
+    scaler = None
+
+    def __init__(self, autocast: bool | None) -> None:
+        self._on = autocast if autocast is not None else bfloat16_pays()
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._on)
+
+    def prepare_optimizer(self, optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        return optimiser
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def clip_grad_norm_(self, parameters: Sequence[nn.Parameter], most: float) -> None:
+        nn.utils.clip_grad_norm_(parameters, most)
+
+
+class _Fitting:
+    """One call of `fit`: the running state, and what is done to it."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        checkpoint: Path,
+        log: Log,
+        pace: Pace,
+        watch: Watch | None,
+    ) -> None:
+        self.module, self.recipe, self.checkpoint = module, recipe, checkpoint
+        self.log, self.pace, self.watch = log, pace, watch
+        self.machine = pace.accelerator or _Processor(recipe.autocast)
+        self.learning = [p for p in module.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.learning, lr=recipe.rate, weight_decay=recipe.decay, betas=recipe.betas, fused=True
+        )
+        self.average = copy.deepcopy(module).requires_grad_(False) if recipe.average else None
+        self.step, self.looked = 0, -1
+        self.history: History = []
+        self.recent: dict[str, list[float]] = {}
+        if checkpoint.exists():
+            self._resume()
+        self.stepper = self.machine.prepare_optimizer(self.optimiser)
+        self.first, self.unsaved = self.step, False
+        self.pairs = _pairs(self.average, module) if self.average is not None else ([], [])
+        self.started = self.last_save = time.monotonic()
+
+    def run(self, loss_of: Callable[[StepDraws], Mapping[str, Tensor]]) -> Fit:
+        """Take the steps that are left, or as many as time and patience allow."""
+        self.pace.tell(self.step, math.nan)
+        self._look()
+        while self.step < self.recipe.steps and not self._over():
+            self._take_step(loss_of)
+            self._after_step()
+        if self.unsaved:
+            self._save()
+        finished = self.step >= self.recipe.steps and not self.pace.cancel.cancelled
+        return Fit(self.average or self.module, self.step, finished, self.history)
+
+    def _take_step(self, loss_of: Callable[[StepDraws], Mapping[str, Tensor]]) -> None:
+        recipe = self.recipe
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.rate_at(self.step)
+        draws = StepDraws.of(recipe.seed, self.step)
+        self.stepper.zero_grad()
+        for _ in range(recipe.accumulate):
+            with self.machine.autocast():
+                losses = loss_of(draws)
+            total = torch.stack([v for k, v in losses.items() if not k.startswith("_")]).sum()
+            self.machine.backward(total / recipe.accumulate if recipe.accumulate > 1 else total)
+            for name, value in losses.items():
+                self.recent.setdefault(name, []).append(float(value.detach()))
+        self.machine.clip_grad_norm_(self.learning, 1.0)
+        self.stepper.step()
+        self.step += 1
+        self.unsaved = True
+        if self.average is not None:
+            pace = min(recipe.average, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(*self.pairs, 1 - pace)
+
+    def _after_step(self) -> None:
+        step, steps = self.step, self.recipe.steps
+        now = (step - self.first) / (time.monotonic() - self.started)
+        left = (steps - step) / now
+        self.pace.tell(step, left)
+        if step % LOG_STEPS == 0 or step == steps:
+            means = _means(self.recent, step)
+            self.recent.clear()
+            self._add(means)
+            speed = f"{now:.2f} steps/s  {left / 60:.1f} min"
+            self.log(f"step {step}/{steps}  {_text(means)}  {speed}")
+        self._look()
+        every = self.pace.save_steps
+        waited = time.monotonic() - self.last_save > SAVE_SECONDS
+        if step % every == 0 if every else waited:
+            self._save()
+
+    def _look(self) -> None:
+        """Ask the watch, unless this very step was looked at before the work was broken off."""
+        if self.watch is None or self.looked == self.step:
+            return
+        if self.step not in self.watch.steps and self.step != self.recipe.steps:
+            return
+        figures = dict(self.watch.measure(self.average or self.module))
+        if figures:
+            self.looked = self.step
+            self._add(figures)
+            self.log(f"step {self.step}: {_text(figures)}")
+
+    def _add(self, figures: Mapping[str, float]) -> None:
+        self.history.append({"step": self.step, **figures})
+        self.unsaved = True
+        self.pace.keep(self.history)
+
+    def _over(self) -> bool:
+        minutes = self.pace.minutes
+        late = minutes is not None and time.monotonic() - self.started > 60 * minutes
+        return late or self.pace.cancel.cancelled
+
+    def _save(self) -> None:
+        notes: dict[str, object] = {
+            "history": self.history,
+            "looked": self.looked,
+            "recent": self.recent,
+        }
+        if self.machine.scaler is not None:
+            notes["scaler"] = self.machine.scaler.state_dict()
+        save_checkpoint(
+            self.checkpoint, self.step, self.module, self.optimiser, self.average, notes
+        )
+        self.unsaved, self.last_save = False, time.monotonic()
+
+    def _resume(self) -> None:
+        found = load_checkpoint(self.checkpoint, self.module, self.optimiser, self.average)
+        self.step, notes = found[0], dict[str, Any](found[1])
+        self.history = list(notes["history"])
+        self.looked = notes.get("looked", self.step)  # older ones were written after the look
+        self.recent = dict(notes.get("recent", {}))
+        if self.machine.scaler is not None and "scaler" in notes:
+            self.machine.scaler.load_state_dict(notes["scaler"])
+        self.log(f"resumed at step {self.step} of {self.recipe.steps}")
 
 
 def _means(recent: Mapping[str, Sequence[float]], step: int) -> dict[str, float]:
@@ -200,15 +315,6 @@ def _text(figures: Mapping[str, float]) -> str:
 def _pairs(average: nn.Module, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     with torch.no_grad():
         return list(average.parameters()), [p.detach() for p in module.parameters()]
-
-
-def _over(started: float, minutes: float | None) -> bool:
-    return minutes is not None and time.monotonic() - started > 60 * minutes
-
-
-def _precision(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
-    on = recipe.autocast if recipe.autocast is not None else bfloat16_pays()
-    return torch.autocast("cpu", torch.bfloat16, enabled=on)
 
 
 def bfloat16_pays() -> bool:

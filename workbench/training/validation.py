@@ -1,0 +1,133 @@
+"""What a ControlNet can do so far: fixed pictures drawn with it, and the control read back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.atomic import write_atomic
+from workbench.cancel import CancelToken
+from workbench.controls import MapKey, get_control
+from workbench.families.manager import ModelManager
+from workbench.generation import generate
+from workbench.images import encode_png
+from workbench.measuring import adherence
+from workbench.measuring.references import References
+from workbench.study import Trial
+from workbench.training.examples import Example, Prepared
+
+MOST_STEPS = 20
+"""Denoising steps of a validation picture, or fewer where the family's default is less."""
+_SEED = 1_000
+
+
+class Validation:
+    """Draws the held-back examples' maps under their captions at scale 1, and reads them back.
+
+    The figures are those of a study: the control's primary metric, chance, ceiling and adherence,
+    means over the pictures for which each is known. The same noise is used every time.
+
+    Args:
+        manager: the base model, whose family has a ControlNet of this control, to be lent.
+        control, settings: the control type and its settings.
+        held: the examples.
+        prepared: gives their maps.
+        folder: takes a PNG of each look: the pictures above, their maps, what was drawn below.
+    """
+
+    def __init__(
+        self,
+        manager: ModelManager,
+        control: str,
+        settings: Any,
+        held: Sequence[Example],
+        prepared: Prepared,
+        folder: Path,
+    ) -> None:
+        self._manager, self._folder = manager, folder
+        self._kind, self._settings = get_control(control), settings
+        sources = [prepared.source(example) for example in held]
+        text, family = settings.canonical(), manager.family
+        self._sources = {image.sha256: image for image, _ in sources}
+        self._maps = {MapKey(image.sha256, control, text): made for image, made in sources}
+        self._trials = [
+            Trial(
+                family=family.name,
+                base=manager.base,
+                control=control,
+                control_settings=text,
+                source_sha256=image.sha256,
+                prompt=example.caption,
+                negative_prompt=family.defaults.negative_prompt,
+                seed=_SEED + place,
+                steps=min(family.defaults.steps, MOST_STEPS),
+                guidance_scale=family.defaults.guidance_scale,
+                scheduler=family.defaults.scheduler,
+                scale=1.0,
+                control_start=0.0,
+                control_end=1.0,
+                size=family.resolution,
+            )
+            for place, (example, (image, _)) in enumerate(zip(held, sources, strict=True))
+        ]
+        named = {image.label: image for image in self._sources.values()}
+        references = References(named, self._maps, manager)
+        self._references = {
+            key: references.of_control(key)[self._kind.primary] for key in self._maps
+        }
+
+    def __call__(self, net: Any, step: int, cancel: CancelToken) -> Mapping[str, float]:
+        """adherence, value, chance and ceiling of a ControlNet as it stands; {} once cancelled.
+
+        Its training goes on undisturbed: a copy in the base model's dtype draws.
+        """
+        manager = self._manager
+        copied = copy.deepcopy(net).eval().requires_grad_(False)
+        nn.Module.to(copied, dtype=getattr(torch, manager.dtype))  # diffusers' own `to` warns
+        manager.lend(self._kind.name, copied)
+        drawn: dict[str, np.ndarray] = {}
+        for results in generate(self._trials, self._maps, manager, cancel=cancel):
+            drawn |= {r.trial.id: r.image for r in results if r.image is not None}
+        if cancel.cancelled:
+            return {}
+        self._show(drawn, step)
+        return self._figures(drawn)
+
+    def _figures(self, drawn: Mapping[str, np.ndarray]) -> dict[str, float]:
+        kind, networks = self._kind, self._manager.networks()
+        columns: dict[str, list[float]] = {
+            name: [] for name in ("adherence", "value", "chance", "ceiling")
+        }
+        for trial in self._trials:
+            key = trial.map_keys[0]
+            reference = self._references[key]
+            columns["chance"].append(reference.chance)
+            columns["ceiling"].append(reference.ceiling)
+            if trial.id not in drawn:
+                continue
+            got = kind.extract([drawn[trial.id]], self._settings, networks)[0]
+            value = kind.agreement(got, self._maps[key], self._settings).value
+            columns["value"].append(value)
+            columns["adherence"].append(adherence(value, reference, kind.metric(kind.primary))[0])
+        return {name: _mean(values) for name, values in columns.items()}
+
+    def _show(self, drawn: Mapping[str, np.ndarray], step: int) -> None:
+        columns = []
+        for trial in self._trials:
+            key = trial.map_keys[0]
+            picture = self._sources[key.picture].image
+            made = drawn.get(trial.id, np.zeros_like(picture))
+            columns.append(np.concatenate([picture, self._maps[key].picture, made]))
+        sheet = np.concatenate(columns, axis=1)
+        write_atomic(self._folder / f"step-{step:06d}.png", encode_png(sheet))
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
