@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,14 @@ def _model() -> nn.Linear:
     return nn.Linear(4, 1)
 
 
-def _run(model: nn.Linear, recipe: Recipe, path: Path, stop: int | None = None) -> nn.Module:
+def _channels_last() -> nn.Module:
+    """Convolutions whose weights lie in another order than a file has them."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Conv2d(4, 3, 3, padding=1), nn.Flatten())
+    return nn.Sequential(layers, nn.Linear(3, 1)).to(memory_format=torch.channels_last)
+
+
+def _run(model: nn.Module, recipe: Recipe, path: Path, stop: int | None = None) -> nn.Module:
     def loss(draws: StepDraws) -> Mapping[str, Tensor]:
         if stop is not None and draws.step == stop:
             raise KeyboardInterrupt
@@ -38,11 +45,14 @@ def _run(model: nn.Linear, recipe: Recipe, path: Path, stop: int | None = None) 
     return fit(model, loss, recipe, path, lambda line: None).module
 
 
-def test_a_run_broken_off_and_resumed_ends_as_an_unbroken_one(tmp_path: Path) -> None:
-    whole = _run(_model(), RECIPE, tmp_path / "whole.safetensors")
+@pytest.mark.parametrize("make", [_model, _channels_last])
+def test_a_run_broken_off_and_resumed_ends_as_an_unbroken_one(
+    tmp_path: Path, make: Callable[[], nn.Module]
+) -> None:
+    whole = _run(make(), RECIPE, tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        _run(_model(), RECIPE, tmp_path / "broken.safetensors", stop=17)
-    resumed = _run(_model(), RECIPE, tmp_path / "broken.safetensors")
+        _run(make(), RECIPE, tmp_path / "broken.safetensors", stop=17)
+    resumed = _run(make(), RECIPE, tmp_path / "broken.safetensors")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -58,4 +58,13 @@ def load_checkpoint(
         state.setdefault(int(index), {})[key] = tensor
     whole = optimiser.state_dict()
     optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    _lay_out_as_weights(optimiser)
     return int(metadata["step"]), json.loads(metadata["notes"])
+
+
+def _lay_out_as_weights(optimiser: torch.optim.Optimizer) -> None:
+    """Moments in the memory order of their weights: fused kernels walk both as they lie."""
+    for weight, state in optimiser.state.items():
+        for key, value in state.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                state[key] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

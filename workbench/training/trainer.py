@@ -310,9 +310,11 @@ class _Work:
 
     def _conditions(self, texts: Sequence[str]) -> tuple[Tensor, dict[str, Any]]:
         """What the text encoders say, and what else SDXL is told: sizes, without a cut."""
-        with torch.no_grad():
+        kind = self.manager.device.partition(":")[0]
+        # As for drawing, which shares the cache: else it would matter who asks first.
+        with torch.no_grad(), torch.autocast(kind, enabled=False):
             found = prompt_arguments(texts, self.manager)
-        # What was drawn with leaves embeddings in the cache which autograd cannot use.
+        # Drawing leaves embeddings in the cache which autograd cannot use.
         text, *pooled = [part.clone() for part in found.values()]
         if not pooled:
             return text, {}
