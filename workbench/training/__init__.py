@@ -1,1 +1,1 @@
-"""Training: the stages that make the embedded model, and their audit."""
+"""Training: a ControlNet for any base model, and the stages of the embedded one, audited."""
