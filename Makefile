@@ -54,7 +54,7 @@ demo: setup
 # One thread for each worker: two workers with two threads each would fight for two cores.
 test: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" --nbmake tests notebooks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --doctest-modules workbench
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --doctest-modules $$(grep -rl '>>>' workbench --include='*.py')
 	$(BIN)/python -m pytest -m browser tests/browser
 
 test-browser: setup-dev
