@@ -64,7 +64,7 @@ def test_chance_and_ceiling_are_computed_by_one_worker_only(
     def again(*_: Any) -> Any:
         raise AssertionError("computed a second time")
 
-    for name in ("_control", "_clip_source", "_means"):
+    for name in ("of_control", "_clip_source", "_means"):
         monkeypatch.setattr(References, name, again)
     trials = tuple(trial.id for trial in second.steps.plan.trials)
     assert second.do(Task(job, "make", trials[:4], size=4)) == Stored(

@@ -34,13 +34,13 @@ from workbench.influences.stored import Observation, read_observations, write_ob
 from workbench.influences.words import AttentionWatch, word_places
 from workbench.store import RunFolder, StoreError, cell_facts
 from workbench.store.manifest import merge_manifests
-from workbench.study import Plan, Study, StudyError, Trial, make_plan
+from workbench.study import Plan, Study, StudyError, Trial
 from workbench.study.errors import problem
 from workbench.sweep.devices import own_device
 from workbench.sweep.estimate import check_fit, require_plan
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
 from workbench.sweep.runner import download
-from workbench.sweep.steps import RunSteps, Start, load_manager
+from workbench.sweep.steps import RunSteps, Start, load_manager, planned
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ class InfluenceJob:
     @cached_property
     def plan(self) -> Plan:
         """The study's plan."""
-        return make_plan(self.study, resolution=self.family.resolution)
+        return planned(self.study, self.family, self.manager)
 
     @cached_property
     def asked(self) -> list[Trial]:

@@ -25,11 +25,11 @@ from workbench.measuring import Measurer
 from workbench.measuring.bases import networks_read
 from workbench.measuring.sourcemaps import make_source_maps, map_warnings
 from workbench.store import Record, RunFolder
-from workbench.study import Plan, Study, Trial, check_syntax, make_plan, plan_notes
+from workbench.study import Plan, Study, Trial, check_syntax, plan_notes
 from workbench.sweep.devices import own_device
 from workbench.sweep.needs import networks_needed
 from workbench.sweep.progress import cost
-from workbench.sweep.steps import complete_scan, done_records, load_manager
+from workbench.sweep.steps import complete_scan, done_records, load_manager, planned
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ def dry_run(
     check_syntax(study)
     chosen = study.judges
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
-    models = None if manager is None else manager.models_dir
-    plan = make_plan(study, resolution=family.resolution, models=models)
+    plan = planned(study, family, manager)
     run = RunFolder(folder)
     if manager is not None or complete_scan(run, study, plan, family) is None:
         run.check(study)  # a run that is complete may lie where nothing can be written

@@ -17,7 +17,7 @@ from workbench.generation import CancelToken, Step
 from workbench.generation.batching import first_size
 from workbench.generation.recovery import FailureBudget, Kind, memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
-from workbench.study import Plan, Study, StudyError, Trial, check_syntax, make_plan, plan_notes
+from workbench.study import Plan, Study, StudyError, Trial, check_syntax, plan_notes
 from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
@@ -31,6 +31,7 @@ from workbench.sweep.steps import (
     Work,
     complete_scan,
     load_manager,
+    planned,
     portions,
 )
 
@@ -140,8 +141,7 @@ def _carry_out(
     family = get_family(study.family).with_judges(chosen) if manager is None else manager.family
     if family.with_judges(chosen) != family:
         raise FamilyError("the models that are loaded are not the judges that the study chooses")
-    models = None if manager is None else manager.models_dir
-    plan = make_plan(study, resolution=family.resolution, models=models)
+    plan = planned(study, family, manager)
     _tell(plan_notes(study, plan))
     asked = job.asked(plan)
     meter = ProgressMeter(len(asked), progress)
@@ -158,7 +158,7 @@ def _carry_out(
     if executor.kind != DASK and not download(downloads, manager, meter, cancel):
         return run
     if downloads and not plan.knows_reading:  # now that tokenizers are there
-        plan = make_plan(study, resolution=family.resolution, models=models)
+        plan = planned(study, family, manager)
         asked = job.asked(plan)
         meter = ProgressMeter(len(asked), progress)
     if study.unit == "tokens" and not plan.reads:

@@ -57,7 +57,7 @@ from workbench.store import (
     disk_errors,
     plain,
 )
-from workbench.study import Cell, Plan, Study, StudyError, Trial
+from workbench.study import Cell, Plan, Study, StudyError, Trial, choices_among, make_plan
 from workbench.sweep.beside import beside, pays
 
 IN_PROCESS = "in-process"
@@ -195,6 +195,18 @@ def portions(unmeasured: Mapping[str, T], size: int) -> Iterator[dict[str, T]]:
     items = iter(unmeasured.items())
     while part := dict(islice(items, size)):
         yield part
+
+
+def planned(study: Study, family: Family, manager: ModelManager | None = None) -> Plan:
+    """The plan of a start: the tokenizers that say what is read are those of the models at hand."""
+    if manager is None:
+        return make_plan(study, resolution=family.resolution)
+    return make_plan(
+        study,
+        resolution=family.resolution,
+        choices=choices_among([family]),
+        models=manager.models_dir,
+    )
 
 
 def load_manager(
