@@ -121,7 +121,10 @@ def test_a_sweep_as_typed_is_priced_and_made(bench: Workbench) -> None:
     screen = bench.session.wait(PATIENCE)
     assert screen.sheet is not None and made(bench) == 6
     assert screen.price.startswith("6 pictures, 6 of them")
-    assert [spot["label"] for spot in bench.run.explorer.data["prompts"]] == ["1 tag", "3 tags"]
+    assert [spot["label"] for spot in bench.run.explorer.data["prompts"]] == [
+        "1 tag",
+        "3 tags, cut at 20 tokens",
+    ]
 
 
 @pytest.mark.parametrize(("text", "said"), [("a lot", "no list of numbers"), ("-1", "scales")])
