@@ -35,7 +35,7 @@ from workbench.judging import NOT_VALIDATED, WEAKER
 from workbench.live import Stopped
 from workbench.sweep import ExecutorError
 
-HOSTILE = '=HYPERLINK("<b>x</b>")'
+HOSTILE = '=A("<b>x</b>")'
 
 
 def files(folder: Path) -> dict[str, str]:
