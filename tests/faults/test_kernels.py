@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 KILLS = 20
 BETWEEN_PICTURES = 0.2
 CELL = """
-import workbench.app.views as views
+import workbench.app.views.run as views
 from kernels import AXES
 from workbench.app import Workbench
 views.FOLLOW_SHARE = 0

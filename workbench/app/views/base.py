@@ -1,0 +1,94 @@
+"""What all views have: they follow the state under a lock, and turn errors into sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import RLock, get_ident
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.app.session import Session
+from workbench.app.state import Screen
+
+WIDE = {"layout": {"width": "262px"}, "style": {"description_width": "78px"}}
+"""Options of a widget with a description, as wide as a column."""
+Tell = Callable[[str], None]
+"""Shows a sentence in the line for messages; "" clears it."""
+
+
+class View:
+    """Widgets that show part of the screen. `fields` are the fields of `Screen` it shows."""
+
+    fields: frozenset[str] = frozenset()
+    box: widgets.Widget
+
+    def __init__(self, session: Session, tell: Tell) -> None:
+        self.session = session
+        self._tell = tell
+        self._lock = RLock()
+        self._filler: int | None = None  # the thread that sets widgets from the state
+        self._ends: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Show the state as it is and follow it from now on."""
+        self._ends.append(self.session.state.observe(self._changed))
+        self._changed(self.fields)
+
+    def close(self) -> None:
+        """Follow the state no longer."""
+        for end in self._ends:
+            end()
+
+    def _changed(self, names: frozenset[str]) -> None:
+        if names & self.fields:
+            with self._lock:
+                self._filler = get_ident()
+                try:
+                    self.show(self.session.state.now)
+                finally:
+                    self._filler = None
+
+    def show(self, screen: Screen) -> None:
+        """Bring the widgets in line with the screen."""
+
+    def act(self, action: Callable[[Any], object]) -> Callable[[Any], None]:
+        """A callback that turns an error into a sentence and ignores the view's own changes."""
+
+        def callback(event: Any) -> None:
+            if self._filler == get_ident():
+                return
+            try:
+                self._tell("")
+                action(event)
+            except Exception as error:
+                self._tell(f"That failed: {error}")
+                self._changed(self.fields)  # what was refused must not look chosen
+
+        return callback
+
+    def choosing(self, name: str, widget: Any) -> Any:
+        """The widget, whose value is that field of the choice from now on."""
+        widget.observe(
+            self.act(lambda event: self.session.choose(**{name: event["new"]})), names="value"
+        )
+        widget.add_class(f"wb-{name.replace('_', '-')}")
+        return widget
+
+
+def columns(*parts: Iterable[widgets.Widget]) -> widgets.HBox:
+    """Widgets in columns, side by side where there is room."""
+    return widgets.HBox(
+        [widgets.VBox(list(part)) for part in parts],
+        layout={"flex_flow": "row wrap", "grid_gap": "0 14px"},
+    )
+
+
+def named(sources: Iterable[str]) -> list[tuple[str, str]]:
+    return [(_source_label(source), source) for source in sources]
+
+
+def _source_label(source: str) -> str:
+    """A short name: "scene 900001" for a rendered scene, the file's name for a picture."""
+    kind, _, seed = source.partition(":")
+    return f"scene {seed}" if kind == "paperdoll" else source.rpartition("/")[2]

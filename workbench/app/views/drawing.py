@@ -1,0 +1,101 @@
+"""How a picture is drawn: its settings, and the models that draw."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import suppress
+
+import ipywidgets as widgets
+
+from workbench.app import html
+from workbench.app.session import MAX_SCALE, MAX_SEED, Session
+from workbench.app.state import Screen
+from workbench.app.views.base import WIDE, Tell, View
+from workbench.families import FamilyError, load_catalogue
+
+
+class DrawingView(View):
+    """Scale, seed, base model, and under More what is seldom changed."""
+
+    fields = frozenset({"choice"})
+
+    def __init__(self, session: Session, tell: Tell) -> None:
+        super().__init__(session, tell)
+        offer = session.state.now.offer
+        first = session.state.now.choice
+        whole = functools.partial(widgets.BoundedIntText, **WIDE)
+        self.inputs = {
+            "scale": widgets.BoundedFloatText(
+                min=0, max=MAX_SCALE, step=0.1, description="Scale", **WIDE
+            ),
+            "seed": whole(min=0, max=MAX_SEED, description="Seed"),
+            "base": widgets.Dropdown(
+                options=offer.bases, value=first.base, description="Base model", **WIDE
+            ),
+            "steps": whole(min=1, max=1000, description="Steps"),
+            "guidance_scale": widgets.BoundedFloatText(
+                min=1, max=30, step=0.5, description="Guidance", **WIDE
+            ),
+            "scheduler": widgets.Dropdown(
+                options=offer.schedulers, value=first.scheduler, description="Sampler", **WIDE
+            ),
+            "negative_prompt": widgets.Text(
+                description="Negative", continuous_update=False, **WIDE
+            ),
+        }
+        share = functools.partial(
+            widgets.BoundedFloatText, min=0, max=1, step=0.05, layout=WIDE["layout"],
+            style={"description_width": "90px"}, tooltip="A share of the steps, from 0 to 1",
+        )  # fmt: skip
+        self.inputs |= {
+            "control_start": share(description="Control start"),
+            "control_end": share(description="Control end"),
+        }
+        for name, widget in self.inputs.items():
+            self.choosing(name, widget)
+        if len(offer.bases) == 1:
+            self.inputs["base"].layout.display = "none"
+        rest = [w for name, w in self.inputs.items() if name not in ("scale", "seed", "base")]
+        self.more = widgets.VBox([widgets.HTML(html.caption("The picture: settings")), *rest])
+        self.box = widgets.VBox([self.inputs[n] for n in ("scale", "seed", "base")])
+
+    def show(self, screen: Screen) -> None:
+        for name, widget in self.inputs.items():
+            widget.value = getattr(screen.choice, name)
+
+
+class ModelView(View):
+    """Which models make the pictures and where, in words, and the choice of another family.
+
+    use: takes the name of a family that is chosen.
+    """
+
+    fields = frozenset({"models"})
+
+    def __init__(
+        self,
+        session: Session,
+        tell: Tell,
+        family: str,
+        use: Callable[[str], object],
+    ) -> None:
+        super().__init__(session, tell)
+        names = [family]
+        with suppress(FamilyError):
+            names += [name for name, one in load_catalogue().items() if one.controls]
+        names = list(dict.fromkeys(names))
+        self._family_in_use = family
+        self.family = widgets.Dropdown(options=names, value=family, description="Family", **WIDE)
+        self.family.add_class("wb-family")
+        self.family.observe(self.act(lambda event: use(event["new"])), names="value")
+        self.words = widgets.HTML(layout={"max_width": "520px"})
+        for name in ("wb-models", "wb-quiet", "wb-paths"):
+            self.words.add_class(name)
+        hint = widgets.HTML(html.note("Another family begins a new run; its models load then."))
+        hint.add_class("wb-quiet")
+        self.box = widgets.VBox([widgets.HTML(html.caption("Models")), self.family, hint])
+
+    def show(self, screen: Screen) -> None:
+        self.family.value = self._family_in_use
+        self.words.value = html.note(screen.models)

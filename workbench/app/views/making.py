@@ -1,0 +1,140 @@
+"""One picture, a strip or a sweep: what varies, what it takes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.app import html
+from workbench.app.grid import Axes
+from workbench.app.session import Session
+from workbench.app.state import Screen
+from workbench.app.views.base import WIDE, Tell, View, columns, named
+from workbench.study.ranges import expand_numbers
+
+STRIPS = {"scale": "scales", "seed": "seeds", "control": "control types", "base": "base models"}
+"""Axis -> what its strip is said to hold."""
+
+
+class MakeView(View):
+    """One picture, or a sweep: what varies, what it takes."""
+
+    fields = frozenset({"choice", "offer", "work", "price"})
+
+    def __init__(self, session: Session, tell: Tell) -> None:
+        super().__init__(session, tell)
+        half = {"layout": {"width": "120px"}}
+        self.make = widgets.Button(description="Make picture", button_style="primary", **half)
+        self.stop = widgets.Button(description="Stop", disabled=True, **half)
+        self.sweep = widgets.Button(description="Sweep", button_style="primary", **half)
+        self.make.on_click(self.act(lambda _: session.make()))
+        self.stop.on_click(self.act(lambda _: session.stop()))
+        self.sweep.on_click(self.act(lambda _: session.make(self.axes())))
+        for name in ("make", "stop", "sweep"):
+            getattr(self, name).add_class(f"wb-{name}")
+        offer, several = session.state.now.offer, {**WIDE, "rows": 5}
+        kinds = [(label, name) for name, label in offer.controls.items()]
+        text = functools.partial(widgets.Text, continuous_update=False, **WIDE)
+        self.inputs = {
+            "length": text(description="Lengths", placeholder="2, 4, 7"),
+            "scale": text(description="Scales", value="0..1.6 step 0.4"),
+            "seed": text(description="Seeds", placeholder="1, 2"),
+            "base": widgets.SelectMultiple(options=offer.bases, description="Bases", **WIDE),
+            "control": widgets.SelectMultiple(options=kinds, description="Controls", **several),
+            "source": widgets.SelectMultiple(
+                options=named(offer.sources), description="Sources", **several
+            ),
+        }
+        self.inputs["base"].rows = min(5, len(offer.bases))
+        if len(offer.bases) == 1:
+            self.inputs["base"].layout.display = "none"
+        for name, widget in self.inputs.items():
+            widget.add_class(f"wb-sweep-{name}")
+            widget.observe(self.act(lambda _: self._ask()), names="value")
+        self.price = widgets.HTML()
+        self.price.add_class("wb-price")
+        hint = widgets.HTML(html.note("What is left empty stays as it is chosen for one picture."))
+        hint.add_class("wb-quiet")
+        first = [self.inputs[name] for name in ("scale", "length", "seed", "base")]
+        lists = [self.inputs[name] for name in ("control", "source")]
+        self.panel = columns([*first, hint], lists, [self.price, self.sweep])
+        self.panel.add_class("wb-sweep-panel")
+        self.box = widgets.HBox([self.make, self.stop])
+        self.strips = {axis: self._strip(axis) for axis in session.strips}
+        self.twin = widgets.Button(
+            description="Text alone", tooltip="The same picture without the control", **half
+        )
+        self.twin.on_click(self.act(lambda _: session.make_twin()))
+        self.twin.add_class("wb-twin")
+        strips = widgets.Box(
+            [self.twin, *self.strips.values()], layout={"flex_flow": "row wrap", "width": "256px"}
+        )
+        title = widgets.HTML(html.caption("Strips", "What is chosen here, varied by one click"))
+        self.strip_box = widgets.VBox([title, strips])
+        self._asked: object = None
+
+    def _strip(self, axis: str) -> widgets.Button:
+        """A button for the strip of an axis."""
+        values = self.session.strips[axis]
+        button = widgets.Button(
+            description=f"{len(values)} {STRIPS[axis]}",
+            tooltip="From the chosen seed on" if axis == "seed" else ", ".join(map(str, values)),
+            layout={"width": "120px"},
+        )
+        button.on_click(self.act(lambda _: self.session.make_strip(axis)))
+        button.add_class(f"wb-strip-{axis}")
+        return button
+
+    def axes(self) -> Axes:
+        """What varies, as `Session.make` takes it. ValueError for numbers that are none."""
+        axes: dict[str, list[Any]] = {}
+        for name, widget in self.inputs.items():
+            value = widget.value
+            if isinstance(value, str):
+                value = _numbers(name, value, whole=name != "scale")
+            if value:
+                axes[name] = list(value)
+        if not axes:
+            raise ValueError("nothing varies: give at least one value for one of the rows")
+        return axes
+
+    def _ask(self) -> None:
+        self.session.ask_price(self.axes())
+
+    def show(self, screen: Screen) -> None:
+        self.stop.disabled = not (screen.work.running or screen.work.waiting)
+        self.price.value = html.note(screen.price)
+        sources = self.inputs["source"]
+        if len(sources.options) != len(screen.offer.sources):
+            kept = sources.value
+            sources.options = named(screen.offer.sources)
+            sources.value = kept
+        about = (screen.choice, screen.work.running)
+        if about != self._asked:
+            self._asked = about
+            lengths = {0, len(screen.choice.prompt) // 2, len(screen.choice.prompt)}
+            self.inputs["length"].placeholder = ", ".join(map(str, sorted(lengths)))
+            try:
+                self._ask()
+            except ValueError as error:
+                self.price.value = html.note(str(error))
+
+
+def _numbers(name: str, text: str, *, whole: bool) -> list[Any]:
+    """Numbers as people write them: "0, 0.5, 1" or "0..2 step 0.5". ValueError for others."""
+    if not text.strip():
+        return []
+    if ".." in text:
+        found = list(expand_numbers(text))
+    else:
+        try:
+            found = [float(part) for part in text.replace(";", ",").split(",") if part.strip()]
+        except ValueError:
+            raise ValueError(f"{name}: {text!r} is no list of numbers") from None
+    if not whole:
+        return found
+    if odd := [value for value in found if not float(value).is_integer()]:
+        raise ValueError(f"{name}: {odd[0]:g} is not a whole number")
+    return [int(value) for value in found]

@@ -1,0 +1,117 @@
+"""What steers the picture: source, control type with its settings, the map at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.app import html
+from workbench.app.session import Session
+from workbench.app.state import Screen
+from workbench.app.views.base import WIDE, Tell, View, named
+from workbench.controls import get_control
+from workbench.images import encode_png
+
+
+class SteeringView(View):
+    """What steers the picture: source, control type with its settings, the map at once."""
+
+    fields = frozenset({"choice", "offer", "preview", "preview_status"})
+
+    def __init__(self, session: Session, tell: Tell) -> None:
+        super().__init__(session, tell)
+        offer = session.state.now.offer
+        kinds = [(label, name) for name, label in offer.controls.items()]
+        first = session.state.now.choice
+        self.source = self.choosing(
+            "source", widgets.Dropdown(options=named(offer.sources), value=first.source,
+                                       description="Source", **WIDE))  # fmt: skip
+        self.control = self.choosing(
+            "control", widgets.Dropdown(options=kinds, value=first.control,
+                                        description="Control", **WIDE))  # fmt: skip
+        self.upload = widgets.FileUpload(
+            accept="image/*", description="Own picture", layout={"width": "140px"},
+            tooltip="PNG, JPEG, WebP, BMP or TIFF, up to 32 MB; its centred square is used",
+        )  # fmt: skip
+        self.upload.add_class("wb-upload")
+        self.upload.observe(self.act(self._take), names="value")
+        self.images = [widgets.HTML(layout={"width": "118px"}) for _ in range(2)]
+        for name, image in zip(("source", "map"), self.images, strict=True):
+            image.add_class(f"wb-{name}-image")
+        self.legend, self.status = widgets.HTML(), widgets.HTML()
+        self.status.add_class("wb-preview-status")
+        self.status.add_class("wb-quiet")
+        self._settings_of = ""
+        self._fields: dict[str, Any] = {}
+        self.settings = widgets.VBox()
+        self.source_box = widgets.VBox([self.source, self.upload, self.control])
+        self.pictures = widgets.VBox(
+            [widgets.HBox(self.images), self.legend, self.status], layout={"width": "250px"}
+        )
+        self._shown: object = None
+
+    def _take(self, event: Any) -> None:
+        for file in event["new"]:
+            self.session.upload(file["name"], bytes(file["content"]))
+
+    def show(self, screen: Screen) -> None:
+        choice, preview = screen.choice, screen.preview
+        if len(self.source.options) != len(screen.offer.sources):
+            self.source.options = named(screen.offer.sources)
+        self.source.value, self.control.value = choice.source, choice.control
+        self._show_settings(choice.control, choice.settings)
+        self.status.value = html.note(screen.preview_status)
+        for image in self.images:
+            (image.add_class if screen.preview_status == "…" else image.remove_class)("wb-stale")
+        if preview is not self._shown:
+            self._shown = preview
+            arrays = (preview.source, preview.control_map) if preview else (None, None)
+            for image, array, text in zip(
+                self.images, arrays, ("source", "control map"), strict=True
+            ):
+                image.value = html.picture(None if array is None else encode_png(array), text)
+            self.legend.value = html.legend(preview.legend) if preview else ""
+
+    def _show_settings(self, control: str, text: str) -> None:
+        """Widgets out of the control type's own description of its settings."""
+        kind = get_control(control).settings_type
+        if control != self._settings_of:
+            self._settings_of = control
+            fields = kind.model_json_schema()["properties"]
+            made = {name: _setting(name, field) for name, field in fields.items()}
+            self._fields = {name: widget for name, widget in made.items() if widget is not None}
+            for widget in self._fields.values():
+                widget.observe(self.act(lambda _: self._set()), names="value")
+            about = (kind.__doc__ or "").partition("\n\n")[2].replace("\n    ", " ").strip()
+            quiet = f"<span class='wb-quiet'>{html.note(about)}</span>"
+            help_ = widgets.HTML(quiet, layout={"width": "420px"})
+            label = self.session.state.now.offer.controls[control]
+            title = widgets.HTML(html.caption(f"{label}: settings"))
+            self.settings.children = [title, *self._fields.values(), help_]
+        values = kind.model_validate_json(text or "{}").model_dump(mode="json")
+        for name, widget in self._fields.items():
+            widget.value = values[name]
+
+    def _set(self) -> None:
+        self.session.choose(settings={name: w.value for name, w in self._fields.items()})
+
+
+def _setting(name: str, field: dict[str, Any]) -> Any:
+    """The widget for one setting, from its JSON schema; None for what has no simple one."""
+    low, high = field.get("minimum"), field.get("maximum")
+    span = "" if low is None or high is None else f"from {low:g} to {high:g}"
+    shown = {**WIDE, "description": name.replace("_", " "), "tooltip": span}
+    if "enum" in field:
+        return widgets.Dropdown(options=field["enum"], **shown)
+    kind = field.get("type")
+    if kind == "boolean":
+        return widgets.Checkbox(indent=False, **shown)
+    if kind not in ("integer", "number"):
+        return None
+    if low is not None and high is not None:
+        text = widgets.BoundedIntText if kind == "integer" else widgets.BoundedFloatText
+        return text(
+            min=low, max=high, step=1 if high > 10 or kind == "integer" else high / 20, **shown
+        )
+    return (widgets.IntText if kind == "integer" else widgets.FloatText)(**shown)
