@@ -3,6 +3,7 @@
 #   make test    run all tests           make lint    ruff and mypy
 #   make docs    build the guides and the reference into site/ (no network needed)
 #   make lab     open the notebook       make clean   remove .venv (runs/ stays)
+#   make classroom       pages of the demo and of the lessons for a class, served on its network
 # TORCH chooses the builds of torch and torchvision, which must be a pair, for example:
 #   make demo TORCH='torch==2.9.1 torchvision==0.24.1'
 PYTHON ?= python3
@@ -13,7 +14,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup setup-dev demo test test-browser lint docs lab clean
+.PHONY: help setup setup-dev setup-classroom demo test test-browser lint docs lab classroom clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,7 @@ help:
 
 setup: $(VENV)/.stamp-core
 setup-dev: $(VENV)/.stamp-dev
+setup-classroom: $(VENV)/.stamp-classroom
 
 $(VENV)/.stamp-venv:
 	@command -v $(PYTHON) >/dev/null || \
@@ -44,7 +46,11 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-core
-	$(PIP) install --editable ".[dwpose,docs,dev,cluster]"
+	$(PIP) install --editable ".[dwpose,docs,dev,cluster,classroom]"
+	@touch $@
+
+$(VENV)/.stamp-classroom: pyproject.toml $(VENV)/.stamp-core
+	$(PIP) install --editable ".[classroom]"
 	@touch $@
 
 demo: setup
@@ -72,6 +78,12 @@ docs: setup-dev
 # As root, which containers and rented machines are, it refuses to start unless it is told to.
 lab: setup
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/workbench.ipynb
+
+# The lessons are run once, which takes some minutes; RUNS takes run folders of your own.
+RUNS ?= runs/demo
+classroom: setup-classroom
+	$(if $(filter runs/demo,$(RUNS)),$(BIN)/workbench run demo)
+	$(BIN)/workbench classroom $(RUNS) $(addprefix --lesson ,$(wildcard notebooks/lesson_*.ipynb))
 
 clean:
 	rm -rf $(VENV)

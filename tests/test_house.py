@@ -52,8 +52,9 @@ FLOORS = {
     "lessons": 8,
     "report": 9,
     "runs": 10,
-    "cli": 11,
-    "app": 11,
+    "classroom": 11,
+    "cli": 12,
+    "app": 12,
 }
 WIDGETS = {"ipywidgets", "plotly", "anywidget", "IPython", "traitlets"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}

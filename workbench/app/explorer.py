@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,10 @@ class Explorer(anywidget.AnyWidget):
         found = super()._repr_mimebundle_(**options)
         data = found[0] if isinstance(found, tuple) else found
         if isinstance(data, dict) and self.run is not None:
-            data["text/html"] = self.run._repr_html_()
+            place = escape(str(self.run.path))  # so that a page for a class knows its run
+            data["text/html"] = (
+                f'<div class="wb-run" data-run="{place}">{self.run._repr_html_()}</div>'
+            )
         return found
 
 

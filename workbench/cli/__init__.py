@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from workbench.cli import checking, doctor, models, pictures, running, training
+from workbench.cli import checking, classroom, doctor, models, pictures, running, training
 from workbench.cli.common import PrintableFormatter, Refusal, friendly_message, say
 from workbench.cli.places import with_models
 from workbench.versions import require_docstrings
@@ -79,6 +79,7 @@ app.command("influence")(with_models(running.influence))
 app.command("score")(with_models(running.score))
 app.command("report")(with_models(running.report))
 app.command("view")(with_models(running.view))
+app.command("classroom")(with_models(classroom.classroom))
 app.command("verify")(with_models(checking.verify))
 app.command("diff")(checking.diff)
 app.command("study")(checking.study)
