@@ -15,33 +15,37 @@ import yaml
 from command_line import run_command
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_families import FAMILIES, _tokenizer, _write_xl
+from tiny_families import FAMILIES, _tokenizer, _write_flow, _write_xl
 from tiny_models import FAMILY, SIDE, write_tiny_family
 
 from workbench.cancel import CancelToken
-from workbench.families import ControlNetRef
+from workbench.families import ControlNetRef, Family
 from workbench.families.quiet import quiet_libraries
-from workbench.training import loop, trainer
+from workbench.training import beside, loop, trainer
+from workbench.training.beside import Noising
 from workbench.training.examples import DataError, read_examples
 from workbench.training.loop import StepDraws
 from workbench.training.trainer import (
     ControlNetTraining,
-    Noising,
     TrainingError,
     dropped,
     train_any,
 )
 
 WEIGHTS = "controlnet/diffusion_pytorch_model.safetensors"
+FLOW = FAMILIES["tiny-flow-copy"].model_copy(update={"clip": FAMILY.clip})
+KINDS = pytest.mark.parametrize("family", [FAMILY, FLOW], ids=["unet", "transformer"])
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny models of SD 1.5 and SDXL shape."""
+    """The tiny models of SD 1.5, SDXL and SD3 shape."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_family(folder)
     with quiet_libraries():
-        _write_xl(folder, _tokenizer())
+        tokenizer = _tokenizer()
+        _write_xl(folder, tokenizer)
+        _write_flow(folder, tokenizer)
     return folder
 
 
@@ -77,14 +81,15 @@ class Killed(BaseException):
     """In place of a SIGKILL: nothing is written down on its way out."""
 
 
+@KINDS
 def test_one_broken_off_twice_ends_as_an_unbroken_one(
-    models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: Family, models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill loses the steps since the last checkpoint, a stop none; figures are the same too."""
 
     def train(name: str, **more: Any) -> trainer.Trained:
         wanted = asked(pictures, tmp_path / name, ema=0.5, accumulate=2)
-        return train_any(wanted, family=FAMILY, models=models, **more)
+        return train_any(wanted, family=family, models=models, **more)
 
     whole = train("whole")
     token = CancelToken()
@@ -115,26 +120,28 @@ def test_one_broken_off_twice_ends_as_an_unbroken_one(
     assert len(list((tmp_path / "whole" / "validation").glob("*.png"))) == 3
     further = train_any(  # more steps go on, and other draws are another training
         asked(pictures, tmp_path / "broken", ema=0.5, accumulate=2, steps=7),
-        family=FAMILY,
+        family=family,
         models=models,
     )
     assert further.step == 7
     with pytest.raises(TrainingError, match=r"other settings: seed 0 \(not 4\)"):
         train_any(asked(pictures, tmp_path / "broken", ema=0.5, accumulate=2, seed=4),
-                  family=FAMILY, models=models)  # fmt: skip
+                  family=family, models=models)  # fmt: skip
 
 
+@KINDS
 def test_its_result_passes_through_a_study(
-    models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: Family, models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffusers import ControlNetModel
+    import diffusers
 
     import workbench as wb
 
     folder = tmp_path / "models"
     folder.mkdir()
-    (folder / "tiny").symlink_to(models / "tiny")
-    entry = FAMILY.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    for name in ("tiny", "some"):
+        (folder / name).symlink_to(models / name)
+    entry = family.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
     catalogue = {"families": {"tiny": entry}}
     (folder / "families.yaml").write_text(yaml.safe_dump(catalogue))
     monkeypatch.setenv("WORKBENCH_MODELS", str(folder))
@@ -144,8 +151,10 @@ def test_its_result_passes_through_a_study(
                "--rate", 0.01, "--warm-up", 1]  # fmt: skip
     done = run_command(*command)
     assert done.code == 0, done.err
-    net = ControlNetModel.from_pretrained(out / "controlnet")
-    assert any(p.any() for p in net.controlnet_mid_block.parameters())  # it left zero
+    kind = getattr(diffusers, family.parts_of.controlnet)
+    net = kind.from_pretrained(out / "controlnet")
+    last = net.controlnet_mid_block if family is FAMILY else net.controlnet_blocks[-1]
+    assert any(p.any() for p in last.parameters())  # it left zero
     told = yaml.safe_load("families:" + done.out.split("\nfamilies:")[1])
     catalogue["families"] |= told["families"]
     (folder / "families.yaml").write_text(yaml.safe_dump(catalogue))
@@ -185,13 +194,13 @@ def test_dropped_prompts_are_not_read(
     models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = trainer.prompt_arguments
+    original = beside.prompt_arguments
 
     def spy(texts: list[str], manager: Any) -> Any:
         read.extend(texts)
         return original(texts, manager)
 
-    monkeypatch.setattr(trainer, "prompt_arguments", spy)
+    monkeypatch.setattr(beside, "prompt_arguments", spy)
     for share, seen in ((1.0, {""}), (0.0, {"a girl, red coat", "a boy"})):
         read.clear()
         wanted = asked(pictures, tmp_path / str(share), drop=share, steps=3, batch_size=4)
@@ -284,7 +293,6 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(
         ({"out": full}, FAMILY, "is not empty and holds no training"),
         ({"drop": 2.0}, FAMILY, "drop: 2.0"),
         ({"precision": "fp16"}, FAMILY, "for GPUs"),
-        ({}, FAMILIES["tiny-flow"], "is a transformer"),
     ]
     for changes, family, sentence in cases:
         wanted = replace(asked(pictures, tmp_path / "out"), **changes)

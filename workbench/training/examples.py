@@ -193,6 +193,7 @@ class Prepared:
         needs = {n: family.networks[n].title for n in self._kind.needs_for(settings)}
         vae = family.vae or family.base_ref(manager.base)
         decides = [settings.map_canonical(), family.resolution, vae.title, manager.dtype, needs]
+        self._encodes = family.parts_of.encodes_maps
         self.folder = folder / f"{control}-{short_hash(decides)}"
 
     def make(self, examples: Sequence[Example], tell: Callable[[int], bool]) -> bool:
@@ -207,13 +208,17 @@ class Prepared:
                 made = self._map(example, picture)
                 if warning := map_warning(self._kind, self._settings, made, example.name):
                     faint.append(warning)
-                self._keep(path, made.picture, self._latents(picture))
+                seen = self._latents(made.picture) if self._encodes else made.picture
+                self._keep(path, seen, self._latents(picture))
         if faint:
             log.warning("%d of %d maps cannot steer: %s", len(faint), len(examples), faint[0])
         return True
 
     def load(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        """The map, uint8 H×W×3, and the denoiser's latents, float16 C×h×w, of one example."""
+        """What a ControlNet sees of one example, and the picture's latents, float16 C×h×w.
+
+        It sees the map's pixels, uint8 H×W×3, or their latents where the architecture has it so.
+        """
         with np.load(self._path(example), allow_pickle=False) as kept:
             return kept["map"], kept["latents"]
 
@@ -242,7 +247,7 @@ class Prepared:
         return self.folder / f"{example.mark}.npz"
 
     @staticmethod
-    def _keep(path: Path, picture: np.ndarray, latents: np.ndarray) -> None:
+    def _keep(path: Path, seen: np.ndarray, latents: np.ndarray) -> None:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, map=picture, latents=latents)
+        np.savez_compressed(buffer, map=seen, latents=latents)
         write_atomic(path, buffer.getvalue())

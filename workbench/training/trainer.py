@@ -1,4 +1,4 @@
-"""Training a ControlNet for any base model with a UNet, on a folder of pictures or on scenes.
+"""Training a ControlNet for any base model, on a folder of pictures or on scenes.
 
 The objective is that of the base model with the control added (Zhang et al. 2023, eq. 5):
 L = E‖target − prediction‖², where the target is what the base model's own scheduler says that it
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import re
 import shutil
 import time
@@ -30,12 +29,9 @@ from workbench.controls import get_control
 from workbench.families import ControlNetRef, Family, Runtime, get_family, load_catalogue
 from workbench.families.determinism import processor_threads
 from workbench.families.manager import ModelManager
-from workbench.families.quiet import quiet_libraries
-from workbench.generation.encoding import prompt_arguments
-from workbench.generation.schedulers import make_scheduler
 from workbench.study.canonical import canonical_hash
+from workbench.training.beside import BESIDE, Noising
 from workbench.training.examples import PAPERDOLL, Example, Prepared, read_examples
-from workbench.training.export import plain_attention
 from workbench.training.loop import Fit, History, Log, Pace, Recipe, StepDraws, Watch, bfloat16_pays
 from workbench.training.loop import fit as fit_module
 from workbench.training.validation import Validation
@@ -48,8 +44,6 @@ STATE, SETTINGS, RESULT, CATALOGUE = (
     "families.yaml",
 )
 LOG, CURVE = "log.jsonl", "curve.csv"
-_HINT_WIDTHS = (16, 32, 96, 256)
-"""Channels of diffusers' condition encoder, which halves the map's side after each but the last."""
 _FREE = ("out", "device", "steps", "validate_every", "save_every", "threads")
 """What may change when a training goes on."""
 _DTYPES = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -169,13 +163,15 @@ def train_any(
         own = chosen.model_copy(
             update={"controlnets": {asked.control: ControlNetRef(path=f"{RESULT}/{asked.control}")}}
         )
+        # Plain products train much faster on processors; transformers have fused attention only.
+        eager = device == "cpu" and own.parts_of.denoiser == "unet"
         manager = ModelManager(
             own,
             asked.base or None,
             device=device,
             dtype="float32" if device == "cpu" else _DTYPES[precision],
             models_dir=models,
-            runtime=Runtime(attention="eager" if device == "cpu" else "auto"),
+            runtime=Runtime(attention="eager" if eager else "auto"),
         )
         cancel = cancel or CancelToken()
         work = _Work(asked, manager, settings, _accelerator(device, precision), cancel)
@@ -186,38 +182,6 @@ def dropped(captions: Sequence[str], share: float, rng: np.random.Generator) -> 
     """The captions, each replaced by the empty prompt with this probability."""
     gone = rng.random(len(captions)) < share
     return ["" if empty else text for text, empty in zip(captions, gone, strict=True)]
-
-
-class Noising:
-    """The forward process of a base model, and what it is trained to predict.
-
-    config: that of its own scheduler. Noise levels of flow matching are uniform, shifted as the
-    scheduler shifts them.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        kind = config.get("prediction_type", "epsilon")
-        self.flow = "beta_start" not in config or kind == "flow_prediction"
-        self.kind = "flow" if self.flow else kind
-        self.count = int(config.get("num_train_timesteps", 1000))
-        self._shift = float(config.get("shift") or config.get("flow_shift") or 1.0)
-        self._scheduler = None if self.flow else make_scheduler("ddpm", config)
-
-    def __call__(self, clean: Tensor, draws: StepDraws) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean latents B×C×h×w -> noisy latents, time steps (B), target."""
-        noise = torch.randn(clean.shape, generator=draws.torch).to(clean.device)
-        scheduler = self._scheduler
-        if scheduler is None:
-            even = torch.rand(len(clean), generator=draws.torch).to(clean.device)
-            level = self._shift * even / (1 + (self._shift - 1) * even)
-            part = level.view(-1, 1, 1, 1)
-            return (1 - part) * clean + part * noise, level * self.count, noise - clean
-        steps = torch.randint(0, self.count, (len(clean),), generator=draws.torch)
-        steps = steps.to(clean.device)
-        noisy = scheduler.add_noise(clean, noise, steps)
-        if self.kind == "v_prediction":
-            return noisy, steps, scheduler.get_velocity(clean, noise, steps)
-        return noisy, steps, clean if self.kind == "sample" else noise
 
 
 class _Work:
@@ -233,9 +197,9 @@ class _Work:
     ) -> None:
         self.asked, self.manager, self.cancel = asked, manager, cancel
         self.settings, self.accelerator = settings, accelerator
-        self.pipeline = manager.pipeline(None)
-        self.noising = Noising(self.pipeline.scheduler.config)
-        self.net = self._new_net()
+        self.noising = Noising(manager.pipeline(None).scheduler.config)
+        self.beside = BESIDE[manager.family.parts_of.denoiser](manager)
+        self.net = self.beside.new_net(asked.seed, checkpointing=asked.checkpointing)
         self.prepared = Prepared(manager, asked.out / "cache", asked.control, settings)
 
     def run(
@@ -290,56 +254,11 @@ class _Work:
         rows = draws.numpy.integers(0, len(examples), self.asked.batch_size)
         chosen = [examples[row] for row in rows]
         texts = dropped([one.caption for one in chosen], self.asked.drop, draws.numpy)
-        maps, latents = zip(*(self.prepared.load(one) for one in chosen), strict=True)
-        device, unet = self.manager.device, self.pipeline.unet
-        clean = torch.from_numpy(np.stack(latents)).to(device).float()
-        control = torch.from_numpy(np.stack(maps)).to(device).permute(0, 3, 1, 2).float() / 255
+        seen, latents = zip(*(self.prepared.load(one) for one in chosen), strict=True)
+        clean = torch.from_numpy(np.stack(latents)).to(self.manager.device).float()
         noisy, steps, target = self.noising(clean, draws)
-        text, more = self._conditions(texts)
-        noisy = noisy.to(unet.dtype)
-        down, mid = self.net(noisy, steps, text, control, return_dict=False, **more)
-        guess = unet(
-            noisy,
-            steps,
-            text,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=mid,
-            **more,
-        ).sample
+        guess = self.beside.prediction(self.net, noisy, steps, texts, np.stack(seen))
         return {"loss": (guess.float() - target).square().mean()}
-
-    def _conditions(self, texts: Sequence[str]) -> tuple[Tensor, dict[str, Any]]:
-        """What the text encoders say, and what else SDXL is told: sizes, without a cut."""
-        kind = self.manager.device.partition(":")[0]
-        # As for drawing, which shares the cache: else it would matter who asks first.
-        with torch.no_grad(), torch.autocast(kind, enabled=False):
-            found = prompt_arguments(texts, self.manager)
-        # Drawing leaves embeddings in the cache which autograd cannot use.
-        text, *pooled = [part.clone() for part in found.values()]
-        if not pooled:
-            return text, {}
-        side = self.manager.family.resolution
-        sizes = torch.tensor([[side, side, 0, 0, side, side]] * len(texts), device=text.device)
-        added = {"text_embeds": pooled[0], "time_ids": sizes.to(text.dtype)}
-        return text, {"added_cond_kwargs": added}
-
-    def _new_net(self) -> nn.Module:
-        """The trainable copy of the encoder with zero convolutions."""
-        from diffusers import ControlNetModel
-
-        asked, manager, unet = self.asked, self.manager, self.pipeline.unet
-        depth = int(math.log2(manager.family.latent_scale))
-        with torch.random.fork_rng(devices=[]), quiet_libraries():
-            torch.manual_seed(asked.seed)
-            net = ControlNetModel.from_unet(
-                unet, conditioning_embedding_out_channels=_HINT_WIDTHS[: depth + 1]
-            )
-        net = net.float().requires_grad_(True)
-        net = net.to(device=manager.device, memory_format=torch.channels_last)
-        if asked.checkpointing:
-            net.enable_gradient_checkpointing()
-            unet.enable_gradient_checkpointing()
-        return plain_attention(net) if manager.device == "cpu" else net  # type: ignore[no-any-return]
 
     def _look(self, validation: Validation, net: nn.Module) -> Mapping[str, float]:
         return validation(net, self.steps, self.cancel)
@@ -380,12 +299,7 @@ class _Work:
 
 def _checked(asked: ControlNetTraining, family: Family) -> Any:
     """The settings of the control's extractor; refuses what no data can mend."""
-    if family.parts_of.denoiser != "unet":
-        raise TrainingError(
-            f"the family {family.name} is a transformer ({family.architecture}), and ControlNets "
-            "are trained here beside a UNet: take a family of Stable Diffusion 1.5 or SDXL"
-        )
-    if family.latent_scale not in (2, 4, 8):
+    if family.parts_of.denoiser == "unet" and family.latent_scale not in (2, 4, 8):
         raise TrainingError(
             f"one latent of {family.name} covers {family.latent_scale} pixels, and the condition "
             "encoder of a ControlNet is made for 2, 4 or 8"
