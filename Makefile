@@ -11,6 +11,9 @@ VENV ?= .venv
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 JOBS ?= 2
 
+# Threads sleep while they wait for each other (workbench/threads.py), whatever is imported first.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

@@ -11,6 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.threads import wait_asleep
+
+wait_asleep()  # before a test imports torch
+
 TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
 SCALES = (0.0, 0.4, 0.8, 1.2, 1.6)
 # metric -> (chance, ceiling) of its raw value

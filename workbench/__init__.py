@@ -11,6 +11,8 @@ Nothing heavy is imported before it is used: each name below loads when it is lo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.threads import wait_asleep
+
 if TYPE_CHECKING:
     from workbench import analysis, controls, families, images, lessons, metrics, plots
     from workbench.app import Workbench, explore, slider
@@ -62,6 +64,8 @@ _HOMES = {
     "slider": "app",
 }
 """Where a name lives; the others are rooms themselves."""
+
+wait_asleep()
 
 
 def __getattr__(name: str) -> Any:

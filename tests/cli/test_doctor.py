@@ -154,7 +154,8 @@ def facts(**changes: Any) -> dict[str, Any]:
     """A machine without faults."""
     gpu = {"device": "cuda:0", "name": "NVIDIA A100", "total": 80, "free": 80, "bfloat16": True}
     tools = dict.fromkeys((*machine.PROGRAMS, "jupyter lab"), True)
-    return {"devices": [gpu], "disk": {"free": 10**12}, "tools": tools} | changes
+    cpu = {"threads": 2, "waiting": "OMP_WAIT_POLICY=PASSIVE"}
+    return {"cpu": cpu, "devices": [gpu], "disk": {"free": 10**12}, "tools": tools} | changes
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,8 @@ def facts(**changes: Any) -> dict[str, Any]:
             ["black pictures"],
         ),
         ({"disk": {"free": 10**9}}, ["Only 1.0 GB"]),
+        ({"cpu": {"threads": 2, "waiting": None}}, ["import workbench first"]),
+        ({"cpu": {"threads": 1, "waiting": None}}, []),
     ],
 )
 def test_warnings_fit_the_machine(

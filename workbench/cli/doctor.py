@@ -151,7 +151,11 @@ def as_text(found: dict[str, Any]) -> str:
     cpu, memory, disk = found["cpu"], found["memory"], found["disk"]
     lines = [
         ("Python", f"{found['python']} on {found['platform']}"),
-        ("processor", f"{cpu['cores']} cores, {cpu['threads']} threads, {cpu['capability']}"),
+        (
+            "processor",
+            f"{cpu['cores']} cores, {cpu['threads']} threads ({cpu['waiting'] or 'spinning'}), "
+            f"{cpu['capability']}",
+        ),
         ("memory", f"{gigabytes(memory['available'])} of {gigabytes(memory['total'])} free"),
         ("disk", f"{gigabytes(disk['free'])} free for {disk['folder']}"),
     ]

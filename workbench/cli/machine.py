@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.formats import GB, gigabytes
+from workbench.threads import POLICY, chosen
 
 LITTLE_DISK = 2 * GB
 PROGRAMS = {
@@ -32,6 +33,7 @@ def machine_facts() -> dict[str, Any]:
         "cpu": {
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "waiting": chosen(),
             "capability": torch.backends.cpu.get_cpu_capability(),
         },
         "memory": {"total": int(memory.total), "available": int(memory.available)},
@@ -98,6 +100,12 @@ def machine_warnings(facts: dict[str, Any]) -> list[str]:
             )
         elif not device["bfloat16"]:
             found.append(f"{name} has no fast bfloat16: take float16 or float32.")
+    if facts["cpu"]["threads"] > 1 and facts["cpu"]["waiting"] is None:
+        found.append(
+            "PyTorch was loaded before the workbench, so its threads spin while they wait for each "
+            f"other, which is slow beside other programs: import workbench first, or set {POLICY} "
+            "to PASSIVE."
+        )
     if facts["disk"]["free"] < LITTLE_DISK:
         found.append(f"Only {gigabytes(facts['disk']['free'])} are free for runs.")
     for tool, use in (
