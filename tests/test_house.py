@@ -192,7 +192,7 @@ def test_widgets_stay_in_the_app() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", ["state.py", "worker.py", "session.py", "engine.py"])
+@pytest.mark.parametrize("file", ["state.py", "worker.py", "session.py", "engine.py", "easel.py"])
 def test_the_apps_core_knows_no_widget(file: str) -> None:
     path = PACKAGE / "app" / file
     wrong = [name for name, _ in imports(path) if name.partition(".")[0] in WIDGETS]

@@ -183,8 +183,7 @@ def test_a_click_on_an_empty_place_makes_it(bench: Workbench) -> None:
 
 def test_an_upload_becomes_the_source(bench: Workbench) -> None:
     data = encode_png(np.full((40, 40, 3), 200, np.uint8))
-    file = {"name": "mine.png", "type": "image/png", "size": len(data), "content": data}
-    bench.steering._take({"new": [file]})
+    bench.steering.take("mine.png", data)
     choice = bench.session.wait(PATIENCE).choice
     assert Path(choice.source).name.startswith("mine-")
     assert bench.steering.source.value == choice.source

@@ -15,6 +15,7 @@ from workbench.app.session import Engine, Session
 from workbench.app.sliders import Slider, slider
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
 from workbench.app.views import (
+    CanvasView,
     DrawingView,
     MakeView,
     ModelView,
@@ -97,7 +98,8 @@ class Workbench(widgets.VBox):
             self.message.value = html.note(text) if text else ""
 
         self.session.state.tell = tell
-        self.steering = SteeringView(self.session, tell)
+        self.canvas = CanvasView(self.session, tell)
+        self.steering = SteeringView(self.session, tell, self.canvas.take)
         self.prompt = PromptView(self.session, tell)
         self.drawing = DrawingView(self.session, tell)
         self.models = ModelView(self.session, tell, engine.family.name, self.use_family)
@@ -106,13 +108,13 @@ class Workbench(widgets.VBox):
         self.run = RunView(self.session, tell)
         picture = columns(
             [self.steering.pictures],
-            [self.steering.source_box, self.drawing.box],
+            [self.steering.source_box, self.canvas.button, self.drawing.box],
             [self.prompt.box],
             [self.making.strip_box],
         )
         settings = columns([self.steering.settings], [self.drawing.more], [self.models.box])
         self.tabs = widgets.Tab(
-            [picture, self.making.panel, settings, self.runs.box],
+            [widgets.VBox([picture, self.canvas.box]), self.making.panel, settings, self.runs.box],
             titles=("Picture", "Sweep", "Settings", "Run"),
         )
         self.tabs.add_class("wb-setup")
@@ -150,7 +152,8 @@ class Workbench(widgets.VBox):
     @property
     def _views(self) -> tuple[View, ...]:
         return (
-            self.steering, self.prompt, self.drawing, self.models, self.making, self.runs, self.run,
+            self.steering, self.canvas, self.prompt, self.drawing, self.models, self.making,
+            self.runs, self.run,
         )  # fmt: skip
 
     def close(self) -> None:

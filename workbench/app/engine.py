@@ -15,15 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from workbench.app.easel import uploaded
 from workbench.app.grid import Axes
 from workbench.app.state import Choice, Offer, Preview
 from workbench.cancel import CancelToken
-from workbench.controls import CONTROL_NAMES, get_control, network_needs, resolve
+from workbench.controls import (
+    CONTROL_NAMES,
+    Control,
+    ControlMap,
+    get_control,
+    network_needs,
+    resolve,
+)
 from workbench.families import Family, LocateError, ModelRef, get_family
 from workbench.families.locate import locate
-from workbench.images import MAX_BYTES, SUFFIXES, ImageError, decode_image
+from workbench.images import SUFFIXES
 from workbench.paths import data_dir
-from workbench.study import Choices, FamilyChoice, Plan, Study, make_plan
+from workbench.study import Choices, FamilyChoice, Plan, SourceImage, Study, make_plan
 from workbench.study.labels import is_map, is_scene
 from workbench.study.notes import window_note
 
@@ -252,12 +260,7 @@ class ModelEngine:
         plan = self.plan(self.study(choice))
         (source,), cell = plan.sources.values(), plan.cells[0]
         control, settings = resolve(cell.control, cell.control_settings)
-        if source.is_map:
-            return Preview(source.image, source.image)
-        needs = control.needs_for(settings)
-        if lacking := sorted(set(needs) - self._networks.names):
-            raise LocateError(f"the map needs the network {lacking[0]}, which is not on this disk")
-        (found,) = control.extract([source.image], settings, self._networks.lend(needs))
+        found = self._map(control, settings, source)
         warnings = [
             window_note(choice.steps, choice.control_start, choice.control_end),
             *map_warnings(plan, {cell.map_key: found}),
@@ -269,6 +272,15 @@ class ModelEngine:
             legend=tuple(control.legend(found, settings)),
             warning=" ".join(filter(None, warnings)),
         )
+
+    def _map(self, control: Control[Any], settings: Any, source: SourceImage) -> ControlMap:
+        if source.is_map:
+            return control.from_picture_for(source.image, settings)
+        needs = control.needs_for(settings)
+        if lacking := sorted(set(needs) - self._networks.names):
+            raise LocateError(f"the map needs the network {lacking[0]}, which is not on this disk")
+        (found,) = control.extract([source.image], settings, self._networks.lend(needs))
+        return found
 
     @cached_property
     def _networks(self) -> LocalNetworks:
@@ -287,12 +299,8 @@ class ModelEngine:
 
     def add_source(self, name: str, data: bytes, folder: Path) -> str:
         """Keep a picture that was uploaded; returns it as a source. ImageError if it is none."""
-        if len(data) > MAX_BYTES:
-            raise ImageError(f"{name}: larger than {MAX_BYTES // 2**20} MB")
+        uploaded(name, data)
         suffix = Path(name).suffix.lower()
-        if suffix not in SUFFIXES:
-            raise ImageError(f"{name}: not one of {', '.join(SUFFIXES)}")
-        decode_image(data, name=name)
         stem = re.sub(r"[^\w-]+", "-", Path(name).stem).strip("-")[:40] or "picture"
         mark = hashlib.sha256(data).hexdigest()[:8]
         path = folder.resolve() / f"{stem}-{mark}{suffix}"

@@ -26,6 +26,7 @@ from workbench.families import Family
 from workbench.formats import duration
 from workbench.prompts import parse_tags, webui_syntax
 from workbench.study import Choices, Plan, Study, StudyError
+from workbench.study.labels import path_of
 
 PREVIEW, PRICE, MODELS, CHANGE = "preview", "price", "models", "change"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
@@ -85,6 +86,7 @@ class Session:
         self._warm = False
         self._versions = count(1)
         self._sheets: dict[Path, Sheet] = {}  # each run as it is known here
+        self._ordered: set[str] = set()  # sources with which a picture was asked for
 
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`), and show its source and control map.
@@ -180,6 +182,28 @@ class Session:
         self._offer_sources([source])
         return self.choose(source=source)
 
+    def use_source(self, source: str, *, in_place_of: str = "") -> Choice:
+        """Offer a source and choose it.
+
+        in_place_of: a source in the folder of uploaded pictures that it replaces: an earlier state
+            of the same drawing. It is deleted, unless a picture was asked for with it.
+        """
+        self._offer_sources([source])
+        choice = self.choose(source=source)
+        if in_place_of and in_place_of != source and in_place_of not in self._ordered:
+            self._forget(in_place_of)
+        return choice
+
+    def _forget(self, source: str) -> None:
+        def less(screen: Screen) -> dict[str, Any]:
+            left = tuple(one for one in screen.offer.sources if one != source)
+            return {"offer": replace(screen.offer, sources=left)}
+
+        self.state.update(less)
+        path = Path(path_of(source))
+        if path.parent == self.shelf.sources.resolve():
+            path.unlink(missing_ok=True)
+
     def _offer_sources(self, sources: Collection[str]) -> None:
         def more(screen: Screen) -> dict[str, Any]:
             both = tuple(dict.fromkeys([*screen.offer.sources, *sources]))
@@ -234,6 +258,7 @@ class Session:
             self.state.change(status=missing)
             return None
 
+        self._ordered.update(wanted.sources)
         return self._submit(
             lambda: (self._sheet_for(wanted), self.engine.asked(choice, axes)), urgent=not axes
         )

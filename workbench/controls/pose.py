@@ -39,7 +39,8 @@ class PoseControl(Control[PoseSettings]):
 
     The data are float32 P×18×3 in OpenPose's COCO-18 order: x and y as shares of the picture's
     width and height, so that maps of unequal sizes compare, and the confidence; three zeros for a
-    joint which was not found or lies outside the picture. Without people P is 0.
+    joint which was not found or lies outside the picture. Without people P is 0. `limbs` are the
+    joints that each limb joins, `colours` those of the joints; limbs take the first ones.
 
     PCK stands for adherence. On 40 rendered scenes with the embedded judge its chance is 0.15 and
     its ceiling 0.99 (standard deviation over unrelated pairs 0.22); OKS, whose COCO sigmas forgive
@@ -52,6 +53,8 @@ class PoseControl(Control[PoseSettings]):
     settings_type = PoseSettings
     primary = "pose_pck"
     needs = ("pose",)
+    limbs = _skeleton.LIMBS
+    colours = _skeleton.COLOURS
     metrics = (
         MetricSpec.of(
             "PoseOKS",
@@ -108,6 +111,11 @@ class PoseControl(Control[PoseSettings]):
             "pose_pck": Reading(scores.pck),
             "pose_found": Reading(scores.found),
         }
+
+    def draw(self, people: NDArray[np.float32], height: int, width: int) -> ControlMap:
+        """The map of people P×18×3 (see the class); joints of confidence 0 are left out."""
+        kept = np.where(people[..., 2:] > 0, people, np.float32(0))
+        return ControlMap(_skeleton.draw(kept, height, width), kept)
 
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read the joints back from a skeleton in OpenPose's colours, see `_skeleton.read`.

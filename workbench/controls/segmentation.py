@@ -110,6 +110,10 @@ class SegmentationControl(Control[SegmentationSettings]):
             "segmentation_accuracy": Reading(scores.accuracy),
         }
 
+    def classes(self, settings: SegmentationSettings) -> ClassList:
+        """The classes of its maps under these settings, with their names and colours."""
+        return _class_list(settings.classes)
+
     def from_picture(self, picture: NDArray[np.uint8]) -> ControlMap:
         """Read a painted map in the colours of the default list of classes."""
         return self.from_picture_for(picture, SegmentationSettings())

@@ -5,6 +5,7 @@ always from the state as it is at that moment.
 """
 
 from workbench.app.views.base import View, columns
+from workbench.app.views.canvas import CanvasView
 from workbench.app.views.drawing import DrawingView, ModelView
 from workbench.app.views.making import MakeView
 from workbench.app.views.prompt import PromptView
@@ -13,6 +14,7 @@ from workbench.app.views.runs import RunsView
 from workbench.app.views.steering import SteeringView
 
 __all__ = [
+    "CanvasView",
     "DrawingView",
     "MakeView",
     "ModelView",

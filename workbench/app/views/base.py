@@ -84,6 +84,15 @@ def columns(*parts: Iterable[widgets.Widget]) -> widgets.HBox:
     )
 
 
+def list_sources(widget: Any, sources: Iterable[str]) -> bool:
+    """Bring what a widget lists in line with the sources on offer; whether it was not."""
+    there = named(sources)
+    if list(widget.options) == there:
+        return False
+    widget.options = there
+    return True
+
+
 def named(sources: Iterable[str]) -> list[tuple[str, str]]:
     return [(_source_label(source), source) for source in sources]
 

@@ -11,7 +11,7 @@ from workbench.app import html
 from workbench.app.grid import Axes
 from workbench.app.session import Session
 from workbench.app.state import Screen
-from workbench.app.views.base import WIDE, Tell, View, columns, named
+from workbench.app.views.base import WIDE, Tell, View, columns, list_sources, named
 from workbench.study.ranges import expand_numbers
 
 STRIPS = {"scale": "scales", "seed": "seeds", "control": "control types", "base": "base models"}
@@ -107,10 +107,9 @@ class MakeView(View):
         self.stop.disabled = not (screen.work.running or screen.work.waiting)
         self.price.value = html.note(screen.price)
         sources = self.inputs["source"]
-        if len(sources.options) != len(screen.offer.sources):
-            kept = sources.value
-            sources.options = named(screen.offer.sources)
-            sources.value = kept
+        kept = sources.value
+        if list_sources(sources, screen.offer.sources):
+            sources.value = [one for one in kept if one in screen.offer.sources]
         about = (screen.choice, screen.work.running)
         if about != self._asked:
             self._asked = about

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -9,33 +10,33 @@ import ipywidgets as widgets
 from workbench.app import html
 from workbench.app.session import Session
 from workbench.app.state import Screen
-from workbench.app.views.base import WIDE, Tell, View, named
+from workbench.app.upload import Upload
+from workbench.app.views.base import WIDE, Tell, View, list_sources, named
 from workbench.controls import get_control
 from workbench.images import encode_png
 
 
 class SteeringView(View):
-    """What steers the picture: source, control type with its settings, the map at once."""
+    """What steers the picture: source, control type with its settings, the map at once.
+
+    take: what becomes of a picture that is given, by its name and bytes.
+    """
 
     fields = frozenset({"choice", "offer", "preview", "preview_status"})
 
-    def __init__(self, session: Session, tell: Tell) -> None:
+    def __init__(self, session: Session, tell: Tell, take: Callable[[str, bytes], object]) -> None:
         super().__init__(session, tell)
-        offer = session.state.now.offer
-        kinds = [(label, name) for name, label in offer.controls.items()]
+        self.take = take
+        there = session.state.now.offer
+        kinds = [(label, name) for name, label in there.controls.items()]
         first = session.state.now.choice
         self.source = self.choosing(
-            "source", widgets.Dropdown(options=named(offer.sources), value=first.source,
+            "source", widgets.Dropdown(options=named(there.sources), value=first.source,
                                        description="Source", **WIDE))  # fmt: skip
         self.control = self.choosing(
             "control", widgets.Dropdown(options=kinds, value=first.control,
                                         description="Control", **WIDE))  # fmt: skip
-        self.upload = widgets.FileUpload(
-            accept="image/*", description="Own picture", layout={"width": "140px"},
-            tooltip="PNG, JPEG, WebP, BMP or TIFF, up to 32 MB; its centred square is used",
-        )  # fmt: skip
-        self.upload.add_class("wb-upload")
-        self.upload.observe(self.act(self._take), names="value")
+        self.upload = Upload(self._take, lambda text: tell(f"That failed: {text}"))
         self.images = [widgets.HTML(layout={"width": "118px"}) for _ in range(2)]
         for name, image in zip(("source", "map"), self.images, strict=True):
             image.add_class(f"wb-{name}-image")
@@ -51,14 +52,13 @@ class SteeringView(View):
         )
         self._shown: object = None
 
-    def _take(self, event: Any) -> None:
-        for file in event["new"]:
-            self.session.upload(file["name"], bytes(file["content"]))
+    def _take(self, name: str, data: bytes) -> None:
+        self._tell("")
+        self.take(name, data)
 
     def show(self, screen: Screen) -> None:
         choice, preview = screen.choice, screen.preview
-        if len(self.source.options) != len(screen.offer.sources):
-            self.source.options = named(screen.offer.sources)
+        list_sources(self.source, screen.offer.sources)
         self.source.value, self.control.value = choice.source, choice.control
         self._show_settings(choice.control, choice.settings)
         self.status.value = html.note(screen.preview_status)
