@@ -475,15 +475,28 @@ class Run:
         if planned:
             frame = distinct_controls(unmade_rows(planned, self._readable))
         networks = before.pictures.networks if before else self._networks
+        failed = self._failed(planned)
+        seen = {*self._readable["trial"], *failed}
         return view_run(
             RunPictures(self.folder, frame, networks),
             frame,
             title=self.path.resolve().name + (" (pictures made elsewhere)" * bool(self.origin)),
             choice=choice,
-            failed={trial: record.failed for trial, record in self.records.items()},
-            headline=not any(cell.trial_id not in self.records for cell in planned),
+            failed=failed,
+            headline=all(cell.trial_id in seen for cell in planned),
             catalogue=before.catalogue if before else None,
         )
+
+    def _failed(self, planned: Sequence[Cell]) -> dict[str, str]:
+        """Trial -> why it has no picture. Only the records that may say so are read."""
+        values = self._readable.groupby("trial")["value"].count()
+        unread = {cell.trial_id for cell in planned} - set(values.index)
+        unread = unread.intersection(self.folder.trial_ids()) if unread else unread
+        found = {}
+        for trial in (*values.index[values == 0], *sorted(unread)):
+            with suppress(StoreError):
+                found[str(trial)] = self.folder.read_record(str(trial)).failed
+        return {trial: why for trial, why in found.items() if why}
 
     @property
     @_once

@@ -19,6 +19,7 @@ import workbench as wb
 from workbench.explorer import LocalNetworks, ViewChoice
 from workbench.explorer.page import json_text, module, script
 from workbench.explorer.pictures import webp
+from workbench.store import Record, RunFolder
 
 TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
 
@@ -121,3 +122,50 @@ def test_pictures_keep_their_proportions() -> None:
     wide = np.zeros((100, 400, 3), np.uint8)
     assert Image.open(io.BytesIO(webp(wide, 100)), formats=("WEBP",)).size == (100, 25)
     assert Image.open(io.BytesIO(webp(wide, 512)), formats=("WEBP",)).size == (400, 100)
+
+
+def test_a_run_with_its_table_is_shown_without_a_look_at_every_record(
+    run: wb.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand records take seconds to read; only those that may have failed are asked."""
+    whole = run.view().shown
+    read: list[str] = []
+    anew, folder = wb.open_run(run.path), type(run.folder)
+    record = folder.read_record
+
+    def reading(self: RunFolder, trial: str) -> Record:
+        read.append(trial)
+        return record(self, trial)
+
+    monkeypatch.setattr(folder, "read_record", reading)
+    monkeypatch.setattr(folder, "scan", lambda *_, **__: pytest.fail("all records were read"))
+    assert anew.view().shown == whole
+    assert set(whole.data["cells"]["failed"]) == {"", "it came out black"}
+    assert 0 < len(read) < 5
+
+
+def test_a_place_is_found_by_its_names_and_nothing_else_is(run: wb.Run) -> None:
+    shown = run.view().shown
+    for cell in (0, len(shown.trials) // 2, len(shown.trials) - 1):
+        assert shown.cell_at(shown.place(cell)) == cell
+    for odd in ({}, None, "depth", shown.place(0) | {"seed": 99}, shown.place(0) | {"seed": []}):
+        assert shown.cell_at(odd) is None
+
+
+def test_a_small_network_reads_few_pictures_at_once_or_those_that_are_looked_at(
+    run: wb.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.explorer.pictures.FEW", 100)
+
+    def read(choice: ViewChoice) -> set[str]:
+        pictures = run.view(choice).shown.pictures
+        return {label for kind, _, label in pictures if kind == "read"}
+
+    networks = run.view().pictures.networks
+    assert networks is not None
+    monkeypatch.setattr(networks, "names", frozenset(networks._family.networks))
+    monkeypatch.setattr(networks, "is_small", True)
+    assert read(ViewChoice()) == {"canny"}  # it needs no network
+    assert read(ViewChoice(at_once=False)) == {"canny", "depth"}
+    assert read(ViewChoice(seeds=1, sources=("paperdoll:900001",))) == {"canny", "depth"}
+    assert read(ViewChoice(maps=True)) == {"canny", "depth"}

@@ -13,7 +13,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from workbench.explorer import View, explorer_data
+from workbench.explorer import View, ViewChoice, explorer_data
 from workbench.explorer.page import module, style
 from workbench.runs import Run, open_run
 from workbench.store import build_table
@@ -21,6 +21,8 @@ from workbench.study import Cell
 
 log = logging.getLogger(__name__)
 
+CHOICE = ViewChoice(pictures=20_000, at_once=False)
+"""A notebook shows larger runs than a page, which carries its pictures with it."""
 MOST = 400
 """So many pictures are sent for one request at the most."""
 
@@ -51,7 +53,7 @@ class Explorer(anywidget.AnyWidget):
         self.run, self.planned = run, tuple(planned)
         self._make = make
         self._worker = ThreadPoolExecutor(1, "explorer")
-        self._view = None if run is None else run.view(planned=self.planned)
+        self._view = None if run is None else run.view(CHOICE, planned=self.planned)
         data = _vacant() if self._view is None else self._data(self._view)
         super().__init__(data=data, makes=make is not None)
         self.on_msg(self._asked)
@@ -64,7 +66,7 @@ class Explorer(anywidget.AnyWidget):
         same = run is not None and self.run is not None and run.path == self.run.path
         before = self._view if same else None
         self.run, self.planned = run, tuple(planned)
-        self._view = None if run is None else run.view(planned=self.planned, before=before)
+        self._view = None if run is None else run.view(CHOICE, planned=self.planned, before=before)
         self.data = _vacant() if self._view is None else self._data(self._view)
 
     def refresh(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ VERSION = 1
 CONTROL = "control"
 """Stands for the primary metric of each control type, as `analysis.PROMPT_METRIC` of the prompt."""
 PLACES = ("control", "source", "base", "seed", "scale")
+PLACE_NAMES = ("control", "source", "seed", "prompt", "scale")
 DIGITS = 4
 UNMADE = ""
 """Stands for the metric in the row of a cell whose picture has not been made."""
@@ -76,7 +78,19 @@ class Shown:
 
     def cell_at(self, place: object) -> int | None:
         """The cell that lies at a place (as `place` says it); None if there is none."""
-        return next((cell for cell in range(len(self.trials)) if self.place(cell) == place), None)
+        if not isinstance(place, Mapping):
+            return None
+        try:
+            return self._places.get(tuple(place.get(name) for name in PLACE_NAMES))
+        except TypeError:  # a browser may send anything
+            return None
+
+    @cached_property
+    def _places(self) -> dict[tuple[Any, ...], int]:
+        found: dict[tuple[Any, ...], int] = {}
+        for cell in range(len(self.trials)):
+            found.setdefault(tuple(self.place(cell).values()), cell)
+        return found
 
 
 def explorer_data(

@@ -49,7 +49,15 @@ class Data {
     Object.assign(this, raw);
     this.count = this.cells.prompt.length;
     this.places = new Map();
-    for (let i = 0; i < this.count; i++) this.places.set(this.key(this.place(i)), i);
+    const seen = this.controls.map(() => ({ source: new Set(), seed: new Set(), prompt: new Set(), scale: new Set() }));
+    for (let i = 0; i < this.count; i++) {
+      const at = this.place(i);
+      this.places.set(this.key(at), i);
+      for (const [name, values] of Object.entries(seen[at.control])) values.add(at[name]);
+    }
+    // Every value of each place that occurs together with a control.
+    this.there = seen.map((one) => Object.fromEntries(Object.entries(one).map(([name, values]) => [name, [...values].sort((a, b) => a - b)])));
+    this.wordy = this.metrics.words?.values.some(known) ?? false;
   }
 
   place(cell) {
@@ -65,11 +73,8 @@ class Data {
     return this.places.get(this.key(at)) ?? -1;
   }
 
-  // Every value of one place that occurs together with a control.
   values(name, control) {
-    const found = new Set();
-    for (let i = 0; i < this.count; i++) if (this.cells.control[i] === control) found.add(this.cells[name][i]);
-    return [...found].sort((a, b) => a - b);
+    return this.there[control][name];
   }
 
   value(metric, cell) {
@@ -89,8 +94,7 @@ class Data {
   }
 
   promptMetric() {
-    const words = this.metrics.words;
-    return words && words.values.some(known) ? "words" : "clip_used";
+    return this.wordy ? "words" : "clip_used";
   }
 
   // The metric that a name stands for: "control" and "prompt" are roles, not metrics.
@@ -406,7 +410,7 @@ class Sheet {
   }
 
   build(data, at) {
-    this.rows = data.values("prompt", at.control).sort((a, b) => b - a);
+    this.rows = [...data.values("prompt", at.control)].reverse();
     this.columns = data.values("scale", at.control);
     this.cells = new Map();
     const head = h("div", { role: "row", class: "wbx-row" }, h("span", { role: "columnheader" }, h("span", { class: "wbx-hidden" }, "prompt")),

@@ -32,6 +32,8 @@ SIDE = 256
 """Pictures are shown at most this large; the full size is asked for by itself."""
 QUALITY = 82
 BATCH = 8
+FEW = 400
+"""So many pictures are read back at the most by a small network, which takes 50 ms for each."""
 
 
 class LocalNetworks:
@@ -118,14 +120,17 @@ class RunPictures:
             log.warning("the sources are not shown: %s", error)
         return found
 
-    def readable(self, *, costly: bool = False) -> list[str]:
+    def readable(self, count: int = 0, *, costly: bool = False) -> list[str]:
         """The control labels whose maps can be read back from pictures.
 
-        Those that need no network, and those whose network is on this disk and small; with `costly`
-        a large one, too.
+        Those that need no network, and those whose network is on this disk and small, as long as
+        it reads at most `FEW` pictures; with `costly` all of them.
+
+        Args:
+            count: how many pictures there are.
         """
         there: frozenset[str] = frozenset()
-        if self.networks is not None and (costly or self.networks.is_small):
+        if self.networks is not None and (costly or (self.networks.is_small and count <= FEW)):
             there = self.networks.names
         return [label for label in self.settings if self._needs(label) <= there]
 

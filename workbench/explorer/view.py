@@ -25,7 +25,10 @@ class ViewChoice:
     pictures: at most so many samples; seeds are left out first, then sources.
     seeds, sources, controls: how many, and which (all if empty).
     maps: whether control maps are read back from the pictures; None: where that costs little (the
-        control type needs no network, or the model family is an embedded one).
+        control type needs no network, or the model family is an embedded one and does not have to
+        read more than 400 pictures at once).
+    at_once: whether all pictures are wanted at once, as in a page. A notebook asks for those that
+        are looked at.
     """
 
     pictures: int = MAX_PICTURES
@@ -33,6 +36,7 @@ class ViewChoice:
     sources: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     maps: bool | None = None
+    at_once: bool = True
 
     def apply(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         """The rows of the chosen cells, and a sentence on what was left out ("" if nothing was).
@@ -112,6 +116,8 @@ def view_run(
 
     choice, catalogue = choice or ViewChoice(), catalogue or Catalogue()
     frame, note = choice.apply(frame)
+    count = frame["trial"].nunique()
+    at_once, costly = count if choice.at_once else 0, bool(choice.maps)
     made = frame[frame["metric"] != UNMADE]
     answer = overridden_words(made).values() if headline and len(made) else ()
     shown = explorer_data(
@@ -119,10 +125,9 @@ def view_run(
         title=title,
         sources=pictures.sources,
         failed=failed,
-        read_back=() if choice.maps is False else pictures.readable(costly=bool(choice.maps)),
+        read_back=() if choice.maps is False else pictures.readable(at_once, costly=costly),
         notes=[*answer, *([note] if note else [])],
         catalogue=catalogue,
     )
-    count = frame["trial"].nunique()
     side = next((s for most, s in SIDES if count <= most), SMALLEST)
     return View(title, shown, pictures, catalogue, side)

@@ -7,6 +7,7 @@ import io
 import re
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 _DPI = 120
@@ -69,12 +70,15 @@ def _picture(figure: Figure, data: bytes, alt: str) -> Picture:
 
 
 def _webp(figure: Figure, dpi: float, *, lossless: bool) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="rgba", dpi=dpi, facecolor=figure.get_facecolor())
-    width, height = (int(inches * dpi) for inches in figure.get_size_inches())
-    image = Image.frombuffer("RGBA", (width, height), drawn.getvalue(), "raw", "RGBA", 0, 1)
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # `savefig` draws twice
+    pixels = np.asarray(canvas.buffer_rgba())
+    height, width = pixels.shape[:2]
+    image = Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, format="WEBP", lossless=lossless, quality=84, method=4)
     return buffer.getvalue()
