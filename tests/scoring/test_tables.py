@@ -48,6 +48,7 @@ def test_comfyui_names_a_sampler_by_two_columns(tmp_path: Path) -> None:
         ("picture,text,text\na.png,x,y\n", "metadata.csv", "more than one column 'text'"),
         (PLAIN.encode("utf-16"), "metadata.csv", "it is not text in UTF-8"),
         ('{"picture": "a.png"}\n\nno\n', "metadata.jsonl", "line 3: "),
+        ("picture,start,end\na.png,.8,.2\n", "metadata.csv", "starts at 0.8 and ends at 0.2"),
     ],
 )
 def test_what_a_table_says_twice_or_not_at_all_is_refused(

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from workbench.images import SUFFIXES, ImageError, fit_image, read_with_text, sha256_image
 from workbench.scoring.metadata import UNKNOWN, MetadataError, from_text
@@ -107,6 +114,15 @@ class Row(BaseModel):
     steps: Annotated[int, Field(ge=0)] = 0
     guidance_scale: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     sampler: str = ""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Row:
+        if self.start > self.end:
+            raise ValueError(
+                f"the control starts at {self.start:g} and ends at {self.end:g}; both are shares "
+                "of the steps, the start first"
+            )
+        return self
 
     @property
     def picture(self) -> np.ndarray:
@@ -303,8 +319,9 @@ def _row(place: str, columns: Mapping[str, Any], defaults: Mapping[str, Any], fo
         return Row.model_validate({**kept, **facts})
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
-        name = str(wrong["loc"][0]) if wrong["loc"] else "row"
-        raise ScoringError([f"{name} {short(wrong['input'])}: {wrong['msg']}"]) from None
+        said = wrong["msg"].removeprefix("Value error, ")
+        of = f"{wrong['loc'][0]} {short(wrong['input'])}: " if wrong["loc"] else ""
+        raise ScoringError([of + said]) from None
 
 
 def _told(chunks: Mapping[str, str], file: Path, columns: Mapping[str, Any]) -> dict[str, Any]:

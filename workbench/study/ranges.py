@@ -15,7 +15,7 @@ from workbench.study.labels import is_map, is_scene, path_of
 MOST = 10_000
 """So many numbers or files one range may stand for."""
 RANGE_ALLOWED = "a range (0..1.6 step 0.4)"
-_NUMBER = r"\d{1,9}(?:\.\d{1,6})?"
+_NUMBER = r"(?:\d{1,9}(?:\.\d{1,6})?|\.\d{1,6})"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:step\s+({_NUMBER})\s*)?")
 
 
