@@ -1,9 +1,9 @@
-"""Make the pictures of the explorer that README and guides show, from the run of the demo study.
+"""Make the pictures of the demo study that README and guides show, from its run.
 
     python docs/pictures.py runs/demo
 
-writes docs/images/explorer.webp, which moves, explorer-light.png and explorer-dark.png. It needs
-Chromium and the packages of `make setup-dev`.
+writes docs/images/tradeoff.png and, of the explorer, explorer.webp, which moves,
+explorer-light.png and explorer-dark.png. It needs Chromium and the packages of `make setup-dev`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ SECONDS = 0.9
 
 
 def main(folder: str) -> None:
-    """Open the explorer of the run and take its pictures."""
+    """Draw the trade-off of the run, open its explorer and take pictures of it."""
+    run = wb.open_run(folder)
+    run.plot("tradeoff").savefig(IMAGES / "tradeoff.png")
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
-        file = wb.open_run(folder).page(Path(place) / "page.html")
+        file = run.page(Path(place) / "page.html")
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox"]
         )
