@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workbench.explorer import LocalNetworks, RunPictures, View, ViewChoice
     from workbench.families.manager import ModelManager
     from workbench.generation import CancelToken
-    from workbench.influences import Influence
+    from workbench.influences import Influence, Ways
     from workbench.judging import Standing
     from workbench.plots import Drawing, Theme
     from workbench.store import Record, RunStatus, Scan
@@ -478,7 +478,7 @@ class Run:
         failed = self._failed(planned)
         seen = {*self._readable["trial"], *failed}
         return view_run(
-            RunPictures(self.folder, frame, networks),
+            RunPictures(self.folder, frame, networks, self._ways),
             frame,
             title=self.path.resolve().name + (" (pictures made elsewhere)" * bool(self.origin)),
             choice=choice,
@@ -515,6 +515,15 @@ class Run:
         with suppress(StudyError):
             judges = self.study.judges
         return LocalNetworks(study_family(self.folder), judges)
+
+    @property
+    @_once
+    def _ways(self) -> Ways | None:
+        """The ways to its pictures; None if nobody looked who is driving."""
+        from workbench.influences import Influence, Ways
+
+        found = Influence(self.path) if (self.path / "influence").is_dir() else None
+        return None if found is None or found.trials.empty else Ways(found)
 
     def verify(
         self, *, trials: int = 4, seed: int | None = None, manager: ModelManager | None = None

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hostile_run import MARK_NAME, hostile_run
 from written_run import write_run
+from written_ways import write_ways
 
 import workbench as wb
-from workbench.explorer import ViewChoice
+from workbench.explorer import ViewChoice, grow, unmade
+from workbench.explorer.page import module
+from workbench.study.plan import make_plan
 
 pytestmark = pytest.mark.browser
 
@@ -224,3 +228,106 @@ def test_in_jupyterlab_it_shows_pictures_as_they_are_looked_at(
       window.jupyterapp.commands.execute('notebook:run-cell');
     }""")
     page.wait_for_selector("text=picked 0.4 7 tags")
+
+
+@pytest.fixture(scope="module")
+def driven(run: wb.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a run of which it is known who was driving."""
+    folder = Path(shutil.copytree(run.path, tmp_path_factory.mktemp("driven") / "run"))
+    write_ways(wb.open_run(folder).folder)
+    choice = ViewChoice(seeds=1, controls=("depth",), maps=False)
+    return wb.open_run(folder).page(folder / "page.html", choice)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_who_is_driving_is_scrubbed_through_the_steps(driven: Path, page: Any, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(driven.as_uri())
+    page.get_by_role("button", name="Who is driving?").click()
+    assert page.locator(".wbx-chart").is_hidden() and page.locator(".wbx-own").count() == 3
+    so_far = page.locator(".wbx-drivebody .wbx-stack > img:first-child")
+    shown, steps = set(), page.get_by_role("slider", name="Denoising step")
+    for step in (1, 4, 6):
+        steps.fill(str(step))
+        shown.add(so_far.get_attribute("src"))
+        assert page.locator(".wbx-driving output").inner_text() == f"{step} of 6"
+        assert f"at step {step}, picture so far" in page.locator(".wbx-drivebody").inner_text()
+    assert len(shown) == 3
+    page.wait_for_function("document.querySelector('.wbx-driving canvas').width === 4")
+    painted = "document.querySelector('.wbx-driving canvas').toDataURL()"
+    before = page.evaluate(painted)
+    page.get_by_label("Map on the picture").select_option("control")
+    assert page.evaluate(painted) != before
+    grave = [
+        (rule["id"], [node["html"][:120] for node in rule["nodes"]][:3])
+        for rule in Axe().run(page).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+    whole = page.evaluate("[document.body.scrollWidth, document.body.scrollHeight]")
+    assert grave == [] and whole[0] <= 1280 and whole[1] <= 720
+    page.get_by_label("Conditioning scale", exact=True).fill("0")
+    assert "the text drives alone" in page.locator(".wbx-driven").inner_text()
+    page.get_by_role("button", name="Trade-off").click()
+    assert page.locator(".wbx-point").count() > 5 and told == []
+
+
+def test_without_results_nobody_is_asked_who_is_driving(explorer: Any) -> None:
+    assert explorer.get_by_role("button", name="Who is driving?").count() == 0
+
+
+HOST = """async ([source, data]) => {
+  const file = new Blob([source], { type: "text/javascript" });
+  const module = await import(URL.createObjectURL(file));
+  document.body.replaceChildren();
+  window.asked = [];
+  window.handlers = {};
+  const model = {
+    get: (name) => ({ data })[name],
+    on: (name, then) => (window.handlers[name] ??= []).push(then),
+    send: (message) => window.asked.push(message),
+  };
+  module.default.render({ model, el: document.body });
+}"""
+
+
+def test_a_picture_that_came_is_put_into_its_place(run: wb.Run, page: Any, tmp_path: Path) -> None:
+    """As a notebook gets it: nothing is built anew under the pointer."""
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    (folder / "measurements.parquet").unlink()
+    plan = make_plan(run.study, resolution=32)
+    view = run.view(ViewChoice(at_once=False))
+    start = view.shown.cells[view.shown.cell_at({"control": "depth", "source": "paperdoll:900001",
+        "seed": 1, "prompt": "7 tags", "scale": 0.4}) or 0]  # fmt: skip
+    (trial,) = (cell.trial_id for cell in plan.cells if cell.id == start)
+    shutil.rmtree(folder / "trials" / trial)
+    half = wb.open_run(folder).view(ViewChoice(at_once=False), planned=plan.cells)
+    data = json.loads(json.dumps(half.shown.data))
+    put = grow(half, [run.folder.read_record(trial)], unmade(half), half.pictures.readable())
+    assert put is not None
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.evaluate(HOST, [module(), data])
+    page.get_by_role("tab", name="Depth").click()
+    empty = page.get_by_label("7 tags, scale 0.4: not made yet")
+    empty.evaluate("button => { window.place = button; window.asked.length = 0; }")
+    tell = "put => window.handlers['msg:custom'].forEach((f) => f({ kind: 'grown', cells: put }))"
+    page.evaluate(tell, put)
+    filled = page.locator(".wbx-row button").nth(1)
+    assert filled.evaluate("button => button === window.place")
+    assert filled.get_attribute("aria-label").startswith("7 tags, scale 0.4: prompt 0")
+    asked = f"() => window.asked.some((m) => m.numbers?.includes({put[0]['sample']}))"
+    page.wait_for_function(asked)
+    # The chart shows the means of what is there, as a new look does.
+    points = """[...document.querySelectorAll('.wbx-hit')].map(
+      (c) => [Number(c.getAttribute('cx')), Number(c.getAttribute('cy'))])"""
+    means = page.evaluate(points)
+    page.evaluate(HOST, [module(), json.loads(json.dumps(view.shown.data))])
+    page.get_by_role("tab", name="Depth").click()
+    assert np.abs(np.subtract(means, page.evaluate(points))).max() < 0.2  # of a pixel
+    assert errors == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import Any
 import anywidget
 import traitlets
 
-from workbench.explorer import View, ViewChoice, explorer_data
+from workbench.explorer import View, ViewChoice, explorer_data, grow, unmade
 from workbench.explorer.page import module, style
+from workbench.explorer.pictures import SIDE
 from workbench.runs import Run, open_run
-from workbench.store import build_table
+from workbench.store import StoreError, build_table
 from workbench.study import Cell
 
 log = logging.getLogger(__name__)
 
 CHOICE = ViewChoice(pictures=20_000, at_once=False)
 """A notebook shows larger runs than a page, which carries its pictures with it."""
+LARGE = 2048
+"""A picture that is asked for at full size has at most so many pixels a side."""
 MOST = 400
 """So many pictures are sent for one request at the most."""
 
@@ -54,6 +58,7 @@ class Explorer(anywidget.AnyWidget):
         self._make = make
         self._worker = ThreadPoolExecutor(1, "explorer")
         self._view = None if run is None else run.view(CHOICE, planned=self.planned)
+        self._unmade = {} if self._view is None else unmade(self._view)
         data = _vacant() if self._view is None else self._data(self._view)
         super().__init__(data=data, makes=make is not None)
         self.on_msg(self._asked)
@@ -67,7 +72,31 @@ class Explorer(anywidget.AnyWidget):
         before = self._view if same else None
         self.run, self.planned = run, tuple(planned)
         self._view = None if run is None else run.view(CHOICE, planned=self.planned, before=before)
+        self._unmade = {} if self._view is None else unmade(self._view)
         self.data = _vacant() if self._view is None else self._data(self._view)
+
+    def grow(self) -> bool:
+        """Put the pictures into their places that the run has got since `show` or the last call.
+
+        Only these are read and sent; means and intervals stay as they are. False if there is more
+        to see than that, which `show` shows.
+        """
+        view, run = self._view, self.run
+        if view is None or run is None:
+            return False
+        new = sorted(self._unmade.keys() & set(run.folder.trial_ids()))
+        records = []
+        for trial in new:
+            with suppress(StoreError):  # it is being written
+                records.append(run.folder.read_record(trial))
+        put = grow(view, records, self._unmade, view.pictures.readable())
+        if put is None:
+            return False
+        for record in records:
+            del self._unmade[record.trial.id]
+        if put:
+            self.send({"kind": "grown", "cells": put})
+        return True
 
     def refresh(self) -> None:
         """Look at the run again, which may have grown; the reader stays where they are."""
@@ -103,24 +132,25 @@ class Explorer(anywidget.AnyWidget):
         view = self._view
         if view is None:
             return
-        if message.get("kind") == "pictures":
-            self._worker.submit(self._deliver, view, message.get("numbers"))
+        if message.get("kind") in ("pictures", "large"):
+            side = LARGE if message["kind"] == "large" else SIDE
+            self._worker.submit(self._deliver, view, message.get("numbers"), side)
         elif message.get("kind") == "make" and self._make is not None:
             cell = view.shown.cell_at(message.get("place"))
             if cell is not None:
                 self._make(view.shown.trials[cell])
 
-    def _deliver(self, view: View, numbers: object) -> None:
+    def _deliver(self, view: View, numbers: object, side: int) -> None:
         try:
             wanted = numbers[:MOST] if isinstance(numbers, list) else []
-            there = view.shown.pictures
+            there = view.catalogue.pictures
             number = {there[n]: n for n in wanted if isinstance(n, int) and 0 <= n < len(there)}
             sent: list[int] = []
             files: list[bytes] = []
-            for key, file in view.pictures.files(list(number)):
+            for key, file in view.pictures.files(list(number), side):
                 sent.append(number[key])
                 files.append(file)
-            self.send({"kind": "pictures", "numbers": sent}, files)
+            self.send({"kind": "pictures" if side == SIDE else "large", "numbers": sent}, files)
         except Exception:
             log.exception("the explorer could not send pictures")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,14 @@ CONTROL = "control"
 PLACES = ("control", "source", "base", "seed", "scale")
 PLACE_NAMES = ("control", "source", "seed", "prompt", "scale")
 DIGITS = 4
+TAG_COLUMNS = {"tag": 1, "tag_obeyed": 2, "tag_source": 3}
+"""What is said of a word, and where it stands in what a cell tells of it."""
 UNMADE = ""
 """Stands for the metric in the row of a cell whose picture has not been made."""
 
 Picture = tuple[str, str, str]
-"""What a picture is ("sample", "source", "wanted" or "read"), and two names that tell which:
-the trial; the source; source and control; trial and control."""
+"""What a picture is ("sample", "source", "wanted", "read", "pull" or "so far"), and two names that
+tell which: the trial; the source; source and control; trial and control; trial and step."""
 
 
 @dataclass
@@ -59,11 +61,12 @@ class Catalogue:
 @dataclass(frozen=True)
 class Shown:
     """What the explorer shows: values for JSON, the pictures that they name by number, and the
-    trial of each cell."""
+    trial and the id of each cell."""
 
     data: dict[str, Any]
     pictures: Sequence[Picture]
     trials: Sequence[str]
+    cells: Sequence[str]
 
     def place(self, cell: int) -> dict[str, Any]:
         """Where a cell lies, by the names of its control, source, seed, prompt and scale."""
@@ -176,7 +179,36 @@ def explorer_data(
         "curves": _curves(frame, prompts, metrics),
         "spots": _spots(frame, prompts),
     }
-    return Shown(_plain(data), tuple(catalogue.pictures), tuple(trials))
+    return Shown(
+        plain_value(data), tuple(catalogue.pictures), tuple(trials), tuple(map(str, cells["cell"]))
+    )
+
+
+def with_ways(shown: Shown, ways: Mapping[str, Any], catalogue: Catalogue) -> Shown:
+    """The same with who is driving, cell by cell, beside it.
+
+    Pictures on the way are [step, number of the maps of where text, control and interaction pull,
+    number of the picture so far], -1 where there is none.
+
+    Args:
+        ways: as `influences.Ways.values` says it; nothing is added where it is {}.
+        catalogue: that of what is shown.
+    """
+    if not ways:
+        return shown
+    seen = {}
+    for cell, trial in enumerate(shown.trials):
+        if (way := ways["trials"].get(trial)) is None:
+            continue
+        so_far = {n: catalogue.number("so far", trial, str(n)) for n in way["so_far_at"]}
+        steps = [
+            [n, catalogue.number("pull", trial, str(n)), so_far.get(n, -1)] for n in way["maps_at"]
+        ]
+        seen[cell] = {"group": way["group"], "figures": way["figures"], "steps": steps}
+    driving = plain_value({"groups": ways["groups"], "cells": seen})
+    return replace(
+        shown, data=shown.data | {"driving": driving}, pictures=tuple(catalogue.pictures)
+    )
 
 
 def unmade_rows(cells: Iterable[Cell], frame: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +295,7 @@ def _readings(
     metrics: dict[str, dict[str, Any]] = {}
     single = ~frame["metric"].astype(str).str.contains(":")
     for name, mine in frame[single].groupby("metric", sort=False):
-        spec = _spec(str(name))
+        spec = told_of(str(name))
         if spec is None:
             continue
         where = mine["cell"].map(place).to_numpy()
@@ -285,7 +317,8 @@ def _readings(
     return metrics, _tags(frame[~single], place, len(cells))
 
 
-def _spec(name: str) -> dict[str, Any] | None:
+def told_of(name: str) -> dict[str, Any] | None:
+    """What is told of a metric; None for one that this version does not know."""
     try:
         spec = metric_spec(name)
     except KeyError:
@@ -301,14 +334,13 @@ def _spec(name: str) -> dict[str, Any] | None:
 def _tags(rows: pd.DataFrame, place: Mapping[str, int], count: int) -> dict[str, Any]:
     names: dict[str, int] = {}
     found: list[dict[int, list[int]]] = [{} for _ in range(count)]
-    column = {"tag": 1, "tag_obeyed": 2, "tag_source": 3}
     for cell, metric, value in zip(rows["cell"], rows["metric"], rows["value"], strict=True):
         head, _, tag = str(metric).partition(":")
-        if head not in column or math.isnan(value):
+        if head not in TAG_COLUMNS or math.isnan(value):
             continue
         word = names.setdefault(tag, len(names))
         mine = found[place[cell]].setdefault(word, [word, -1, -1, -1])
-        mine[column[head]] = round(100 * value) if head == "tag" else int(value)
+        mine[TAG_COLUMNS[head]] = round(100 * value) if head == "tag" else int(value)
     return {"names": list(names), "cells": [list(mine.values()) for mine in found]}
 
 
@@ -368,14 +400,14 @@ def _indexed(column: pd.Series) -> tuple[list[Any], list[int]]:
     return values, [place[value] for value in column]
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The value with nothing that JSON lacks: NaN becomes None, numbers keep four digits."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
+        return [plain_value(item) for item in value.tolist()]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

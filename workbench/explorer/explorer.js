@@ -57,6 +57,7 @@ class Data {
     }
     // Every value of each place that occurs together with a control.
     this.there = seen.map((one) => Object.fromEntries(Object.entries(one).map(([name, values]) => [name, [...values].sort((a, b) => a - b)])));
+    this.means = null;
     this.wordy = this.metrics.words?.values.some(known) ?? false;
   }
 
@@ -75,6 +76,52 @@ class Data {
 
   values(name, control) {
     return this.there[control][name];
+  }
+
+  // Pictures that came since; the kernel has put the same into its own data.
+  grow(cells) {
+    for (const one of cells) {
+      this.cells.sample[one.cell] = one.sample;
+      this.cells.read[one.cell] = one.read;
+      if (one.failed) {
+        if (!this.cells.failed.length) this.cells.failed = Array(this.count).fill("");
+        this.cells.failed[one.cell] = one.failed;
+      }
+      this.tags.cells[one.cell] = one.tags;
+      for (const [name, [value, chance, ceiling, reason]] of Object.entries(one.values)) {
+        const metric = this.metrics[name];
+        metric.values[one.cell] = value;
+        let at = metric.references.findIndex(([a, b]) => a === chance && b === ceiling);
+        if (at < 0) at = metric.references.push([chance, ceiling]) - 1;
+        metric.at[one.cell] = at;
+        if (reason) metric.reasons[one.cell] = reason;
+      }
+    }
+    this.means = new Map();
+    this.wordy ||= this.metrics.words?.values.some(known) ?? false;
+  }
+
+  // The points of a curve: [prompt, scale, mean, low, high, on the front]. Of a run that has grown
+  // since its intervals were computed the means alone, over seeds and then over sources.
+  curve(name, control) {
+    if (!this.means) return this.curves[name]?.[this.controls[control].label] ?? [];
+    const key = `${name}|${control}`;
+    if (!this.means.has(key)) {
+      const points = new Map();
+      for (let i = 0; i < this.count; i++) {
+        const at = this.place(i), value = at.control === control && this.prompts[at.prompt].curve ? this.reading(name, i) : null;
+        if (!known(value)) continue;
+        const point = `${at.prompt}|${at.scale}`;
+        if (!points.has(point)) points.set(point, { at, sources: new Map() });
+        const { sources } = points.get(point);
+        if (!sources.has(at.source)) sources.set(at.source, []);
+        sources.get(at.source).push(value);
+      }
+      const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+      const rows = [...points.values()].map(({ at, sources }) => [at.prompt, this.scales[at.scale], mean([...sources.values()].map(mean)), null, null, false]);
+      this.means.set(key, rows.sort((a, b) => a[0] - b[0] || a[1] - b[1]));
+    }
+    return this.means.get(key);
   }
 
   value(metric, cell) {
@@ -172,7 +219,18 @@ class Pictures {
     this.queue.clear();
   }
 
+  // At its full size, once; a page has no larger one.
+  large(number, then) {
+    if (this.inside || number < 0 || !this.model.send) return;
+    this.awaited = { number, then };
+    this.model.send({ kind: "large", numbers: [number] });
+  }
+
   receive(message, buffers) {
+    if (message?.kind === "large" && message.numbers[0] === this.awaited?.number) {
+      this.awaited.then(URL.createObjectURL(new Blob([buffers[0]], { type: "image/webp" })));
+      this.awaited = null;
+    }
     if (message?.kind !== "pictures") return;
     message.numbers.forEach((number, i) => {
       this.urls.set(number, URL.createObjectURL(new Blob([buffers[i]], { type: "image/webp" })));
@@ -251,7 +309,7 @@ class Chart {
     this.options(this.y, y, data, at.control);
     const left = 46, bottom = 40, top = 12, right = 14;
     const label = data.controls[at.control].label;
-    const rows = (name) => (data.curves[name]?.[label] ?? []);
+    const rows = (name) => data.curve(name, at.control);
     const other = new Map(rows(x).map((r) => [`${r[0]}|${r[1]}`, r]));
     const source = x === SCALE ? rows(y).map((r) => [r, [r[0], r[1], r[1], null, null]]) : rows(y).map((r) => [r, other.get(`${r[0]}|${r[1]}`)]);
     const own = y === SCALE ? rows(x).map((r) => [[r[0], r[1], r[1], null, null], r]) : source;
@@ -631,6 +689,163 @@ class Hand {
   }
 }
 
+// ---------------------------------------------------------------------------------- who is driving
+
+const PARTS = { text: "var(--prompt)", control: "var(--control)", interaction: "var(--dim)" };
+const PULLS = { ahead: "who pulls harder", text: "where the text pulls", control: "where the control pulls", interaction: "where they change each other" };
+const TINTS = { text: [230, 159, 0], control: [0, 114, 178], interaction: [181, 81, 140] };
+
+// Text, control and interaction over the denoising steps; the picture so far, and who pulls where.
+class Driving {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.step = 0;
+    this.drawn = "";
+    this.svg = s("svg", { role: "img" });
+    this.svg.addEventListener("click", (e) => this.go(this.stepAt(e)));
+    this.svg.addEventListener("pointermove", (e) => (e.buttons ? this.go(this.stepAt(e)) : null));
+    this.plot = h("div", { class: "wbx-plot" }, this.svg);
+    const change = () => this.update();
+    this.kind = h("select", { "aria-label": "Influence", onchange: change }, h("option", { value: "guided" }, "on the step taken"), h("option", { value: "before" }, "before guidance"));
+    this.map = h("select", { "aria-label": "Map on the picture", onchange: () => this.show() }, ...Object.entries(PULLS).map(([key, text]) => h("option", { value: key }, text)));
+    this.key = h("div", { class: "wbx-drivekey" }, ...Object.entries(PARTS).map(([part, ink]) => h("span", {}, h("i", { style: `background: ${ink}` }), part)));
+    this.picture = h("img", { alt: "", onclick: () => explorer.zoom(this.picture) });
+    this.raw = h("img", { alt: "", hidden: true, onload: () => this.paint() });
+    this.canvas = h("canvas", { "aria-hidden": "true" });
+    this.caption = h("span", {});
+    const id = `wbx-step-${Math.random().toString(36).slice(2)}`;
+    this.input = h("input", { type: "range", min: 1, step: 1, id, oninput: () => this.go(Number(this.input.value)) });
+    this.value = h("output", { for: id });
+    this.told = h("p", { class: "wbx-driven", tabindex: 0 }); // it may scroll
+    this.el = h("div", { class: "wbx-driving" },
+      h("div", { class: "wbx-axes" }, h("span", {}, "Influence"), this.kind, this.key),
+      h("div", { class: "wbx-drivebody" }, this.plot, h("figure", { class: "wbx-tile" }, h("div", { class: "wbx-stack" }, this.picture, this.canvas, this.raw), h("figcaption", {}, this.map, this.caption))),
+      h("div", { class: "wbx-scrubs" }, h("label", { for: id }, "Denoising step"), this.input, this.value), this.told);
+    this.observer = new ResizeObserver(() => this.update());
+    this.observer.observe(this.plot);
+  }
+
+  // Who is driving in the picture in hand, and in all of its control, prompt and scale.
+  look() {
+    const { data, at, cell } = this.explorer;
+    if (this.of !== data) {
+      this.of = data;
+      this.groups = new Map();
+      for (const [seen, one] of Object.entries(data.driving.cells)) {
+        const place = data.place(Number(seen));
+        this.groups.set(`${place.control}|${place.prompt}|${place.scale}`, one.group);
+      }
+    }
+    this.own = data.driving.cells[cell] ?? null;
+    const group = this.own?.group ?? this.groups.get(`${at.control}|${at.prompt}|${at.scale}`);
+    this.group = data.driving.groups[group] ?? null;
+  }
+
+  update() {
+    const { data } = this.explorer;
+    if (this.el.hidden || !data?.driving) return;
+    this.look();
+    const none = !this.group;
+    this.told.textContent = none ? "Nobody looked at this picture: at scale 0 the text drives alone, and other pictures are looked at by “workbench influence”." : this.group.said;
+    this.told.title = this.told.textContent;
+    this.steps = none ? 1 : this.group.figures.text.length;
+    this.input.max = this.steps;
+    if (!this.step) this.step = Math.ceil(this.steps / 4);
+    this.step = clamp(this.step, 1, this.steps);
+    const width = Math.max(220, this.plot.clientWidth), height = Math.max(120, this.plot.clientHeight);
+    const what = [this.explorer.stamp, this.explorer.cell, data.driving.groups.indexOf(this.group), this.kind.value, width, height].join();
+    if (what !== this.drawn) {
+      this.drawn = what;
+      this.draw(width, height);
+    }
+    this.show();
+  }
+
+  draw(width, height) {
+    const { svg, group, steps } = this, left = 40, bottom = 34, top = 14, right = 8;
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", height);
+    svg.replaceChildren();
+    this.line = s("line", { class: "wbx-stepline", y1: top, y2: height - bottom });
+    if (!group) return;
+    const guided = this.kind.value === "guided", name = (part) => (guided ? `guided ${part}` : part);
+    const rows = Object.keys(PARTS).map((part) => [part, group.figures[name(part)], this.own?.figures[name(part)]]);
+    // Intervals of few sources may be far wider than anything that was seen: the frame cuts them.
+    const most = Math.max(...rows.flatMap(([, means, own]) => [...means.map(([mean]) => mean), ...(own ?? [])]).filter(known), 1e-9) * 1.5;
+    this.X = (step) => left + ((step - 0.5) / steps) * (width - left - right);
+    const Y = (v) => height - bottom - (clamp(v, 0, most) / most) * (height - bottom - top);
+    for (const v of ticks(0, most, 4)) {
+      svg.append(s("line", { class: "wbx-grid", x1: left, x2: width - right, y1: Y(v), y2: Y(v) }));
+      svg.append(s("text", { x: left - 5, y: Y(v) + 4, "text-anchor": "end" }, String(v)));
+    }
+    for (const v of ticks(1, steps, 5).filter((t) => Number.isInteger(t) && t > 0)) svg.append(s("text", { x: this.X(v), y: height - bottom + 14, "text-anchor": "middle" }, String(v)));
+    svg.append(s("text", { class: "wbx-title", x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle" }, "Denoising step →"));
+    const each = (width - left - right) / steps;
+    group.ahead[this.kind.value].forEach((who, i) => {
+      if (!who) return;
+      const mark = s("rect", { x: this.X(i + 1) - each / 2, width: each, y: 3, height: 6, style: `fill: ${PARTS[who]}` });
+      mark.append(s("title", {}, `step ${i + 1}: the ${who} clearly pulls harder`));
+      svg.append(mark);
+    });
+    for (const [part, means, own] of rows) {
+      const band = means.map(([, low, high], i) => [this.X(i + 1), low, high]).filter(([, low, high]) => known(low) && known(high));
+      if (band.length) svg.append(s("path", { class: "wbx-band", style: `fill: ${PARTS[part]}`, d: `M${[...band.map(([x, low]) => `${x},${Y(low)}`), ...band.reverse().map(([x, , high]) => `${x},${Y(high)}`)].join("L")}Z` }));
+      const path = (values) => `M${values.map((v, i) => `${this.X(i + 1)},${Y(v ?? 0)}`).join("L")}`;
+      svg.append(s("path", { class: "wbx-curve wbx-on", style: `stroke: ${PARTS[part]}`, d: path(means.map(([mean]) => mean)) }));
+      if (own) svg.append(s("path", { class: "wbx-own", style: `stroke: ${PARTS[part]}`, d: path(own) }));
+    }
+    svg.append(this.line);
+    svg.setAttribute("aria-label", `Influence of text, control and interaction ${guided ? "on the step taken" : "on the prediction before guidance"} over ${steps} denoising steps. ${group.said}`);
+  }
+
+  stepAt(event) {
+    const box = this.svg.getBoundingClientRect();
+    return Math.round(((event.clientX - box.left - 40) / (box.width - 48)) * this.steps + 0.5);
+  }
+
+  go(step) {
+    this.step = clamp(step, 1, this.steps);
+    this.show();
+  }
+
+  // What belongs to the step; the curves stay.
+  show() {
+    const { pictures } = this.explorer;
+    this.input.value = this.step;
+    this.value.textContent = `${this.step} of ${this.steps}`;
+    this.input.setAttribute("aria-valuetext", `step ${this.step} of ${this.steps}`);
+    if (this.group) for (const end of ["x1", "x2"]) this.line.setAttribute(end, this.X(this.step));
+    const kept = this.own?.steps ?? [];
+    const near = kept.reduce((a, b) => (!a || Math.abs(b[0] - this.step) < Math.abs(a[0] - this.step) ? b : a), null);
+    const [step, pull, soFar] = near ?? [0, -1, -1];
+    const final = this.explorer.cell < 0 ? -1 : this.explorer.data.cells.sample[this.explorer.cell];
+    pictures.show(this.picture, soFar >= 0 ? soFar : final, soFar >= 0 ? `The picture so far, at step ${step} of ${this.steps}` : "The picture at the end");
+    pictures.show(this.raw, pull, "");
+    this.canvas.hidden = pull < 0;
+    this.caption.textContent = near ? `at step ${step}${soFar >= 0 ? ", picture so far" : ", picture at the end"}` : "no maps are here";
+    this.caption.title = `Maps are kept of steps ${kept.map(([n]) => n).join(", ") || "none"}; they show the prediction before guidance.`;
+    this.paint();
+  }
+
+  paint() {
+    const { naturalWidth: w, naturalHeight: high } = this.raw;
+    if (!this.raw.complete || this.canvas.hidden || !w) return;
+    this.canvas.width = w;
+    this.canvas.height = high;
+    const pen = this.canvas.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(this.raw, 0, 0);
+    const map = pen.getImageData(0, 0, w, high), what = this.map.value, part = Object.keys(PARTS).indexOf(what);
+    for (let i = 0; i < map.data.length; i += 4) {
+      const [text, control] = [map.data[i], map.data[i + 1]];
+      const share = (what === "ahead" ? Math.abs(text - control) : map.data[i + part]) / 255;
+      map.data.set(TINTS[what === "ahead" ? (text > control ? "text" : "control") : what], i);
+      map.data[i + 3] = Math.round(225 * Math.sqrt(share));
+    }
+    pen.putImageData(map, 0, 0);
+  }
+}
+
 // ---------------------------------------------------------------------------------- the whole
 
 class Explorer {
@@ -650,12 +865,17 @@ class Explorer {
     this.chart = new Chart(this);
     this.sheet = new Sheet(this);
     this.hand = new Hand(this);
+    this.driving = new Driving(this);
+    this.views = h("div", { class: "wbx-views", role: "group", "aria-label": "What is shown above the pictures" },
+      ...[["tradeoff", "Trade-off"], ["driving", "Who is driving?"]].map(([view, name]) => h("button", { type: "button", "data-view": view, onclick: () => this.see(view) }, name)));
     this.root = h("section", { class: "wbx", "aria-label": "Explorer of a run", onkeydown: (e) => this.key(e) },
       h("header", {}, this.tabs, this.picks), this.headline,
-      h("div", { class: "wbx-left" }, this.chart.el, this.sheet.el), this.hand.el, this.said, this.dialog);
+      h("div", { class: "wbx-left" }, h("div", { class: "wbx-top" }, this.views, this.chart.el, this.driving.el), this.sheet.el), this.hand.el, this.said, this.dialog);
     el.append(this.root);
+    this.see("tradeoff");
     this.load();
     model.on?.("change:data", () => this.load());
+    model.on?.("msg:custom", (message) => (message?.kind === "grown" ? this.grow(message.cells) : null));
     model.on?.("change:picked", () => this.take(model.get("picked")));
   }
 
@@ -667,6 +887,8 @@ class Explorer {
     this.data = new Data(raw);
     this.pins = pins.map((pin) => this.placed(pin)).filter((at) => at).map((at) => this.data.find(at)).filter((cell) => cell >= 0);
     this.stamp += 1;
+    this.views.hidden = !this.data.driving;
+    if (!this.data.driving) this.see("tradeoff");
     const vacant = this.data.count === 0;
     this.root.classList.toggle("wbx-vacant", vacant);
     const vacantly = "There is nothing to explore: no picture that one control steers has been measured in this run.";
@@ -675,6 +897,13 @@ class Explorer {
     this.at = (before && this.placed(before)) ?? this.start();
     this.fill();
     this.update(!before); // told again, an old place could overtake a new one that the kernel sets
+  }
+
+  grow(cells) {
+    if (!this.data?.count) return;
+    this.data.grow(cells);
+    this.stamp += 1;
+    this.update(false);
   }
 
   // Where people see most: the full prompt, steered neither not at all nor fully.
@@ -714,6 +943,14 @@ class Explorer {
       choice("base", "Base model", distinct(data.controls.map((c) => c.base)).map((b) => [b, b])),
       choice("source", "Source", data.sources.map((x, i) => [i, x.label])),
       choice("seed", "Seed", data.seeds.map((v, i) => [i, String(v)])));
+  }
+
+  // The trade-off, or who is driving.
+  see(view) {
+    for (const button of this.views.children) button.setAttribute("aria-pressed", button.dataset.view === view);
+    this.chart.el.hidden = view !== "tradeoff";
+    this.driving.el.hidden = view !== "driving";
+    this.driving.update();
   }
 
   choose(key, value) {
@@ -787,6 +1024,7 @@ class Explorer {
     this.chart.update();
     this.sheet.update();
     this.hand.update();
+    this.driving.update();
     const cell = this.cell;
     this.said.textContent = `${control.name}, ${data.prompts[at.prompt].label}, ${data.scaleName(at.scale)}, seed ${data.seeds[at.seed]}: prompt ${figure(cell < 0 ? null : data.reading("prompt", cell))}, control ${figure(cell < 0 ? null : data.reading("control", cell))}`;
     if (tell && this.model.set) {
@@ -797,8 +1035,13 @@ class Explorer {
 
   zoom(img) {
     if (img.classList.contains("wbx-none")) return;
-    this.dialog.querySelector("img").src = img.src;
-    this.dialog.querySelector("img").alt = img.alt;
+    const shown = this.dialog.querySelector("img");
+    shown.src = img.src;
+    shown.alt = img.alt;
+    this.pictures.large(Number(img.dataset.number), (url) => {
+      shown.onload = shown.onerror = () => URL.revokeObjectURL(url);
+      if (this.dialog.open) shown.src = url;
+    });
     this.dialog.querySelector("p").textContent = img.alt;
     this.dialog.showModal();
   }
@@ -842,6 +1085,7 @@ class Explorer {
   close() {
     this.chart.observer.disconnect();
     this.sheet.observer.disconnect();
+    this.driving.observer.disconnect();
     this.pictures.close();
     this.root.remove();
   }

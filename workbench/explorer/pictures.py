@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,8 @@ SIDE = 256
 """Pictures are shown at most this large; the full size is asked for by itself."""
 QUALITY = 82
 BATCH = 8
+ON_THE_WAY = ("pull", "so far")
+"""The kinds of pictures that are kept with who is driving."""
 FEW = 400
 """So many pictures are read back at the most by a small network, which takes 50 ms for each."""
 
@@ -84,6 +86,13 @@ class LocalNetworks:
         return {name: networks[name] for name in needs}
 
 
+class OnTheWay(Protocol):
+    """Who is driving in the pictures of a run, see `influences.Ways`."""
+
+    def values(self, trials: Collection[str]) -> dict[str, Any]: ...
+    def pixels(self, kind: str, trial: str, step: int) -> np.ndarray | None: ...
+
+
 class RunPictures:
     """The pictures of a run, read when they are asked for. Reads only.
 
@@ -92,12 +101,18 @@ class RunPictures:
         frame: its labelled frame, see `analysis.distinct_controls`.
         networks: make control maps now, of pictures and where a run kept none of its sources; None:
             control types that need a network have none but the kept ones.
+        ways: those to the pictures, if anybody looked who is driving.
     """
 
     def __init__(
-        self, run: RunFolder, frame: pd.DataFrame, networks: LocalNetworks | None = None
+        self,
+        run: RunFolder,
+        frame: pd.DataFrame,
+        networks: LocalNetworks | None = None,
+        ways: OnTheWay | None = None,
     ) -> None:
         self.run = run
+        self.ways = ways
         self.networks = networks
         kinds = frame.drop_duplicates("control")
         texts = kinds["control_settings"] if "control_settings" in kinds else [""] * len(kinds)
@@ -156,11 +171,14 @@ class RunPictures:
     ) -> Iterator[tuple[Picture, bytes]]:
         """As `pixels`, each as a WebP file of at most `side` pixels a side."""
         for picture, pixels in self.pixels(pictures):
-            yield picture, webp(pixels, side, quality)
+            # The colours of a map of who pulls are three numbers each.
+            yield picture, webp(pixels, side, quality, lossless=picture[0] == "pull")
 
     def _kept(self, picture: Picture) -> np.ndarray | None:
         """A picture as the run keeps it."""
         kind, one, label = picture
+        if kind in ON_THE_WAY:
+            return None if self.ways is None else self.ways.pixels(kind, one, int(label))
         if kind == "sample":
             try:
                 return self.run.read_sample(one)
@@ -213,7 +231,9 @@ class RunPictures:
         return frozenset(control.needs_for(settings))
 
 
-def webp(pixels: np.ndarray, side: int = SIDE, quality: int = QUALITY) -> bytes:
+def webp(
+    pixels: np.ndarray, side: int = SIDE, quality: int = QUALITY, *, lossless: bool = False
+) -> bytes:
     """A picture, uint8 H×W×3, as a WebP file of at most `side` pixels a side."""
     from PIL import Image
 
@@ -222,5 +242,7 @@ def webp(pixels: np.ndarray, side: int = SIDE, quality: int = QUALITY) -> bytes:
         share = side / max(high, wide)
         pixels = fit_image_to(pixels, (max(1, round(high * share)), max(1, round(wide * share))))
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="WEBP", quality=quality, method=4)
+    Image.fromarray(pixels).save(
+        buffer, format="WEBP", quality=quality, method=4, lossless=lossless
+    )
     return buffer.getvalue()

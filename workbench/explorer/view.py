@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.explorer.data import UNMADE, Catalogue, Shown, explorer_data
+from workbench.explorer.data import UNMADE, Catalogue, Shown, explorer_data, with_ways
 from workbench.explorer.pictures import SIDE, RunPictures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_PICTURES = 2000
+MAX_WAYS = 200
+"""Of so many pictures a page holds the maps of who pulls, with the pictures so far."""
 SIDES = ((500, SIDE), (1000, 192), (2000, 144), (5000, 112))
 """Up to so many samples, at most so many pixels a side: a page of 2,000 stays below 25 MB."""
 SMALLEST = 96
@@ -119,6 +121,7 @@ def view_run(
     count = frame["trial"].nunique()
     at_once, costly = count if choice.at_once else 0, bool(choice.maps)
     made = frame[frame["metric"] != UNMADE]
+    ways, unseen = _ways(pictures, list(map(str, made["trial"].unique())), choice)
     answer = overridden_words(made).values() if headline and len(made) else ()
     shown = explorer_data(
         frame,
@@ -126,8 +129,25 @@ def view_run(
         sources=pictures.sources,
         failed=failed,
         read_back=() if choice.maps is False else pictures.readable(at_once, costly=costly),
-        notes=[*answer, *([note] if note else [])],
+        notes=[*answer, *(told for told in (note, unseen) if told)],
         catalogue=catalogue,
     )
+    shown = with_ways(shown, ways, catalogue)
     side = next((s for most, s in SIDES if count <= most), SMALLEST)
     return View(title, shown, pictures, catalogue, side)
+
+
+def _ways(
+    pictures: RunPictures, trials: Sequence[str], choice: ViewChoice
+) -> tuple[dict[str, Any], str]:
+    """Who is driving, and a sentence on what of it a page leaves out ("" if nothing)."""
+    ways = {} if pictures.ways is None else pictures.ways.values(trials)
+    seen = ways.get("trials", {})
+    if not choice.at_once or len(seen) <= MAX_WAYS:
+        return ways, ""
+    for way in list(seen.values())[MAX_WAYS:]:
+        way["maps_at"] = way["so_far_at"] = []
+    return ways, (
+        f"Where text and control pull is shown of {MAX_WAYS} of the {len(seen):,} pictures of "
+        "which it is known."
+    )

@@ -7,12 +7,14 @@ was kept.
 
 from workbench.influences.driving import curves, driving, long_table
 from workbench.influences.parts import INFLUENCES, PARTS, figures_of, parts_of
+from workbench.influences.shown import Ways
 from workbench.influences.view import Influence, influence, influence_job, open_influence
 
 __all__ = [
     "INFLUENCES",
     "PARTS",
     "Influence",
+    "Ways",
     "curves",
     "driving",
     "figures_of",

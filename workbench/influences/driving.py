@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,9 +90,14 @@ def driving(table: pd.DataFrame, *, guided: bool = True) -> pd.DataFrame:
 
 def sentences(table: pd.DataFrame) -> list[str]:
     """Until which step who is driving, for each group: of the step taken, and before guidance."""
+    return list(sentence_of_each(table).values())
+
+
+def sentence_of_each(table: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    """As `sentences`, by the values of `GROUP`."""
     guided, before = driving(table), driving(table, guided=False)
     whole = summarise(_differences(table, guided=True), "value", GROUP)
-    said = []
+    said: dict[tuple[Any, ...], str] = {}
     for overall in records(whole):
         key = [overall[name] for name in GROUP]
         mine, raw, rows = (t[(t[list(GROUP)] == key).all(axis=1)] for t in (guided, before, table))
@@ -100,11 +105,12 @@ def sentences(table: pd.DataFrame) -> list[str]:
         where += f", guidance {number(rows['guidance_scale'].iloc[0])}"
         n = int(overall["n_sources"])
         if n < 2:
-            said.append(f"{where}: one source has no interval, so nobody can tell who is driving.")
+            why = "one source has no interval, so nobody can tell who is driving."
+            said[tuple(key)] = f"{where}: {why}"
             continue
         figures = interval(overall["mean"], overall["low"], overall["high"], "text less control")
         luck = f", which by chance all lean one way in one of {2 ** (n - 1)} studies"
-        said.append(
+        said[tuple(key)] = (
             f"{where}: in the step taken {_clause(mine)}. Before guidance {_clause(raw)}. Each "
             f"step is judged for itself by its 95 % interval over {count_sources(n)}"
             f"{luck if n < MIN_WILCOXON else ''}. Over all steps taken: {figures}."

@@ -93,6 +93,7 @@ class _Way:
     products: list[np.ndarray] = field(default_factory=list)
     maps: dict[int, np.ndarray] = field(default_factory=dict)
     words: dict[str, np.ndarray] = field(default_factory=dict)
+    so_far: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Watch:
@@ -102,7 +103,7 @@ class Watch:
 
     Args:
         denoisers: the UNets or transformers of the base models.
-        maps_at: steps (1, 2, …) whose maps are kept.
+        maps_at: steps (1, 2, …) whose maps are kept, with the picture so far.
         then: called after each step.
         places: of the words of a prompt among its tokens; None looks at no words.
     """
@@ -175,6 +176,7 @@ class Watch:
             way.products.append(products[row])
             if maps is not None:
                 way.maps[step.done] = maps[row]
+                way.so_far[step.done] = step.preview(row)
             if self._paid and self._places is not None:
                 both = np.stack([paid[row] for paid in self._paid])
                 for word, places in self._places(trial.prompt).items():
@@ -412,6 +414,7 @@ class InfluenceJob:
                 one.way.maps,
                 image,
                 {word: sums / len(one.way.times) for word, sums in one.way.words.items()},
+                one.way.so_far,
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.images import ImageError, decode_image, encode_png
+from workbench.images import ImageError, decode_image, encode_png, fit_image_to
 from workbench.influences.parts import INFLUENCES, PARTS
 from workbench.store import RunFolder, StoreError, plain
 from workbench.study import Trial
@@ -18,6 +19,7 @@ from workbench.study.jsontext import parse_json
 
 FOLDER = "influence"
 SCHEMA = 1
+SO_FAR, SO_FAR_SIDE = "so far ", 256
 _NAME = re.compile(r"([0-9a-f]{16})\.safetensors")
 
 
@@ -29,7 +31,8 @@ class Observation:
     times: the scheduler's time of each step, float64 (S,). products: of the parts at each step,
     float64 (S, 4, 4). maps: step (1 … S) -> float32 (3, h, w), the `INFLUENCES` on the latent.
     picture: uint8 H×W×3. words: word of the prompt -> the attention paid to it, float32 (2, h, w),
-    with the control and without it; empty where none was seen.
+    with the control and without it; empty where none was seen. so_far: step -> what the picture
+    looked like then, uint8 h×w×3, to be looked at and not to be measured; older files have none.
     """
 
     trial: Trial
@@ -40,6 +43,7 @@ class Observation:
     maps: Mapping[int, np.ndarray]
     picture: np.ndarray
     words: Mapping[str, np.ndarray] = field(default_factory=dict)
+    so_far: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
         """The bytes of its file, in the format of safetensors."""
@@ -55,8 +59,10 @@ class Observation:
         text = json.dumps(plain(about), allow_nan=False).encode()
         steps = sorted(self.maps)
         words = {"words": np.stack(list(self.words.values()))} if self.words else {}
+        so_far = {f"{SO_FAR}{n}": _webp(self.so_far[n]) for n in sorted(self.so_far)}
         return save(
             words
+            | so_far
             | {
                 "about": np.frombuffer(text, np.uint8),
                 "times": self.times,
@@ -105,7 +111,29 @@ class Observation:
             maps={int(step): one for step, one in zip(steps, maps, strict=True)},
             picture=decode_image(found["picture"].tobytes(), name="its picture"),
             words=dict(zip(words, paid, strict=True)),
+            so_far={
+                int(name.removeprefix(SO_FAR)): decode_image(
+                    data.tobytes(), name="a picture so far"
+                )
+                for name, data in found.items()
+                if name.startswith(SO_FAR)
+            },
         )
+
+
+def _webp(picture: np.ndarray) -> np.ndarray:
+    """A picture so far as the bytes of a small file, uint8."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(_small(picture)).save(buffer, format="WEBP", quality=80, method=4)
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    if max(picture.shape[:2]) <= SO_FAR_SIDE:
+        return picture
+    return fit_image_to(picture, (SO_FAR_SIDE, SO_FAR_SIDE))
 
 
 def write_observation(run: RunFolder, observation: Observation) -> None:

@@ -196,7 +196,7 @@ class Influence:
         Raises:
             StoreError: there is no such trial or no map of that step, with those there are.
         """
-        one = self._observation(trial)
+        one = self.observation(trial)
         if step not in one.maps:
             there = ", ".join(map(str, sorted(one.maps)))
             raise StoreError(
@@ -226,7 +226,7 @@ class Influence:
         Raises:
             StoreError: there is no such trial, or nothing was seen of its words.
         """
-        one = self._observation(trial)
+        one = self.observation(trial)
         if not one.words:
             raise StoreError(
                 f"nothing was seen of the words of the trial {trial}: its prompt has none, or the "
@@ -241,7 +241,14 @@ class Influence:
 
     def picture(self, trial: str) -> np.ndarray:
         """The picture at the end of the way, uint8 H×W×3; it is the one that the sweep makes."""
-        return self._observation(trial).picture
+        return self.observation(trial).picture
+
+    def so_far(self, trial: str) -> Mapping[int, np.ndarray]:
+        """Step -> what the picture looked like then, uint8 h×w×3, for the steps with maps.
+
+        Empty for pictures that an earlier version looked at; StoreError for no such trial.
+        """
+        return self.observation(trial).so_far
 
     def plot(
         self, kind: str = "curves", trial: str | None = None, *, theme: Theme | None = None
@@ -265,7 +272,7 @@ class Influence:
             driving = {guided: self.driving(guided=guided) for guided in (False, True)}
             return influence_curves(self.curves(), driving, theme=theme or LIGHT)
         name = trial if trial is not None else next(iter(self._observations))
-        one = self._observation(name)
+        one = self.observation(name)
         title = f"{one.facts['control']}, {one.facts['source']}, seed {one.trial.seed}"
         if kind == "words":
             words = self.words(name)
@@ -285,7 +292,8 @@ class Influence:
         use, settings = one.trial.controls[0], str(one.facts["control_settings"])
         return self.folder.read_map(MapKey(one.trial.source_sha256 or "", use.control, settings))
 
-    def _observation(self, trial: str) -> Observation:
+    def observation(self, trial: str) -> Observation:
+        """All that was seen on the way to one picture; StoreError for no such trial."""
         if trial not in self._observations:
             why = self._read[1].get(trial, "nobody looked at it, or it is not steered")
             raise StoreError(f"{self.path} does not say who pulls in the trial {trial}: {why}")

@@ -13,6 +13,7 @@ from workbench.analysis.frames import length_names
 from workbench.controls import ControlError, get_control
 from workbench.explorer import LocalNetworks, RunPictures, ViewChoice, explorer_block, view_run
 from workbench.formats import number
+from workbench.influences import Ways, open_influence
 from workbench.judging import standing
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 from workbench.report import tables
@@ -105,7 +106,8 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
     balance = Balance(points, spots, summary)
     name = str(study.get("name") or run.path.name)
     family, judges = str(study.get("family", "")), study.get("judges") or {}
-    pictures = RunPictures(run, frame, LocalNetworks(family, judges))
+    ways = Ways(open_influence(run.path)) if influence else None
+    pictures = RunPictures(run, frame, LocalNetworks(family, judges), ways)
     sources = pictures.sources
     pairs = draw_pairs(run, whole, sources, control_label, SHEET_BYTES)
     maps = control_maps(pictures)

@@ -9,11 +9,13 @@ import ipywidgets as widgets
 from workbench.app import html
 from workbench.app.explorer import Explorer
 from workbench.app.session import Session
-from workbench.app.state import Screen
+from workbench.app.state import Screen, Sheet
 from workbench.app.views.base import Tell, View
 
-FOLLOW_SHARE = 4.0
+FOLLOW_SHARE = 40.0
 """While a sweep runs, the explorer rests this many times as long as its last update took."""
+FOLLOW_SECONDS = 0.2, 0.5
+"""New pictures are shown no sooner after others, and as far as that costs too much no later."""
 
 
 class RunView(View):
@@ -31,7 +33,9 @@ class RunView(View):
         self.status.add_class("wb-status")
         self.box = widgets.HBox([self.bar, self.text, self.status])
         self._known: tuple[object, int] = (None, -1)
-        self._rest_until = 0.0
+        self._rest_until = self._whole_from = 0.0
+        self._grown = False  # means and intervals are of before
+        self._shown: tuple[object, object] = (None, None)
 
     def _make(self, trial: str) -> None:
         try:
@@ -54,20 +58,38 @@ class RunView(View):
         """Queue an update of the explorer, if there is more to see than it shows."""
         sheet = screen.sheet
         key = (None, -1) if sheet is None else (sheet.folder, sheet.version)
-        if key == self._known:
+        behind = self._grown and not screen.work.running
+        if key == self._known and not behind:
             return
         resting = screen.work.running and time.monotonic() < self._rest_until
         if resting and key[0] == self._known[0]:
             return
-        self._known = key
+        self._known, self._grown = key, False
         self.session.reader.submit("explorer", lambda _: self._update())
 
     def _update(self) -> None:
+        began = time.monotonic()
+        now = self.session.state.now
+        sheet = now.sheet
+        folder, plan = self._shown
+        same = sheet is not None and folder == sheet.folder and plan is sheet.plan
+        # What is new goes to its place at once; means and intervals of all follow at leisure.
+        later = same and now.work.running and began < self._whole_from
+        self._grown = later and self.explorer.grow()
+        if not (self._grown and self.session.state.now.work.running):
+            self._grown = False
+            self._show_whole(sheet)
+            self._whole_from = time.monotonic() + FOLLOW_SHARE * (time.monotonic() - began)
+        if sheet is not None and sheet.newest:
+            self.explorer.pick(sheet.newest)
+        self._look()
+        rest = FOLLOW_SHARE * (time.monotonic() - began)
+        self._rest_until = time.monotonic() + min(max(rest, FOLLOW_SECONDS[0]), FOLLOW_SECONDS[1])
+
+    def _show_whole(self, sheet: Sheet | None) -> None:
         from workbench.runs import open_run
         from workbench.store import StoreError
 
-        began = time.monotonic()
-        sheet = self.session.state.now.sheet
         run = None
         if sheet is not None:
             try:
@@ -76,11 +98,7 @@ class RunView(View):
                 run = None
         cells = sheet.plan.cells if sheet is not None and sheet.plan is not None else ()
         self.explorer.show(run, cells)
-        if sheet is not None and sheet.newest:
-            self.explorer.pick(sheet.newest)
-        self._look()
-        took = time.monotonic() - began
-        self._rest_until = time.monotonic() + FOLLOW_SHARE * took
+        self._shown = (None, None) if sheet is None or run is None else (sheet.folder, sheet.plan)
 
     def close(self) -> None:
         super().close()
