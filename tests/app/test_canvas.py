@@ -16,7 +16,10 @@ import pytest
 from tiny_app import TinyEngine
 
 import workbench as wb
-from workbench.app import Workbench
+from workbench.app import Choice, Preview, Workbench
+from workbench.app.easel import misread
+from workbench.controls import get_control
+from workbench.families import LocateError
 from workbench.images import encode_png, read_image
 from workbench.study.labels import is_map, path_of
 
@@ -87,8 +90,8 @@ def kept(bench: Workbench) -> list[str]:
 def test_what_is_drawn_is_the_source_at_once(bench: Workbench, page: Page) -> None:
     scene = page.open()
     assert (scene["mode"], scene["side"]) == ("draw", SIDE)
-    assert not any(page.buffers[0]), "it begins blank, over the source"
-    assert any(page.buffers[1]) and page.buffers[3].startswith(b"\x89PNG")
+    assert not any(page.buffers[1]), "it begins blank, over the source"
+    assert any(page.buffers[2]) and page.buffers[0].startswith(b"\x89PNG")
     assert bench.canvas.box.layout.display == "" and kept(bench) == []
     page.draw(square())
     screen = bench.session.state.now
@@ -123,8 +126,12 @@ def test_the_canvas_goes_on_from_what_was_drawn(bench: Workbench, page: Page) ->
     bench.canvas.close_button.click()
     assert bench.canvas.box.layout.display == "none"
     page.open()
-    assert page.buffers[0] == square().tobytes()
-    assert page.buffers[3].startswith(b"\x89PNG"), "the source is still behind it"
+    assert page.buffers[1] == square().tobytes()
+    assert page.buffers[0].startswith(b"\x89PNG"), "the source is still behind it"
+    name = kept(bench)[0]
+    page.draw(square(20))
+    page.draw(square(22))
+    assert len(kept(bench)) == 2 and name in kept(bench), "what was there when it opened stays"
 
 
 def test_what_cannot_be_a_map_is_said_and_changes_nothing(bench: Workbench, page: Page) -> None:
@@ -132,7 +139,7 @@ def test_what_cannot_be_a_map_is_said_and_changes_nothing(bench: Workbench, page
     page.draw(square())
     choice = bench.session.state.now.choice
     page.draw(square() * 0)
-    assert page.said[-1] == "Nothing is drawn yet."
+    assert page.said[-1] == "Nothing is drawn: the source stays as it was."
     page.tell({"do": "marks"}, b"short")
     assert "must send 64 × 64 pixels" in page.said[-1]
     page.tell({"do": "marks", "of": -1}, square(20).tobytes())
@@ -149,6 +156,29 @@ def test_another_source_or_control_puts_the_canvas_away(bench: Workbench, page: 
     bench.session.choose(settings={"low": 5.0})
     page.draw(square(25))
     assert bench.canvas.box.layout.display == "none", "a late stroke is not taken"
+
+
+def test_a_drawing_that_is_taken_for_another_kind_of_map_is_told(
+    bench: Workbench, page: Page
+) -> None:
+    page.open()
+    page.draw(square())
+    drawn = Path(path_of(bench.session.state.now.choice.source))
+    assert misread(drawn, get_control("lineart")) == ""
+    told = "This map was made as Canny edges, and is taken as Depth now."
+    assert misread(drawn, get_control("depth")) == told
+
+
+def test_a_source_whose_map_cannot_be_had_is_drawn_over(
+    bench: Workbench, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(choice: Choice) -> Preview:
+        raise LocateError("the map needs a network")
+
+    monkeypatch.setattr(bench.session.engine, "preview", lacking)
+    page.open()
+    source, marks, found = page.buffers[:3]
+    assert source.startswith(b"\x89PNG") and not any(marks) and found == b""
 
 
 def test_the_study_of_a_drawing_runs_headless_to_the_same_pixels(

@@ -172,7 +172,7 @@ def test_what_is_not_drawn_here_has_no_medium(name: str) -> None:
 
 def test_a_brush_is_as_wide_as_the_control_type_draws() -> None:
     assert (brush_width("scribble", 512), brush_width("canny", 512), brush_width("canny", 64)) == (
-        12,
+        16,
         2,
         1,
     )

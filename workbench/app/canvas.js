@@ -42,6 +42,7 @@ class Easel {
     this.bar = make("div", { className: "wb-canvas-bar", role: "toolbar", ariaLabel: "Tools" });
     this.said = make("p", { className: "wb-canvas-said", role: "status" });
     this.body = make("div", { className: "wb-canvas-body" });
+    this.entry = null; // where the keyboard begins
   }
 
   get steps() {
@@ -97,7 +98,7 @@ class Easel {
 class Marks extends Easel {
   constructor(model, scene, buffers) {
     super(model, scene);
-    const [marks, found, palette, source] = buffers;
+    const [source, marks, found, palette] = buffers;
     this.value = bytes(marks).slice();
     this.first = this.value;
     this.found = found.byteLength ? bytes(found).slice() : null;
@@ -125,7 +126,7 @@ class Marks extends Easel {
     this.size = make("input", { type: "range", min: 1, max: Math.round(this.side / 4), step: 1, value: this.width });
     this.sized = make("output", {});
     this.size.oninput = () => this.widen(Number(this.size.value));
-    const blank = button("Clear", this.lines ? "Nothing is drawn" : "All of it takes the chosen class",
+    const blank = button(this.lines ? "Clear" : "Fill all", this.lines ? "Nothing is drawn" : "All of it takes the chosen class",
       () => this.replace(new Uint8Array(this.value.length).fill(this.lines ? 0 : this.mark)));
     const found = button("From the map", "Goes on from the map of the source", () => this.replace(this.found.slice()));
     found.hidden = !this.found;
@@ -137,6 +138,7 @@ class Marks extends Easel {
 
     this.board = make("canvas", { width: this.side, height: this.side, tabIndex: 0, role: "application", ariaLabel: this.scene.label });
     this.board.setAttribute("aria-describedby", this.scene.id);
+    this.entry = this.board;
     this.ink = this.board.getContext("2d");
     this.ring = make("div", { className: "wb-canvas-ring", ariaHidden: "true" });
     this.under = make("img", { alt: "", hidden: !this.url, draggable: false });
@@ -391,6 +393,7 @@ class Joints extends Easel {
     this.stage = make("div", { className: "wb-canvas-stage wb-canvas-lines" }, this.under, this.svg);
     this.body.append(this.stage);
     this.build();
+    this.entry = this.spots[0]?.node;
     this.show();
   }
 
@@ -412,7 +415,11 @@ class Joints extends Easel {
       const node = this.node("circle", { r: 1.7, fill: colour(joint), tabindex: 0, role: "button" });
       const spot = { person, joint, node };
       node.addEventListener("pointerdown", (event) => this.grab(event, spot));
-      node.addEventListener("contextmenu", (event) => { event.preventDefault(); this.toggle(spot); });
+      node.addEventListener("contextmenu", (event) => {
+        event.preventDefault();
+        event.stopPropagation(); // JupyterLab has a menu of its own
+        this.toggle(spot);
+      });
       this.spots.push(spot);
     }));
     this.svg.replaceChildren(...this.lines.map((one) => one.node), ...this.spots.map((one) => one.node));
@@ -517,6 +524,7 @@ class Crop extends Easel {
       handle.onpointerdown = (event) => { event.stopPropagation(); this.grab(event, corner); };
       this.box.append(handle);
     }
+    this.entry = this.box;
     this.stage = make("div", { className: "wb-canvas-stage wb-canvas-picture" }, picture, this.box);
     this.stage.style.aspectRatio = `${scene.wide} / ${scene.high}`;
     if (scene.wide < scene.high) this.stage.style.width = `min(100%, ${Math.round((400 * scene.wide) / scene.high)}px)`;
@@ -606,6 +614,7 @@ function render({ model, el }) {
     before?.close();
     const help = make("p", { className: "wb-canvas-help", id: scene.id, textContent: scene.help });
     el.replaceChildren(easel.bar, easel.body, easel.said, help);
+    if (document.activeElement?.closest(".wb-draw, .wb-own")) easel.entry?.focus();
   };
   const receive = (message, buffers) => {
     if (message.kind === "begin") begin(message, buffers);

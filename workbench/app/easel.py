@@ -23,7 +23,15 @@ from workbench.controls import resolve
 from workbench.controls.base import Control, ControlSettings
 from workbench.controls.pose import JOINT_COUNT, PoseControl
 from workbench.controls.segmentation import SegmentationControl
-from workbench.images import MAX_BYTES, SUFFIXES, ImageError, Picture, decode_image, encode_png
+from workbench.images import (
+    MAX_BYTES,
+    SUFFIXES,
+    ImageError,
+    Picture,
+    decode_image,
+    encode_png,
+    read_with_text,
+)
 from workbench.paperdoll.scene import JOINTS, Pose
 
 MOST_LIGHT = 0.5
@@ -34,6 +42,8 @@ JOINT_NAMES = tuple(name.replace("_", " ") for name in JOINTS)
 JOINTS_KEY = "workbench-joints"
 """Names the text chunk of a PNG in which the joints of a skeleton stand, those that are hidden too.
 """
+MAP_KEY = "workbench-map"
+"""Names the text chunk of a PNG in which stands of which control type it is a map."""
 LEAST_CROP = 16
 """The side in pixels of the smallest part that can be cut out of a picture."""
 _STANDING = (
@@ -86,7 +96,7 @@ class Medium:
             raise ValueError(f"there is no class {int(marks.max())}")
         if not self.names:
             if not marks.any():
-                raise ValueError("nothing is drawn yet")
+                raise ValueError("nothing is drawn: the source stays as it was")
             light = float((marks >= 128).mean())
             if light > MOST_LIGHT:
                 raise ValueError(
@@ -114,9 +124,24 @@ def medium_of(control: str, settings: str = "") -> Medium | None:
     return None
 
 
+def misread(path: Path, control: Control[Any]) -> str:
+    """A sentence about a map that was made by hand for another control type, else "".
+
+    Lines are lines for all control types of lines.
+    """
+    try:
+        name = read_with_text(path)[1].get(MAP_KEY, control.name)
+        meant = resolve(name)[0]
+    except ValueError:
+        return ""
+    if meant.name == control.name or (meant.is_lines and control.is_lines):
+        return ""
+    return f"This map was made as {meant.label}, and is taken as {control.label} now."
+
+
 def brush_width(control: str, side: int) -> int:
     """The width, in pixels, of strokes that look as the control type draws them."""
-    usual = {"scribble": 12, "hed": 6, "segmentation": 32}
+    usual = {"scribble": 16, "hed": 6, "segmentation": 32}
     return max(round(side * usual.get(control, 2) / 512), 1)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from workbench.app.easel import uploaded
+from workbench.app.easel import misread, uploaded
 from workbench.app.grid import Axes
 from workbench.app.state import Choice, Offer, Preview
 from workbench.cancel import CancelToken
@@ -29,10 +29,10 @@ from workbench.controls import (
 )
 from workbench.families import Family, LocateError, ModelRef, get_family
 from workbench.families.locate import locate
-from workbench.images import SUFFIXES
+from workbench.images import SUFFIXES, Picture
 from workbench.paths import data_dir
 from workbench.study import Choices, FamilyChoice, Plan, SourceImage, Study, make_plan
-from workbench.study.labels import is_map, is_scene
+from workbench.study.labels import is_map, is_scene, path_of
 from workbench.study.notes import window_note
 
 if TYPE_CHECKING:
@@ -265,6 +265,7 @@ class ModelEngine:
             window_note(choice.steps, choice.control_start, choice.control_end),
             *map_warnings(plan, {cell.map_key: found}),
             *self._unseen(choice),
+            misread(Path(path_of(choice.source)), control) if source.is_map else "",
         ]
         return Preview(
             source=source.image,
@@ -272,6 +273,11 @@ class ModelEngine:
             legend=tuple(control.legend(found, settings)),
             warning=" ".join(filter(None, warnings)),
         )
+
+    def picture(self, choice: Choice) -> Picture:
+        """The source of a choice, at the size of the family's pictures; no network is needed."""
+        (source,) = self.plan(self.study(choice)).sources.values()
+        return source.image
 
     def _map(self, control: Control[Any], settings: Any, source: SourceImage) -> ControlMap:
         if source.is_map:

@@ -10,10 +10,11 @@ import anywidget
 import traitlets
 
 from workbench.formats import mebibytes
-from workbench.images import FORMATS, MAX_BYTES, MAX_PIXELS, SUFFIXES
+from workbench.images import MAX_BYTES, MAX_PIXELS, SUFFIXES
 
 LIMITS = (
-    f"{', '.join(FORMATS)}: up to {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} million pixels"
+    f"PNG, JPEG, WebP, BMP, TIFF: up to {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} million "
+    "pixels"
 )
 """What is said before anybody chooses a file."""
 

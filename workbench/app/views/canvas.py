@@ -112,7 +112,7 @@ class CanvasView(View):
         self.close_button = widgets.Button(
             description="Close the canvas", layout={"width": "140px"}
         )
-        self.close_button.on_click(self.act(lambda _: self.hide()))
+        self.close_button.on_click(self.act(lambda _: self._put_away()))
         self.box = widgets.VBox([self.canvas, self.close_button], layout={"display": "none"})
         self._begun: _Begun | None = None
         self._over: Choice | None = None  # the last one whose source was no drawn map
@@ -142,6 +142,14 @@ class CanvasView(View):
         same = (choice.control, choice.settings) == (begun.choice.control, begun.choice.settings)
         about_it = choice.source in (begun.choice.source, self._draft)
         return about_it and (same or begun.medium is None)
+
+    def _put_away(self) -> None:
+        self.hide()
+        self.button.focus()  # the button in focus goes
+
+    def close(self) -> None:
+        super().close()
+        self.canvas.close()
 
     def hide(self) -> None:
         """Put the canvas away; what was drawn stays the source."""
@@ -174,13 +182,16 @@ class CanvasView(View):
         self._draft, self._is_new = "", False  # what was drawn before stays
         drawn = self._look(choice) if is_map(choice.source) else None
         over = choice if drawn is None else self._over
-        found = None if over is None else self._look(replace(choice, source=over.source))
+        under = None if over is None else replace(choice, source=over.source)
+        found = None if under is None else self._look(under)
         label = f"Canvas of {medium.control.label}, {begun.side} × {begun.side} pixels"
         if medium.mode is Mode.JOINTS:
             scene, parts = self._joints(begun, drawn, found)
         else:
             scene, parts = _marks(begun, medium, drawn, found)
-        self._begin(begun, {"label": label, **scene}, parts)
+        source = b"" if under is None else encode_png(self.session.engine.picture(under))
+        self._begin(begun, {"label": label, **scene}, [source, *parts])
+        self.session.reader.submit("metrics", _load_metrics)
 
     def _begin(self, begun: _Begun, scene: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         self._begun = begun
@@ -198,6 +209,7 @@ class CanvasView(View):
     def _joints(
         self, begun: _Begun, drawn: Preview | None, found: Preview | None
     ) -> tuple[dict[str, Any], list[bytes]]:
+        """The people at first, those that can be taken instead, and how they are drawn."""
         standing = easel.standing(self.session.engine.family.world)
         detected = None if found is None else easel.joints_in(found.control_map, {})
         people = detected
@@ -213,7 +225,7 @@ class CanvasView(View):
             "names": easel.JOINT_NAMES,
             "limbs": PoseControl.limbs,
             "colours": PoseControl.colours,
-        }, [b"" if found is None else encode_png(found.source)]
+        }, []
 
     def _crop(self, name: str, data: bytes) -> None:
         picture = easel.uploaded(name, data)
@@ -238,12 +250,15 @@ class CanvasView(View):
             "alt": name,
         }
         self._begin(begun, scene, [encode_png(fit_image_to(picture, shape))])
+        self._say_source()
 
     def _ended(self, task: Task) -> None:
-        if isinstance(task.error, ImageError):
-            self._tell(f"That failed: {task.error}")
-        elif task.state is TaskState.FAILED:
-            text = str(task.error)
+        if task.state is not TaskState.FAILED:
+            return
+        text = str(task.error)
+        if self._begun is None or isinstance(task.error, ImageError):
+            self._tell(f"That failed: {text}")
+        else:
             self.canvas.say(f"{text[:1].upper()}{text[1:]}.")
 
     def _heard(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
@@ -261,7 +276,10 @@ class CanvasView(View):
     ) -> None:
         picture, text = begun.work(message, data)
         if not cancel.cancelled and self._belongs(self.session.state.now.choice, begun):
-            self._use(picture, begun.name, text, kind="" if begun.medium is None else MAP)
+            if begun.medium is None:
+                self._use(picture, begun.name, text)
+            else:
+                self._use(picture, begun.name, {easel.MAP_KEY: begun.name, **text}, kind=MAP)
 
     def _use(self, picture: Picture, name: str, text: dict[str, str], kind: str = "") -> None:
         path, new = easel.keep(picture, self.session.shelf.sources, name, text)
@@ -269,12 +287,21 @@ class CanvasView(View):
         if source != self._draft:
             self._draft, self._is_new = source, new
             self.session.use_source(source, in_place_of=former)
-            self.canvas.say(f"This is the source now: {path.name}")
+            self._say_source()
+
+    def _say_source(self) -> None:
+        self.canvas.say(f"This is the source now: {Path(path_of(self._draft)).name}")
+
+
+def _load_metrics(_: CancelToken) -> None:
+    """What reads a drawn map takes seconds to load: it does so while the first stroke is drawn."""
+    import workbench.metrics.edges  # noqa: F401
 
 
 def _marks(
     begun: _Begun, medium: Medium, drawn: Preview | None, found: Preview | None
 ) -> tuple[dict[str, Any], list[bytes]]:
+    """The marks at first, those of the source's own map, and the palette."""
     side = begun.side
     start = None if found is None else medium.marks(found.control_map)
     marks = start if start is not None and medium.names else np.zeros((side, side), np.uint8)
@@ -289,5 +316,4 @@ def _marks(
         marks.tobytes(),
         b"" if start is None else start.tobytes(),
         medium.palette.tobytes(),
-        b"" if found is None else encode_png(found.source),
     ]
