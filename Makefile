@@ -4,6 +4,7 @@
 #   make docs    build the guides and the reference into site/ (no network needed)
 #   make lab     open the notebook       make clean   remove .venv (runs/ stays)
 #   make classroom       pages of the demo and of the lessons for a class, served on its network
+#   make classroom-live  the app for a class, with one model for all
 # TORCH chooses the builds of torch and torchvision, which must be a pair, for example:
 #   make demo TORCH='torch==2.9.1 torchvision==0.24.1'
 PYTHON ?= python3
@@ -17,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup setup-dev setup-classroom demo test test-browser lint docs lab classroom clean
+.PHONY: help setup setup-dev setup-classroom demo test test-browser lint docs lab classroom classroom-live clean
 .DELETE_ON_ERROR:
 
 help:
@@ -87,6 +88,9 @@ RUNS ?= runs/demo
 classroom: setup-classroom
 	$(if $(filter runs/demo,$(RUNS)),$(BIN)/workbench run demo)
 	$(BIN)/workbench classroom $(RUNS) $(addprefix --lesson ,$(wildcard notebooks/lesson_*.ipynb))
+
+classroom-live: setup-classroom
+	$(BIN)/workbench classroom-live
 
 clean:
 	rm -rf $(VENV)

@@ -53,9 +53,9 @@ FLOORS = {
     "lessons": 8,
     "report": 9,
     "runs": 10,
-    "classroom": 11,
-    "cli": 12,
-    "app": 12,
+    "app": 11,
+    "classroom": 12,
+    "cli": 13,
 }
 WIDGETS = {"ipywidgets", "plotly", "anywidget", "IPython", "traitlets"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}

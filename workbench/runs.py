@@ -460,6 +460,7 @@ class Run:
         *,
         planned: Sequence[Cell] = (),
         before: View | None = None,
+        networks: LocalNetworks | None = None,
     ) -> View:
         """What the explorer shows of the run; see `page`. ValueError for a choice it lacks.
 
@@ -467,6 +468,7 @@ class Run:
             planned: cells that are shown even if they have not been made.
             before: an earlier view of this run: the pictures that both have keep their numbers, and
                 networks that were loaded for it are used again.
+            networks: read control maps back; the family's, where they are on this disk, if None.
         """
         from workbench.analysis import distinct_controls
         from workbench.explorer import RunPictures, unmade_rows, view_run
@@ -474,7 +476,7 @@ class Run:
         frame = self._frame
         if planned:
             frame = distinct_controls(unmade_rows(planned, self._readable))
-        networks = before.pictures.networks if before else self._networks
+        networks = networks or (before.pictures.networks if before else self._networks)
         failed = self._failed(planned)
         seen = {*self._readable["trial"], *failed}
         return view_run(

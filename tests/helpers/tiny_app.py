@@ -25,6 +25,7 @@ DEMO = {
     "steps": 2,
     "batch_size": 1,
 }
+FAMILY = TINY_WORLD.model_copy(update={"networks": {}})
 
 
 class TinyEngine(ModelEngine):
@@ -37,8 +38,7 @@ class TinyEngine(ModelEngine):
     def __init__(self, models: Path, folder: Path, pause: float = 0.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "demo.yaml").write_text(Study(**DEMO).to_yaml(), "utf-8")
-        family = TINY_WORLD.model_copy(update={"networks": {}})
-        super().__init__(family, models_dir=models, study=folder / "demo.yaml", device="cpu")
+        super().__init__(FAMILY, models_dir=models, study=folder / "demo.yaml", device="cpu")
         self.gate = threading.Event()
         self.gate.set()
         self.pause = pause

@@ -80,7 +80,7 @@ class Workbench(widgets.VBox):
         place = Path(runs).resolve()
         if (former := _OPEN.get(place)) is not None:
             former.close()
-        self._runs, self._models, self._device = Path(runs), models, device
+        self._runs = Path(runs)
         self.message = widgets.HTML()
         self.message.add_class("wb-message")
         super().__init__(**options)
@@ -137,7 +137,7 @@ class Workbench(widgets.VBox):
         """
         if self.session.jobs.unfinished:
             raise ValueError("pictures are being made: wait for them, or press Stop; then again")
-        engine = ModelEngine(name, models_dir=self._models, device=self._device)
+        engine = self.session.engine.of_family(name)
         engine.offer()  # what is wrong with it shows before the former is gone
         self._end()
         at = self.tabs.selected_index

@@ -66,6 +66,15 @@ class ModelEngine:
         self.device = device
         self.study_path = Path(study) if study else None
 
+    @property
+    def lends(self) -> LocalNetworks | None:
+        """What reads control maps back from pictures; None: each run's own family, on this disk."""
+        return None
+
+    def of_family(self, name: str) -> ModelEngine:
+        """An engine like this one for another family; FamilyError if there is none."""
+        return ModelEngine(name, models_dir=self.models_dir, device=self.device)
+
     @cached_property
     def demo(self) -> Study:
         """The study that is proposed."""
@@ -283,13 +292,13 @@ class ModelEngine:
         if source.is_map:
             return control.from_picture_for(source.image, settings)
         needs = control.needs_for(settings)
-        if lacking := sorted(set(needs) - self._networks.names):
+        if lacking := sorted(set(needs) - self.networks.names):
             raise LocateError(f"the map needs the network {lacking[0]}, which is not on this disk")
-        (found,) = control.extract([source.image], settings, self._networks.lend(needs))
+        (found,) = control.extract([source.image], settings, self.networks.lend(needs))
         return found
 
     @cached_property
-    def _networks(self) -> LocalNetworks:
+    def networks(self) -> LocalNetworks:
         """Of the threads that show things; those of `manager` belong to that which makes them."""
         from workbench.explorer import LocalNetworks
 
@@ -316,7 +325,7 @@ class ModelEngine:
 
     def close(self) -> None:
         """Let go of all models."""
-        for name in ("manager", "_networks"):
+        for name in ("manager", "networks"):
             self.__dict__.pop(name, None)
 
 

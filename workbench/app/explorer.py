@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from workbench.explorer import View, ViewChoice, explorer_data, grow, unmade
+from workbench.explorer import LocalNetworks, View, ViewChoice, explorer_data, grow, unmade
 from workbench.explorer.page import module, style
 from workbench.explorer.pictures import SIDE
 from workbench.runs import Run, open_run
@@ -38,6 +38,7 @@ class Explorer(anywidget.AnyWidget):
         run: the run; nothing of it is changed. None shows that there is none yet.
         planned: cells that are shown even if they have not been made.
         make: called with a trial when its empty place is clicked; None makes nothing.
+        networks: read control maps back from pictures; the run's own, on this disk, if None.
 
     `picked` is where the reader is: control, source, seed, prompt and scale by name. It can be set.
     """
@@ -53,11 +54,13 @@ class Explorer(anywidget.AnyWidget):
         run: Run | None = None,
         planned: Sequence[Cell] = (),
         make: Callable[[str], object] | None = None,
+        networks: LocalNetworks | None = None,
     ) -> None:
         self.run, self.planned = run, tuple(planned)
+        self._networks = networks
         self._make = make
         self._worker = ThreadPoolExecutor(1, "explorer")
-        self._view = None if run is None else run.view(CHOICE, planned=self.planned)
+        self._view = None if run is None else self._look(run)
         self._unmade = {} if self._view is None else unmade(self._view)
         data = _vacant() if self._view is None else self._data(self._view)
         super().__init__(data=data, makes=make is not None)
@@ -71,9 +74,12 @@ class Explorer(anywidget.AnyWidget):
         same = run is not None and self.run is not None and run.path == self.run.path
         before = self._view if same else None
         self.run, self.planned = run, tuple(planned)
-        self._view = None if run is None else run.view(CHOICE, planned=self.planned, before=before)
+        self._view = None if run is None else self._look(run, before)
         self._unmade = {} if self._view is None else unmade(self._view)
         self.data = _vacant() if self._view is None else self._data(self._view)
+
+    def _look(self, run: Run, before: View | None = None) -> View:
+        return run.view(CHOICE, planned=self.planned, before=before, networks=self._networks)
 
     def grow(self) -> bool:
         """Put the pictures into their places that the run has got since `show` or the last call.

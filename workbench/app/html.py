@@ -15,6 +15,7 @@ STYLE = """<style>
 .wb-app .widget-html-content {line-height: 1.4}
 .wb-app .wbx {height: 600px}
 .wb-app .wb-setup .jp-widget-tabContents, .wb-app .wb-setup .widget-tab-contents {padding: 6px}
+.wb-app .wb-setup .lm-TabBar-tabLabel {color: var(--jp-ui-font-color1)}
 .wb-app .wb-picture {margin: 0}
 .wb-app .wb-picture div {width: 116px; height: 116px; background: var(--jp-layout-color2)}
 .wb-app .wb-picture img {width: 116px; height: 116px; object-fit: contain}

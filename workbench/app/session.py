@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.app.grid import Axes, extended, python_lines
 from workbench.app.shelf import Shelf, free
@@ -28,6 +28,9 @@ from workbench.images import Picture
 from workbench.prompts import parse_tags, webui_syntax
 from workbench.study import Choices, Plan, Study, StudyError
 from workbench.study.labels import path_of
+
+if TYPE_CHECKING:
+    from workbench.explorer import LocalNetworks
 
 PREVIEW, PRICE, MODELS, CHANGE = "preview", "price", "models", "change"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
@@ -45,6 +48,10 @@ class Engine(Protocol):
     def choices(self) -> Choices: ...
     @property
     def family(self) -> Family: ...
+    @property
+    def lends(self) -> LocalNetworks | None: ...
+
+    def of_family(self, name: str) -> Engine: ...
 
     def offer(self) -> Offer: ...
     def study(self, choice: Choice, axes: Axes | None = None, name: str = ...) -> Study: ...

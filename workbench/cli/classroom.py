@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.common import say
+from workbench.cli.common import Refusal, say
 
 
 def classroom(
@@ -39,3 +39,31 @@ def classroom(
     with page_server(folder, names, port) as server:
         say(f"For the class: http://{lan_address()}:{server.server_port}/   (Ctrl-C ends it)")
         server.serve_forever()
+
+
+def classroom_live(
+    runs: Annotated[
+        Path, typer.Option(help="Where visitors' runs are kept, each in a folder of its own.")
+    ] = Path("runs/class"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine.")] = 8866,
+    family: Annotated[str, typer.Option(help="The model family that all share.")] = "paperdoll",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:0, mps; CUDA if absent and there.")
+    ] = None,
+    idle: Annotated[
+        int, typer.Option(min=10, help="Seconds after which a closed page's kernel ends.")
+    ] = 600,
+) -> None:
+    """Open the app to a class: browsers alone are needed, and one model draws for all in turn.
+
+    Whoever can reach this machine can open it. Ctrl-C ends it; what is made is kept.
+    """
+    from workbench.app.engine import ModelEngine
+    from workbench.classroom import lan_address
+    from workbench.classroom.live import live_class
+
+    engine = ModelEngine(family, device=device)
+    with live_class(engine, runs, port=port, idle=idle) as opened:
+        say(f"For the class: http://{lan_address()}:{port}/?name=YOUR-NAME   (Ctrl-C ends it)")
+        opened.voila.wait()
+    raise Refusal(f"The app ended by itself: is the port {port} taken? Choose another --port.")

@@ -283,7 +283,7 @@ class Chart {
     this.plot = h("div", { class: "wbx-plot" }, this.svg);
     this.el = h("div", { class: "wbx-chart" }, h("div", { class: "wbx-axes" }, this.y, h("span", {}, "over"), this.x, this.legend), this.plot);
     this.drawn = "";
-    this.observer = new ResizeObserver(() => this.update());
+    this.observer = new ResizeObserver(() => explorer.at && this.update()); // there is no place while nothing is made
     this.observer.observe(this.plot);
   }
 
@@ -563,7 +563,7 @@ class Hand {
     const mixer = h("figure", { class: "wbx-tile" }, this.stack, h("figcaption", {}, this.pair, h("span", { class: "wbx-mix" }, this.mix, h("label", {}, this.wipe, "wipe"))));
     this.scrubs = { scale: this.scrub("scale", "Conditioning scale"), prompt: this.scrub("prompt", "Prompt length") };
     this.words = h("div", { class: "wbx-words", role: "list", "aria-label": "Words of the prompt" });
-    this.bars = h("div", { class: "wbx-bars", role: "table", "aria-label": "Readings of this picture" });
+    this.bars = h("div", { class: "wbx-bars", role: "table", tabindex: "0", "aria-label": "Readings of this picture" });
     this.rows = new Map();
     this.el = h("div", { class: "wbx-hand" },
       h("div", { class: "wbx-tiles" }, this.tiles.source.el, this.tiles.sample.el, this.pinned.el, this.tiles.wanted.el, this.tiles.read.el, mixer),

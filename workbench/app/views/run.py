@@ -25,7 +25,7 @@ class RunView(View):
 
     def __init__(self, session: Session, tell: Tell) -> None:
         super().__init__(session, tell)
-        self.explorer = Explorer(make=self._make)
+        self.explorer = Explorer(make=self._make, networks=session.engine.lends)
         self.explorer.observe(lambda _: self._look(), names="picked")
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "140px"})
         self.text, self.status = widgets.HTML(), widgets.HTML()

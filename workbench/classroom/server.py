@@ -1,0 +1,168 @@
+"""One model for all visitors: a server on this machine that draws what their apps ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+import numpy as np
+
+from workbench.app.engine import ModelEngine
+from workbench.app.state import Choice
+from workbench.classroom.turns import Order, Turns
+from workbench.classroom.wire import receive, send
+from workbench.store import Record, RunFolder
+from workbench.study import Study
+
+log = logging.getLogger(__name__)
+
+TURN = 4
+"""So many pictures are made before the next visitor has a turn."""
+TELL_SECONDS = 0.2
+
+
+class ModelServer:
+    """Draws for the visitors of a class, one at a time, a few pictures a turn.
+
+    Visitors' apps (`workbench.classroom.visitor`) connect to `address` with the key. They say
+    which trials of which study are to be made in a run folder, which they read themselves, or
+    which pictures a network is to read.
+
+    Args:
+        engine: has the models; they are loaded with the first picture.
+        runs: the folder below which all visitors' runs lie. Nothing is written elsewhere.
+        key: the secret of this class, which visitors must know.
+    """
+
+    def __init__(self, engine: ModelEngine, runs: Path, key: bytes) -> None:
+        self.engine, self.runs = engine, runs.resolve()
+        self.turns = Turns()
+        self._reading = Lock()  # networks are not for several threads
+        self._listener = Listener(authkey=key)
+        self._closed = False
+        for work in (self._accept, self._draw):
+            Thread(target=work, name=f"class{work.__name__}", daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """Where visitors' apps connect: a socket of this machine, not of its network."""
+        return str(self._listener.address)
+
+    def close(self) -> None:
+        """Stop what is being made and listen no longer. What is made is kept."""
+        self._closed = True
+        self.turns.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection = self._listener.accept()
+            except (OSError, EOFError, AuthenticationError):  # one that failed is not the last one
+                continue
+            Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: Connection) -> None:
+        """One request, and all that is told about it."""
+        with connection:
+            try:
+                message, arrays = receive(connection)
+                if message["ask"] == "network":
+                    self._read(connection, str(message["name"]), arrays[0])
+                elif message["ask"] == "preview":
+                    self._preview(connection, message["choice"])
+                else:
+                    self._make(connection, message)
+            except (EOFError, OSError):
+                return  # the visitor has gone
+            except Exception as error:
+                log.exception("a request of a visitor failed")
+                self._fail(connection, error)
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        try:
+            send(connection, {"error": str(error) or type(error).__name__})
+        except OSError:
+            return
+
+    def _read(self, connection: Connection, name: str, pictures: np.ndarray) -> None:
+        with self._reading:
+            found = self.engine.networks.lend([name])[name](pictures)
+        if isinstance(found, np.ndarray):
+            send(connection, {"end": "array"}, [found])
+        else:
+            send(connection, {"end": "list"}, list(found))
+
+    def _preview(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        lists = {name: tuple(values[name]) for name in ("prompt", "kept")}
+        with self._reading:
+            found = self.engine.preview(Choice(**{**values, **lists}))
+        legend = [(e.name, [*map(int, e.colour)], float(e.share)) for e in found.legend]
+        told = {"end": "preview", "legend": legend, "warning": found.warning}
+        send(connection, told, [found.source, found.control_map])
+
+    def _make(self, connection: Connection, message: Mapping[str, Any]) -> None:
+        order = self._order(message)
+        told: tuple[Any, ...] = ()
+        self.turns.put(order)
+        try:
+            while not order.ended.wait(TELL_SECONDS):
+                if connection.poll():
+                    receive(connection)  # whatever a visitor says while waiting, it means stop
+                    self.turns.stop(order)
+                state = (self._phase(order), order.done)
+                if state != told:
+                    send(connection, {"phase": state[0], "done": state[1], "total": order.total})
+                    told = state
+        except (EOFError, OSError):
+            self.turns.stop(order)
+            raise
+        if order.error is not None:
+            self._fail(connection, order.error)
+        else:
+            send(connection, {"end": "made", "done": order.done, "total": order.total})
+
+    def _phase(self, order: Order) -> str:
+        before = self.turns.before(order)
+        return f"waiting for a turn, {before} before you" if before else order.phase or "starting"
+
+    def _order(self, message: Mapping[str, Any]) -> Order:
+        folder = Path(message["folder"]).resolve()
+        if not folder.is_relative_to(self.runs) or folder == self.runs:
+            raise ValueError(f"{folder} does not lie in {self.runs}")
+        study = Study.from_dict(
+            message["study"], folder=Path(message["base"]), choices=self.engine.choices
+        )
+        wanted = [str(trial) for trial in message["trials"]]
+        records: Mapping[str, Record] = {}
+        if (folder / "study.yaml").is_file():
+            records = RunFolder.open(folder).scan(strict=False).records
+        left = [one for one in wanted if one not in records or records[one].retry] or wanted[:1]
+        done = len(wanted) - len(left)
+        return Order(str(message["visitor"]), study, folder, left, len(wanted), done)
+
+    def _draw(self) -> None:
+        while (order := self.turns.take()) is not None:
+            try:
+                self._draw_part(order)
+            except Exception as error:
+                log.exception("the pictures of %s failed", order.visitor)
+                order.error = error
+            finally:
+                self.turns.give_back(order)
+
+    def _draw_part(self, order: Order) -> None:
+        part, before = order.left[:TURN], order.done
+
+        def tell(progress: Any) -> None:
+            order.phase = progress.phase
+            if not progress.unit:
+                order.done = before + progress.done
+
+        self.engine.make(order.study, order.folder, part, tell, order.cancel)
+        order.left = order.left[len(part) :]
