@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -78,3 +80,46 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert rates[0] == pytest.approx(0.1, rel=0.01)
     assert max(rates) == rates[9] or max(rates) == rates[10]
     assert rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("make", [_model, _channels_last])
+def test_it_is_the_plain_loop(tmp_path: Path, make: Callable[[], nn.Module]) -> None:
+    """The embedded model's stages learn by the textbook's loop, written out here, bit for bit."""
+    recipe = Recipe(
+        steps=12, rate=1e-2, last_rate=0.1, warm_up=4, decay=0.02, average=0.9, seed=5,
+        autocast=False,
+    )  # fmt: skip
+
+    def losses(model: nn.Module, draws: StepDraws) -> dict[str, Tensor]:
+        x = torch.randn(16, 4, generator=draws.torch)
+        error = (model(x) - x.sum(1, keepdim=True) * float(draws.numpy.uniform(0.9, 1.1))).square()
+        return {"one": error.mean(), "two": 0.1 * error.amax(), "_shown": error.detach().sum()}
+
+    fitted = make()
+    frozen = next(fitted.parameters()).requires_grad_(False)
+    before = frozen.clone()
+    found = fit(
+        fitted, lambda d: losses(fitted, d), recipe, tmp_path / "c.safetensors", lambda line: None
+    )
+    plain = make()
+    next(plain.parameters()).requires_grad_(False)
+    learning = [p for p in plain.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        learning, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.02, fused=True
+    )
+    average = copy.deepcopy(plain)
+    for step in range(12):
+        wave = 0.1 + 0.9 * (1 + math.cos(math.pi * step / 12)) / 2
+        optimiser.param_groups[0]["lr"] = 1e-2 * wave * min(1, (step + 1) / 4)
+        parts = losses(plain, StepDraws.of(5, step))
+        optimiser.zero_grad()
+        (parts["one"] + parts["two"]).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            for kept, now in zip(average.parameters(), plain.parameters(), strict=True):
+                kept.lerp_(now, 1 - min(0.9, (2 + step) / (11 + step)))
+    for mine, other in ((fitted, plain), (found.module, average)):
+        for a, b in zip(mine.parameters(), other.parameters(), strict=True):
+            assert torch.equal(a, b)
+    assert torch.equal(frozen, before) and found.step == 12
