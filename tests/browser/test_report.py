@@ -46,3 +46,21 @@ def test_the_check_would_see_a_script(page: Any, tmp_path: Path) -> None:
     page.goto((tmp_path / "page.html").as_uri(), wait_until="load")
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.executed") == 2
+
+
+def test_on_paper_it_is_light_and_whole_but_for_what_was_not_asked(
+    page: Any, tmp_path: Path
+) -> None:
+    """Printed from a dark browser: A4, findings unfolded, settings and hashes only where opened."""
+    report = write_report(hostile_run(tmp_path / "run", "long"), tmp_path / "report.html")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.goto(report.as_uri(), wait_until="load")
+    ink = "getComputedStyle(document.body).color.match(/[0-9]+/g).map(Number)"
+    assert max(page.evaluate(ink)) < 60
+    assert page.locator(".wbx-report").is_hidden() and page.locator("#settings").is_hidden()
+    height = "document.querySelector('.findings table').getBoundingClientRect().height"
+    assert page.evaluate(height) > 40
+    page.locator("#settings details").evaluate("element => { element.open = true; }")
+    assert page.locator("#settings pre").is_visible()
+    sheet = page.pdf(prefer_css_page_size=True)
+    assert b"/MediaBox [0 0 594" in sheet and b"/MediaBox [0 0 612" not in sheet

@@ -20,15 +20,20 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from run_folders import begin_run
 
 from workbench import analysis
 from workbench.formats import plain
+from workbench.images import decode_image
 from workbench.judging import NOT_VALIDATED, standing
 from workbench.report import render_report, tables, write_report
+from workbench.report.answers import balance_sentence
+from workbench.report.embed import drawing
 from workbench.report.ranking import metric_table
 from workbench.store import RunFolder
 from workbench.study import Study
@@ -426,3 +431,32 @@ def test_a_question_about_prompt_length_speaks_of_tags_whatever_its_name(
     assert drawn is not None and spans == ["Change from 7 to 3 tags"]
     for row in drawn.table.rows:
         assert "(7 tags)" in row[3] and "(3 tags)" in row[4]
+
+
+def spot(length: int, scale: float, low: float, high: float) -> dict[str, object]:
+    found = {"control": "canny", "length": length, "label": f"{length} tags", "scale": scale}
+    return found | {"scale_low": low, "scale_high": high}
+
+
+def test_the_best_balance_is_told_where_one_scale_is_better_than_others(
+    synthetic_frame: Frames,
+) -> None:
+    frame = synthetic_frame(controls=("canny",), scales=(0.0, 0.8, 1.6))
+    spots = pd.DataFrame([spot(3, 0.8, 0.8, 0.8), spot(7, 1.6, 0.8, 1.6)])
+    (told,) = balance_sentence(spots, frame, {"canny": "Canny edges"})
+    assert told == (
+        "Canny edges and prompt are in the best balance at scale 0.8 with 3 tags, "
+        "scale 1.6 with 7 tags (0.8 to 1.6 is not clearly worse)."
+    )
+    any_scale = pd.DataFrame([spot(3, 0.8, 0, 1.6)])
+    assert balance_sentence(any_scale, frame, {"canny": "Canny edges"}) == ()
+    few = frame[frame["scale"] < 1]  # of two scales one is always the better one
+    assert balance_sentence(spots, few, {"canny": "Canny edges"}) == ()
+
+
+def test_a_line_drawing_keeps_its_colours(tmp_path: Path) -> None:
+    figure = Figure((3, 2))
+    figure.add_axes((0, 0, 1, 1)).bar(range(4), range(1, 5), color=["#d55e00", "#0072b2"])
+    shown = decode_image(base64.b64decode(drawing(figure, "bars").uri.partition(",")[2]))
+    for ink in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
+        assert (np.abs(shown.astype(int) - ink).max(-1) <= 2).mean() > 0.05

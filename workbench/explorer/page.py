@@ -9,6 +9,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
+from workbench.explorer.pictures import QUALITY
 from workbench.explorer.view import View
 
 HERE = Path(__file__).parent
@@ -26,9 +27,13 @@ def explorer_page(view: View) -> str:
     )
 
 
-def explorer_block(view: View) -> str:
-    """The explorer as a part of a page: its place, data and script; the style is `style()`."""
-    files = dict(view.pictures.files(view.shown.pictures, view.side))
+def explorer_block(view: View, quality: int = QUALITY) -> str:
+    """The explorer as a part of a page: its place, data and script; the style is `style()`.
+
+    Args:
+        quality: of its pictures, as WebP counts it, to 100.
+    """
+    files = dict(view.pictures.files(view.shown.pictures, view.side, quality))
     images = [
         base64.b64encode(files[key]).decode("ascii") if key in files else None
         for key in view.shown.pictures

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench import analysis
+from workbench.formats import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,38 @@ def answers(frame: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Answer, ...
     order = [*(name for name in heads if name in found and len(labels) > LAST_UP_TO)]
     order += [name for name in found if name not in order]
     return tuple(Answer(names.get(name, name), tuple(found[name])) for name in order)
+
+
+def balance_sentence(
+    spots: pd.DataFrame, frame: pd.DataFrame, labels: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The best balance of prompt and control of each control type, in a sentence; none if nothing.
+
+    Only curves of three scales or more say anything about a best one, and of what is not clearly
+    worse over all of them nothing is the best.
+
+    Args:
+        spots: as `analysis.sweet_spot` returns them. frame: the labelled long frame.
+        labels: control type -> what it is called; of many of them nothing is said here.
+    """
+    scales = frame[frame["setting"] == "length"].groupby(["control", "length"])["scale"]
+    ends = scales.agg(["nunique", "min", "max"])
+    told = []
+    for control, mine in spots.groupby("control", sort=False) if len(labels) <= LAST_UP_TO else ():
+        parts = []
+        for row in analysis.records(mine):
+            end = ends.loc[(control, row["length"])]
+            if end["nunique"] < 3 or not row["scale_low"] <= row["scale_high"]:
+                continue
+            low, high = number(row["scale_low"]), number(row["scale_high"])
+            if (row["scale_low"], row["scale_high"]) == (end["min"], end["max"]):
+                continue
+            within = "" if low == high else f" ({low} to {high} is not clearly worse)"
+            parts.append(f"scale {number(row['scale'])} with {row['label']}{within}")
+        if parts:
+            name = labels.get(str(control), str(control))
+            told.append(f"{name} and prompt are in the best balance at {', '.join(parts)}.")
+    return tuple(told)
 
 
 def _in_three(text: str) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from workbench.influences import Ways, open_influence
 from workbench.judging import standing
 from workbench.measuring.specs import DEFINITIONS, metric_spec
 from workbench.report import tables
-from workbench.report.answers import Answer, answers
+from workbench.report.answers import Answer, answers, balance_sentence
 from workbench.report.effects import EffectFigures, draw_effects
 from workbench.report.embed import Download, download
 from workbench.report.figures import Balance, ControlFigures, draw_control, draw_sheets
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 PROMPT_METRIC = analysis.PROMPT_METRIC
 SHEET_BYTES = 2_200_000
-EXPLORER_PICTURES = 600
+EXPLORER_PICTURES, EXPLORER_QUALITY = 600, 74
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,10 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
             *_notes(run, study, scan),
             *([told] if told else ()),
         ),
-        headline=tuple(analysis.overridden_words(whole).values()),
+        headline=(
+            *analysis.overridden_words(whole).values(),
+            *balance_sentence(spots, frame, labels),
+        ),
         explorer="" if frame.empty else _explorer(pictures, frame),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
@@ -163,7 +166,8 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
 def _explorer(pictures: RunPictures, frame: pd.DataFrame) -> str:
     """The explorer as a part of the page; what it says first stands in the page already."""
     choice = ViewChoice(pictures=EXPLORER_PICTURES)
-    return explorer_block(view_run(pictures, frame, choice=choice, headline=False))
+    view = view_run(pictures, frame, choice=choice, headline=False)
+    return explorer_block(view, EXPLORER_QUALITY)
 
 
 def control_label(name: str) -> str:
