@@ -14,6 +14,7 @@ from workbench.app.explorer import Explorer, explore
 from workbench.app.session import Engine, Session
 from workbench.app.sliders import Slider, slider
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
+from workbench.app.still import still
 from workbench.app.views import (
     CanvasView,
     DrawingView,
@@ -155,6 +156,15 @@ class Workbench(widgets.VBox):
             self.steering, self.canvas, self.prompt, self.drawing, self.models, self.making,
             self.runs, self.run,
         )  # fmt: skip
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget, and for whatever shows none some pictures of the newest run."""
+        found = super()._repr_mimebundle_(**options)
+        data = found[0] if isinstance(found, tuple) else found
+        if isinstance(data, dict):
+            data["text/plain"] = "The ControlNet workbench"
+            data["text/html"] = still(self.session.state.now.runs)
+        return found
 
     def close(self) -> None:
         """Stop all work and let go of the models. What is made is kept."""

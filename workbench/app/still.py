@@ -1,0 +1,42 @@
+"""What stands in the app's place where no widget can be shown, as in an exported notebook."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+
+MOST = 6
+"""So many pictures are shown."""
+
+
+def still(runs: Sequence[Path]) -> str:
+    """HTML of some pictures of the newest run, each with what steered it; it needs nothing else.
+
+    Args:
+        runs: run folders, newest first.
+    """
+    from workbench.explorer.pictures import webp
+    from workbench.store import RunFolder, StoreError
+
+    said = "<p><b>The ControlNet workbench.</b> Run the notebook to use it.</p>"
+    if not runs:
+        return said
+    figures = []
+    with suppress(StoreError):
+        run = RunFolder.open(runs[0])
+        for name in run.trial_ids()[:MOST]:
+            with suppress(StoreError):
+                trial = run.read_record(name).trial
+                alt = f"{trial.prompt or 'no prompt'}, {trial.control or 'no control'}"
+                data = base64.b64encode(webp(run.read_sample(name))).decode("ascii")
+                figures.append(
+                    "<figure style='margin:0;width:128px;font-size:12px'>"
+                    f"<img width='128' alt='{escape(alt)}' src='data:image/webp;base64,{data}'>"
+                    f"<figcaption>scale {trial.scale:g}, seed {trial.seed}</figcaption></figure>"
+                )
+    strip = f"<div style='display:flex;flex-wrap:wrap;gap:8px'>{''.join(figures)}</div>"
+    place = escape(str(runs[0]))  # so that a page for a class shows the run's explorer here
+    return f'<div class="wb-run" data-run="{place}">{said}<p>{place}</p>{strip}</div>'
