@@ -62,8 +62,21 @@ def test_every_trial_comes_once_and_batches_are_equal_as_can_be() -> None:
     trials = [make_trial(seed=i, control=None if i % 3 == 0 else "depth") for i in range(50)]
     batches = plan_batches(trials, 16)
     assert sorted(t.seed for b in batches for t in b.trials) == list(range(50))
-    assert [len(b.trials) for b in batches] == [8, 9, 11, 11, 11]
+    assert [len(b.trials) for b in batches] == [8, 11, 11, 9, 11]
     assert all(b.key == BatchKey.of(t) for b in batches for t in b.trials)
+
+
+def test_groups_come_along_evenly_and_keep_their_batches() -> None:
+    """A study of two controls, one of them with three times as many trials, and a small group."""
+    sizes = {"depth": 96, "canny": 32, "hed": 3}
+    trials = [make_trial(seed=i, control=name) for name, n in sizes.items() for i in range(n)]
+    batches = plan_batches(trials, 16)
+    for name in sizes:
+        alone = plan_batches([t for t in trials if t.control == name], 16)
+        assert tuple(b for b in batches if b.trials[0].control == name) == alone
+    order = [batch.trials[0].control for batch in batches]
+    assert set(order[:3]) == set(sizes), "all begin before any goes on"
+    assert order[:4].count("depth") == 2 and order[4:].count("canny") == 1
 
 
 def test_scale_zero_needs_no_controlnet() -> None:

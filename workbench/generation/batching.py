@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Literal
 
@@ -93,20 +94,40 @@ class Batch:
 def plan_batches(trials: Sequence[Trial], batch_size: int) -> tuple[Batch, ...]:
     """Group trials by `BatchKey` into batches of at most `batch_size`, as equal as can be.
 
-    Groups come in the order of their first trial, and trials keep their order within a group.
+    Groups take turns (see `_in_turn`), and trials keep their order within a group.
     Raises ValueError for a batch size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    return tuple(_in_turn([(g, _divided(g, batch_size)) for g in _grouped(trials)]))
+
+
+def _grouped(trials: Sequence[Trial]) -> list[Batch]:
+    """All trials of each `BatchKey`, in the order of their first trial."""
     groups: dict[BatchKey, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(BatchKey.of(trial), []).append(trial)
-    batches: list[Batch] = []
-    for key, members in groups.items():
-        count = -(-len(members) // batch_size)
-        edges = [len(members) * i // count for i in range(count + 1)]
-        batches += [Batch(key, tuple(members[start:stop])) for start, stop in pairwise(edges)]
-    return tuple(batches)
+    return [Batch(key, tuple(members)) for key, members in groups.items()]
+
+
+def _divided(group: Batch, batch_size: int) -> Iterator[Batch]:
+    count = -(-len(group.trials) // batch_size)
+    edges = [len(group.trials) * i // count for i in range(count + 1)]
+    return (Batch(group.key, group.trials[start:stop]) for start, stop in pairwise(edges))
+
+
+def _in_turn(groups: Sequence[tuple[Batch, Iterator[Batch]]]) -> Iterator[Batch]:
+    """The batches of all groups so that each group comes along as far as the others.
+
+    The next batch is of the group of which the smallest share was handed out, the first of them.
+    """
+    shares = [(0.0, place) for place in range(len(groups))]
+    while shares:
+        share, place = heappop(shares)
+        group, batches = groups[place]
+        if (batch := next(batches, None)) is not None:
+            yield batch
+            heappush(shares, (share + len(batch.trials) / len(group.trials), place))
 
 
 class DeviceMemory:
@@ -195,16 +216,18 @@ class BatchSizer:
         return self._sizes[key]
 
     def batches(self, trials: Sequence[Trial]) -> Iterator[Batch]:
-        """All trials in batches; call `learn` after each one."""
-        for group in plan_batches(trials, max(1, len(trials))):
-            rest = group.trials
-            while rest:
-                size = self.size(group.key)
-                for batch in plan_batches(rest, size):
-                    yield batch
-                    rest = rest[len(batch.trials) :]
-                    if self.size(group.key) != size:
-                        break
+        """All trials in batches, as `plan_batches` has them; call `learn` after each one."""
+        return _in_turn([(group, self._of(group)) for group in _grouped(trials)])
+
+    def _of(self, group: Batch) -> Iterator[Batch]:
+        rest = group.trials
+        while rest:
+            size = self.size(group.key)
+            for batch in _divided(replace(group, trials=rest), size):
+                yield batch
+                rest = rest[len(batch.trials) :]
+                if self.size(group.key) != size:
+                    break
 
     def filled(self, batch: Batch) -> Batch:
         """The batch as it is made: with copies of its last trial at the end where it is filled."""

@@ -28,14 +28,12 @@ from workbench.store import Record, RunFolder
 from workbench.study import Plan, Study, Trial, check_syntax, plan_notes
 from workbench.sweep.devices import own_device
 from workbench.sweep.needs import networks_needed
-from workbench.sweep.progress import cost
+from workbench.sweep.progress import OVERHEAD, cost
 from workbench.sweep.steps import complete_scan, done_records, load_manager, planned
 
 log = logging.getLogger(__name__)
 
 GB = 1e9
-OVERHEAD = 1.15
-"""Measuring and storing, as a factor on the time of generation."""
 CALIBRATION_STEPS = 3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from workbench.study import Trial
 
 CONTROL_COST = 0.45
 """What each ControlNet adds to a step, in steps without one."""
+OVERHEAD = 1.15
+"""Measuring and storing, as a factor on the time of drawing, where it was not seen yet."""
 MIN_INTERVAL = 0.2
 MB = 1_000_000
 
@@ -45,7 +48,13 @@ def cost(trial: Trial) -> float:
 
 
 class ProgressMeter:
-    """Keeps the count and the clock of a run and reports at most five times a second."""
+    """Keeps the count and the clock of a run and reports at most five times a second.
+
+    Time left is told from the pace of denoising steps and from what a batch takes after its last
+    one. What happens once, such as the first step, the loading of judges and the look-up of chance
+    and ceiling, is in neither pace. Where no steps are heard of, as from workers, it is told from
+    the pace of what is stored.
+    """
 
     def __init__(self, total: int, callback: ProgressCallback | None) -> None:
         self._callback = callback
@@ -53,10 +62,15 @@ class ProgressMeter:
         self._done = 0
         self._phase = "loading"
         self._image: np.ndarray | None = None
+        self._to_make = 0
         self._work_left = 0.0
         self._work_done = 0.0
         self._partial = 0.0
         self._started: float | None = None
+        self._steps_seconds = 0.0
+        self._steps_work = 0.0
+        self._last_step: float | None = None
+        self._storing: list[float] = []
         self._last_report = float("-inf")
 
     @property
@@ -93,17 +107,27 @@ class ProgressMeter:
 
     def begin(self, trials: Iterable[Trial]) -> None:
         """Start the clock on trials that are about to be made."""
-        self._work_left = sum(cost(trial) for trial in trials)
+        missing = list(trials)
+        self._to_make = len(missing)
+        self._work_left = sum(cost(trial) for trial in missing)
         self._started = time.monotonic()
 
     def step(self, trials: Iterable[Trial], share: float) -> None:
         """A batch at work has done this share of its steps."""
-        self._partial = share * sum(cost(trial) for trial in trials)
+        now, work = time.monotonic(), share * sum(cost(trial) for trial in trials)
+        if self._last_step is not None and work > self._partial:
+            self._steps_seconds += now - self._last_step
+            self._steps_work += work - self._partial
+        self._last_step, self._partial = now, work
         self._report()
 
     def finished(self, trials: Iterable[Trial], image: np.ndarray | None) -> None:
         """Trials are stored."""
         made = list(trials)
+        if self._last_step is not None and made:
+            self._storing.append((time.monotonic() - self._last_step) / len(made))
+        self._last_step = None
+        self._to_make -= len(made)
         work = sum(cost(trial) for trial in made)
         self._work_left -= work
         self._work_done += work
@@ -117,11 +141,15 @@ class ProgressMeter:
         """Wall time for the rest at the pace so far."""
         if self._phase == "done":
             return 0.0
-        work = self._work_done + self._partial
-        if self._started is None or work <= 0:
+        left = max(0.0, self._work_left - self._partial)
+        if self._steps_work > 0:
+            drawing = left * self._steps_seconds / self._steps_work
+            if len(self._storing) > 1:
+                return drawing + median(self._storing[1:]) * self._to_make
+            return drawing * OVERHEAD
+        if self._started is None or self._work_done <= 0:
             return None
-        pace = (time.monotonic() - self._started) / work
-        return max(0.0, pace * (self._work_left - self._partial))
+        return left * (time.monotonic() - self._started) / self._work_done
 
     def _report(self, *, force: bool = False) -> None:
         now = time.monotonic()

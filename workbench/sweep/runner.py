@@ -22,6 +22,7 @@ from workbench.study.fields import MAX_BATCH
 from workbench.sweep.backends import DASK, ExecutorChoice
 from workbench.sweep.devices import own_device
 from workbench.sweep.estimate import check_fit, require_plan
+from workbench.sweep.order import coarse_first
 from workbench.sweep.progress import ProgressCallback, ProgressMeter
 from workbench.sweep.scheduler import scheduled
 from workbench.sweep.steps import (
@@ -124,9 +125,12 @@ class _Job:
     only: frozenset[str] | None = None
 
     def asked(self, plan: Plan) -> list[Trial]:
-        """The trials of the plan that this start is about; StudyError for one that is not there."""
+        """The trials of the plan that this start is about, in the order in which they are made.
+
+        StudyError for one that is not there.
+        """
         if self.only is None:
-            return list(plan.trials)
+            return coarse_first(plan.trials)
         if foreign := sorted(self.only - plan.trials_by_id.keys()):
             raise StudyError([f"the study has no trial {foreign[0]}"])
         return [trial for trial in plan.trials if trial.id in self.only]
