@@ -18,6 +18,7 @@ from workbench.store import StoreError
 from workbench.study import Study, make_plan
 from workbench.sweep import dry_run, run_study
 from workbench.sweep.steps import load_manager
+from workbench.verify.run import verify_run
 
 
 def manager_for(study: Study, models: Path) -> TinyManager:
@@ -49,6 +50,22 @@ def test_the_run_records_what_was_asked_and_what_was_in_force(models: Path, tmp_
         other = plain.read_sample(record.trial.id).astype(int)
         assert np.abs(run.read_sample(record.trial.id) - other).max() <= 2
     assert Study.from_yaml(run.path / "study.yaml") == study
+
+
+def test_the_study_chooses_whether_pytorch_repeats_itself_and_verify_follows(
+    models: Path, tmp_path: Path
+) -> None:
+    study = small(runtime={"determinism": "usual"})
+    run = run_study(study, tmp_path / "run", manager=manager_for(study, models))
+    told = run.read_json("manifest.json")
+    assert told["runtime"]["asked"]["determinism"] == "usual"
+    assert told["deterministic"]["deterministic_algorithms"] is False
+    assert all(r.made_by["runtime"]["determinism"] == "usual" for r in run.records())
+    found = verify_run(run.path, manager=manager_for(study, models), trials=1)
+    assert found is not None and found.conditions == {}, "the same choice is in force there"
+    strict = run_study(small(), tmp_path / "strict", manager=manager_for(small(), models))
+    assert strict.read_json("manifest.json")["deterministic"]["deterministic_algorithms"] is True
+    assert set(strict.trial_ids()) == set(run.trial_ids())
 
 
 def test_a_picture_carries_how_it_was_made_into_its_own_study(models: Path, tmp_path: Path) -> None:

@@ -126,6 +126,26 @@ def test_the_switches_are_set_inside_and_put_back_outside() -> None:
     assert determinism.flags() == before
 
 
+def test_usual_leaves_algorithms_alone_and_computes_float32_in_full() -> None:
+    before = determinism.flags()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with deterministic(choice="usual"):
+            inside = determinism.flags()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    precise = {"float32_matmul_precision": "highest", "matmul_tf32": False, "cudnn_tf32": False}
+    assert inside == before | precise and not inside["deterministic_algorithms"]
+
+
+def test_memory_is_not_filled_where_that_only_costs() -> None:
+    memory = torch.utils.deterministic
+    assert memory.fill_uninitialized_memory
+    with deterministic():
+        assert not memory.fill_uninitialized_memory
+    assert memory.fill_uninitialized_memory
+
+
 def test_switches_that_were_on_come_back_on() -> None:
     backends = torch.backends
     torch.set_float32_matmul_precision("high")

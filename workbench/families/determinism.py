@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+from workbench.families.runtime import Determinism
+
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 CUBLAS_VALUE = ":4096:8"
 """One of the two values under which NVIDIA promises that cuBLAS repeats itself."""
@@ -25,33 +27,48 @@ _LEGACY = {"ieee": "highest", "none": "highest", "tf32": "high", "bf16": "medium
 
 
 @contextmanager
-def deterministic(threads: int | None = None) -> Iterator[None]:
+def deterministic(threads: int | None = None, choice: Determinism = "strict") -> Iterator[None]:
     """Inside, the same work gives the same bits; on exit every switch is as it was before.
 
     Algorithms that are known to vary are replaced or, where PyTorch has no other, warned of;
     cuDNN neither times algorithms against each other nor varies; float32 is computed in full, not
     in TF32 or bfloat16, whether that was allowed by PyTorch's older switches or its newer ones.
+    Memory that PyTorch hands out is not filled: this costs time, and only what reads memory that
+    nobody wrote could tell.
 
     Args:
         threads: processor threads of PyTorch inside; None leaves their number alone.
+        choice: of a study's `Runtime`; with "usual" float32 is still computed in full, and the
+            choice of algorithms is left as it is.
     """
-    import torch
-
-    cudnn = torch.backends.cudnn
-    algorithms = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with ExitStack() as stack:
-        stack.callback(torch.use_deterministic_algorithms, algorithms, warn_only=warn_only)
-        stack.callback(_set_variable, CUBLAS, os.environ.get(CUBLAS))
         _full_precision(stack)
-        for owner, name, value in ((cudnn, "benchmark", False), (cudnn, "deterministic", True)):
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
         if threads is not None:
             stack.enter_context(processor_threads(threads))
-        os.environ.setdefault(CUBLAS, CUBLAS_VALUE)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        if choice == "strict":
+            _same_algorithms(stack)
         yield
+
+
+def _same_algorithms(stack: ExitStack) -> None:
+    """Choose algorithms that repeat themselves until the stack is closed."""
+    import torch
+
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    stack.callback(torch.use_deterministic_algorithms, algorithms, warn_only=warn_only)
+    stack.callback(_set_variable, CUBLAS, os.environ.get(CUBLAS))
+    switches = (
+        (cudnn, "benchmark", False),
+        (cudnn, "deterministic", True),
+        (memory, "fill_uninitialized_memory", False),
+    )
+    for owner, name, value in switches:
+        stack.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, value)
+    os.environ.setdefault(CUBLAS, CUBLAS_VALUE)
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Attention = Literal["auto", "flash", "efficient", "math", "eager"]
 Offload = Literal["none", "model", "sequential"]
 Compile = Literal["none", "regional"]
+Determinism = Literal["strict", "usual"]
 
 _KERNELS = ("flash", "efficient", "math")
 _UNKNOWN = "unknown"
@@ -60,6 +61,9 @@ class Runtime(BaseModel):
     channels_last: the order in which convolutions keep their weights.
     compile: `regional` compiles the repeated blocks of UNet and ControlNet by `torch.compile`: the
         first batch waits for it, every later one is faster.
+    determinism: `strict` makes PyTorch repeat itself (see `workbench.families.determinism`);
+        `usual` leaves it the algorithms it finds fastest, which on a GPU may round otherwise each
+        time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +76,7 @@ class Runtime(BaseModel):
     offload: Annotated[Offload, BeforeValidator(_none_is_a_word)] = "none"
     channels_last: bool = Field(default=True, strict=True)
     compile: Annotated[Compile, BeforeValidator(_none_is_a_word)] = "none"
+    determinism: Determinism = "strict"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -172,6 +177,7 @@ def apply_runtime(
         "channels_last": _is_channels_last(parts),
         "compile": runtime.compile,
         "compiled_blocks": blocks,
+        "determinism": runtime.determinism,
     }
 
 

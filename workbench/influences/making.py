@@ -303,7 +303,11 @@ class InfluenceJob:
         missing = self.missing()
         if not missing:
             return self._cost(missing)
-        with deterministic(), memory_errors("models were loaded to time a few steps"):
+        choice = self.study.runtime.determinism
+        with (
+            deterministic(choice=choice),
+            memory_errors("models were loaded to time a few steps"),
+        ):
             manager = self._loaded()
             start = Start(self.run, self.study, self.plan, CancelToken())
             return self._cost(missing, RunSteps(start, manager))
@@ -330,7 +334,7 @@ class InfluenceJob:
             return
         with (
             self.run.claim(),
-            deterministic(),
+            deterministic(choice=self.study.runtime.determinism),
             memory_errors("models were loaded or pictures were made"),
         ):
             meter.phase("loading")

@@ -272,7 +272,7 @@ class MadeElsewhere(Value):
 RUNTIME_ALLOWED = (
     "attention (auto, flash, efficient, math, eager), vae_slicing (auto, true, false), "
     "vae_tiling (true, false), offload (none, model, sequential), channels_last (true, false), "
-    "compile (none, regional)"
+    "compile (none, regional), determinism (strict, usual)"
 )
 
 TAGS_ALLOWED = 'a list of tags, or one text of tags with commas ("a girl, long hair")'

@@ -16,6 +16,7 @@ from typing import Literal
 
 from workbench.atomic import TEMPORARY, write_atomic
 from workbench.cancel import CancelToken
+from workbench.families.runtime import Determinism
 from workbench.store import Manifest, RunFolder, disk_errors
 from workbench.sweep.steps import Work
 from workbench.versions import PIXELS, package_versions
@@ -104,6 +105,7 @@ class Job:
     stop_file: once it exists, work stops. versions: those here of the packages that decide pixels.
     probe: what a worker must see that comes after the handshake; None asks for nothing.
     reads: whether tokenizers were there when the plan was made (`Plan.reads`).
+    determinism: the study's choice.
     """
 
     folder: str
@@ -118,6 +120,7 @@ class Job:
     versions: Versions
     probe: Probe | None = None
     reads: bool = True
+    determinism: Determinism = "strict"
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,11 @@ def _in_process(
     meter: ProgressMeter,
 ) -> Iterator[InProcess]:
     """The models in this process; None loads them."""
-    with deterministic(), memory_errors("models were loaded or pictures were read"):
+    choice = start.study.runtime.determinism
+    with (
+        deterministic(choice=choice),
+        memory_errors("models were loaded or pictures were read"),
+    ):
         if manager is None:
             manager = load_manager(start.study, device or own_device(), family)
             check_fit(start.study, start.plan, manager)

@@ -87,6 +87,7 @@ def scheduled(
             versions=own_versions(),
             probe=probe,
             reads=plan.reads,
+            determinism=study.runtime.determinism,
         )
         scheduler = Scheduler(start, choice, pool, job, workers, meter)
         try:

@@ -188,8 +188,9 @@ def perform(task: Task) -> Outcome:
     """Do one task of any job. Never raises: what goes wrong is in the outcome."""
     with _Here.lock:
         try:
-            with deterministic(task.job.threads), _network(task.job.offline):
-                return _session(task.job).do(task)
+            job = task.job
+            with deterministic(job.threads, job.determinism), _network(job.offline):
+                return _session(job).do(task)
         except UnfitWorkerError as error:
             worker = _dask_worker()  # its address is what the scheduler calls it
             return Failed(str(error), unfit=str(worker.address) if worker else _name())

@@ -77,7 +77,7 @@ def verify_run(
     if study is None:  # hashes need no study
         groups.append(files.check_pictures(stored, None))
     else:
-        with deterministic(_threads(stored)):
+        with deterministic(_threads(stored), study.runtime.determinism):
             job = _Job(stored, study, manager, meter, cancel)
             now, history = job.now, job.history
             groups += job.check(trials, seed)
