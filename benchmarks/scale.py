@@ -117,8 +117,11 @@ def plan_of(count: int) -> Any:
     return make_plan(study_of(count), resolution=SIDE)
 
 
-def write(run: Path, count: int) -> int:
-    """Write the run through the store; returns how many pictures it has."""
+def write(run: Path, count: int, picture_of: Callable[[int], np.ndarray] | None = None) -> int:
+    """Write the run through the store; returns how many pictures it has.
+
+    `picture_of` gives the picture of each trial by its number, uint8 H×W×3; noise if None.
+    """
     from workbench.controls import MapKey, get_control
     from workbench.store import Manifest, RunFolder
 
@@ -130,7 +133,7 @@ def write(run: Path, count: int) -> int:
     keys = {MapKey(c.source, c.control, c.control_settings) for c in plan.cells}
     folder.write_maps(dict.fromkeys(keys, pattern))
     made_by = {"tokens": 9, "truncated": False, "seconds": 0.1, "device": "cpu"}
-    for trial in plan.trials:
+    for number, trial in enumerate(plan.trials):
         cells = plan.cells_by_trial[trial.id]
         rows = []
         for cell in cells:
@@ -142,7 +145,11 @@ def write(run: Path, count: int) -> int:
                 value = float(mean + rng.normal(0, 0.05))
                 ends = {"chance": 0.0, "ceiling": 1.0, "adherence": value, "reason": ""}
                 rows.append({"cell": cell.id, "metric": metric, "value": value, **ends})
-        picture = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+        picture = (
+            rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+            if picture_of is None
+            else picture_of(number)
+        )
         folder.write_trial(trial, picture, made_by, rows, cells=cells)
     folder.write_cells(plan.cells)
     folder.write_manifest(Manifest(versions={}, models={}))
