@@ -6,7 +6,8 @@
 The first serves SITE and fetches all its pages at once from each client, and looks into its index
 and a run in a real Chromium, where there is one. The second starts the model server, lets visitors
 ask for a picture each at the same moment, and measures real Voila kernels. Memory is proportional
-set size: pages that processes share are counted once.
+set size: pages that processes share are counted once. Waits depend on what else the machine does,
+processor time hardly.
 """
 
 from __future__ import annotations
@@ -165,12 +166,17 @@ def live(counts: Sequence[int], pages: int) -> None:
 
             print(f"the very first picture, models loaded: {picture('first', 1):.1f} s")
             for count in counts:
+                before = time.process_time()
                 spent = at_once(count, lambda n, c=count: picture(f"visitor-{c}-{n}", 1))
+                cost = (time.process_time() - before) / count
                 print(f"{count} visitors ask for a first picture at once: {told(spent)}")
+                print(f"  {cost:.1f} s of processor time each")
                 if count > 1:
                     continue
+                before = time.process_time()
                 again = picture("first", 2)
-                print(f"another picture in the same run: {again:.1f} s")
+                cost = time.process_time() - before
+                print(f"another picture in the same run: {again:.1f} s, {cost:.1f} s of processor")
             me = psutil.Process()
             print(f"memory of the model's process: {memory(me.pid):.0f} MB")
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_app import TinyEngine, make_engine
 
 from workbench.app.session import Session
@@ -205,7 +206,9 @@ def test_a_sweep_is_stopped_while_it_waits_or_works(school: Class) -> None:
     assert cancel.cancelled and not (school.runs / "stops" / "run" / "study.yaml").exists()
 
 
-def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(school: Class) -> None:
+def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(
+    school: Class, tmp_path: Path
+) -> None:
     engine = school.visitor("ben")
     school.engine.fail_with = RuntimeError("out of paint")
     with pytest.raises(ClassroomError, match="out of paint"):
@@ -213,6 +216,10 @@ def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(school: Class) 
     school.engine.fail_with = None
     with pytest.raises(ClassroomError, match="does not lie in"):
         ask(engine, school.runs / ".." / "elsewhere")
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (64, 64)).save(secret)
+    with pytest.raises(ClassroomError, match="no source of this class"):
+        ask(engine, school.runs / "ben" / "run", source=[str(secret)])
     with pytest.raises(ValueError, match="shares one model"):
         engine.of_family("sd15")
     assert ask(engine, school.runs / "ben" / "run")

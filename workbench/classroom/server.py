@@ -18,6 +18,7 @@ from workbench.classroom.turns import Order, Turns
 from workbench.classroom.wire import receive, send
 from workbench.store import Record, RunFolder
 from workbench.study import Study
+from workbench.study.labels import is_scene, path_of
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class ModelServer:
 
     def __init__(self, engine: ModelEngine, runs: Path, key: bytes) -> None:
         self.engine, self.runs = engine, runs.resolve()
+        self._offered = frozenset(engine.offer().sources)
         self.turns = Turns()
         self._reading = Lock()  # networks are not for several threads
         self._listener = Listener(authkey=key)
@@ -100,8 +102,10 @@ class ModelServer:
 
     def _preview(self, connection: Connection, values: Mapping[str, Any]) -> None:
         lists = {name: tuple(values[name]) for name in ("prompt", "kept")}
+        choice = Choice(**{**values, **lists})
+        self._check_source(choice.source)
         with self._reading:
-            found = self.engine.preview(Choice(**{**values, **lists}))
+            found = self.engine.preview(choice)
         legend = [(e.name, [*map(int, e.colour)], float(e.share)) for e in found.legend]
         told = {"end": "preview", "legend": legend, "warning": found.warning}
         send(connection, told, [found.source, found.control_map])
@@ -138,6 +142,8 @@ class ModelServer:
         study = Study.from_dict(
             message["study"], folder=Path(message["base"]), choices=self.engine.choices
         )
+        for source in study.sources:
+            self._check_source(source)
         wanted = [str(trial) for trial in message["trials"]]
         records: Mapping[str, Record] = {}
         if (folder / "study.yaml").is_file():
@@ -145,6 +151,15 @@ class ModelServer:
         left = [one for one in wanted if one not in records or records[one].retry] or wanted[:1]
         done = len(wanted) - len(left)
         return Order(str(message["visitor"]), study, folder, left, len(wanted), done)
+
+    def _check_source(self, source: str) -> None:
+        """ValueError for a picture of this machine that is neither offered nor of a visitor."""
+        if source in self._offered or is_scene(source):
+            return
+        if not Path(path_of(source)).resolve().is_relative_to(self.runs):
+            raise ValueError(
+                f"{source} is no source of this class: take one of the list, or upload"
+            )
 
     def _draw(self) -> None:
         while (order := self.turns.take()) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +64,7 @@ def classroom_live(
     from workbench.classroom import lan_address
     from workbench.classroom.live import live_class
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Voila ends with this process
     engine = ModelEngine(family, device=device)
     with live_class(engine, runs, port=port, idle=idle) as opened:
         say(f"For the class: http://{lan_address()}:{port}/?name=YOUR-NAME   (Ctrl-C ends it)")
