@@ -28,3 +28,12 @@ def test_rows_that_do_not_fit_are_refused_and_none_is_said() -> None:
     with pytest.raises(ValueError, match="row a: 1 pictures for 2 columns"):
         plots.gallery_figure([("a", [None])], ["one", "two"])
     assert any("no picture" in t.get_text() for t in plots.gallery_figure([], []).axes[0].texts)
+
+
+def test_a_sheet_has_room_for_larger_pictures_and_long_names() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    row = plots.SheetRow("Semantic segmentation", "3 tags", picture, picture, [picture, picture])
+    small, large = (plots.contact_sheet_figure([row], [0, 1], cell=cell) for cell in (1.0, 2.2))
+    grown = large.get_size_inches() - small.get_size_inches()
+    assert np.allclose(grown, [4 * 1.2, 1.2])
+    assert "Semantic\nsegmentation" in [text.get_text() for text in large.axes[0].texts]
