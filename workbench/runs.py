@@ -470,12 +470,10 @@ class Run:
                 networks that were loaded for it are used again.
             networks: read control maps back; the family's, where they are on this disk, if None.
         """
-        from workbench.analysis import distinct_controls
+        from workbench.analysis import pairs_as_controls
         from workbench.explorer import RunPictures, unmade_rows, view_run
 
-        frame = self._frame
-        if planned:
-            frame = distinct_controls(unmade_rows(planned, self._readable))
+        frame = pairs_as_controls(unmade_rows(planned, self._readable))
         networks = networks or (before.pictures.networks if before else self._networks)
         failed = self._failed(planned)
         seen = {*self._readable["trial"], *failed}

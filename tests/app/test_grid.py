@@ -69,6 +69,17 @@ def test_one_run_has_one_prompt_of_a_kind() -> None:
     assert extended(one, other) is None
 
 
+def test_a_pair_stays_one_and_has_all_its_scales() -> None:
+    pair = [{"type": "canny"}, {"type": "depth"}]
+    run = study(controls=[{"pair": pair}], scales=[0.5, 1])
+    wanted = study(controls=[{"pair": pair, "scales": {"depth": [0.25]}}], scales=[1])
+    for one, other in ((run, wanted), (wanted, run)):
+        grown = extended(one, other)
+        assert grown is not None and len(grown.controls) == 1
+        assert ids(one) <= ids(grown) and ids(other) <= ids(grown)
+        assert extended(grown, other) == grown
+
+
 def test_a_grid_that_is_too_large_is_none() -> None:
     many = [i / 100 for i in range(800)]
     assert extended(study(scales=many), study(scales=[v + 0.005 for v in many])) is None

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,18 @@ import pytest
 from tiny_app import PROMPT, TinyEngine
 
 import workbench as wb
+from workbench.app.progress import PROGRESS_SECONDS, Live
 from workbench.app.session import Session
 from workbench.app.shelf import Shelf
+from workbench.app.state import Work
 from workbench.app.worker import TaskState
-from workbench.images import encode_png
+from workbench.generation import Step
+from workbench.images import decode_image, encode_png
 from workbench.store import RunFolder
 from workbench.study import StudyError
+from workbench.sweep import Progress
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def table(run: wb.Run) -> pd.DataFrame:
@@ -90,12 +95,61 @@ def test_a_strip_is_a_sweep_of_one_axis_and_the_twin_is_the_text_alone(
     session.make_strip("base")
     session.make_strip("scale")
     sheet = session.wait(PATIENCE).sheet
-    assert sheet is not None and engine.made == [1, 2, 5]
+    assert sheet is not None and engine.made == [2, 2, 5]
     trials = [record.trial for record in wb.open_run(sheet.folder).records.values()]
     assert {trial.prompt for trial in trials} == {", ".join(PROMPT[1:])}
     places = {(trial.base, trial.scale) for trial in trials}
     first = session.state.now.choice.base
     assert places == {(first, scale) for scale in (0, 0.4, 0.8, 1, 1.2, 1.6)} | {("ink", 1.0)}
+
+
+def test_the_text_alone_is_shown_beside_the_picture(session: Session) -> None:
+    session.make_twin()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    records = wb.open_run(sheet.folder).records
+    assert [records[one].trial.scale for one in (sheet.newest, sheet.beside)] == [1.0, 0.0]
+
+
+def test_a_picture_is_seen_in_the_making_and_is_none_the_other_for_it(
+    session: Session, engine: TinyEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.app.progress.LOOK_SHARE", 0)  # on a busy machine, too
+    seen: list[Work] = []
+    session.state.observe(
+        lambda names: seen.append(session.state.now.work) if "work" in names else None
+    )
+    engine.pause = PROGRESS_SECONDS  # so that each step is told
+    session.choose(steps=4)
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    steps = [(work.step, work.look) for work in seen if work.steps == 4]
+    assert [step for step, _ in steps] == sorted(step for step, _ in steps)
+    looks = {look for _, look in steps if look}
+    assert len(looks) > 1
+    assert {decode_image(look).shape for look in looks} == {(64, 64, 3)}
+    assert sheet is not None
+    alone = wb.run(sheet.folder / "study.yaml", tmp_path / "alone", manager=engine.manager)
+    assert np.array_equal(
+        alone.picture(sheet.newest), wb.open_run(sheet.folder).picture(sheet.newest)
+    )
+
+    seen.clear()
+    session.make({"seed": [2, 3]})
+    session.wait(PATIENCE)
+    assert any(work.steps for work in seen) and not any(work.look for work in seen)
+
+
+def test_a_picture_is_made_though_it_cannot_be_seen_in_the_making() -> None:
+    told: list[dict[str, Any]] = []
+
+    def broken(_: int) -> np.ndarray:
+        raise RuntimeError("no decoder")
+
+    live = Live(told.append, lambda: None, look_at="a")
+    step = Step((SimpleNamespace(id="a"),), 1, 4, broken)  # type: ignore[arg-type]
+    live(Progress(0, 1, None, "generating", step=step))
+    assert (told[0]["step"], told[0]["steps"], told[0]["look"]) == (1, 4, b"")
 
 
 def test_another_prompt_begins_another_run(session: Session) -> None:

@@ -18,10 +18,11 @@ from tiny_app import PROMPT, TinyEngine
 
 from workbench.app import Workbench, html
 from workbench.app.state import Work
+from workbench.app.worker import Job
 from workbench.families import FamilyError
 from workbench.images import encode_png
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def made(bench: Workbench) -> int:
 
 
 def test_source_and_map_are_there_without_a_click(bench: Workbench) -> None:
-    assert all("data:image/png;base64,iVBOR" in image.value for image in bench.steering.images)
+    shown = bench.steering.images[:2]
+    assert all("data:image/png;base64,iVBOR" in image.value for image in shown)
     assert bench.run.explorer.data["cells"]["sample"] == []
     assert "press Make picture" in bench.run.explorer.data["notes"][0]
 
@@ -59,36 +61,108 @@ def test_each_widget_sets_its_part_of_the_choice(
 ) -> None:
     part = getattr(bench, view)
     widget = part.inputs[name] if view == "drawing" else getattr(part, name)
-    widget.value = value
+    widget.value = str(value) if name in ("seed", "steps") else value
     assert getattr(bench.session.wait(PATIENCE).choice, name) == value
 
 
-def test_tags_and_length_cut_the_prompt(bench: Workbench) -> None:
-    bench.prompt.tags[1].value = False
-    assert bench.session.state.now.choice.kept == (PROMPT[0], PROMPT[2])
-    assert bench.prompt.length.value == 2
-    bench.prompt.length.value = 1
-    assert bench.session.state.now.choice.kept == PROMPT[:1]
-    assert [button.value for button in bench.prompt.tags] == [True, False, False]
+@pytest.mark.parametrize("text", ["1e3", "1.5", "-5", "4294967296", ""])
+def test_a_seed_that_is_none_is_refused(bench: Workbench, text: str) -> None:
+    seed = bench.drawing.inputs["seed"]
+    seed.value = text
+    assert seed.value == "1" and "whole number" in bench.message.value
 
 
-def test_another_prompt_makes_the_tags_anew(bench: Workbench) -> None:
+def chips(bench: Workbench) -> dict[str, bool]:
+    """The words of the prompt, and whether they are on."""
+    return {word["text"]: word["on"] for word in bench.prompt.chips.words}
+
+
+def write(bench: Workbench, *words: tuple[str, bool]) -> None:
+    """What the browser sends when somebody is done with the chips."""
+    asked = [{"text": text, "on": on} for text, on in words]
+    bench.prompt.chips._asked(None, {"kind": "words", "words": asked}, [])
+
+
+def test_chips_are_switched_ordered_edited_and_added(bench: Workbench) -> None:
+    write(bench, (PROMPT[2], True), (PROMPT[0], False), ("snow, rain", True), ("snow", False))
+    assert chips(bench) == {PROMPT[2]: True, PROMPT[0]: False, "snow": True, "rain": True}
+    assert bench.session.state.now.choice.kept == (PROMPT[2], "snow", "rain")
+    before = chips(bench)
+    write(bench, (" , ", True))
+    assert chips(bench) == before and "no tag at all" in bench.message.value
+    write(bench, ("(snow:1.4)", True))
+    assert chips(bench) == before and "syntax of the webui" in bench.message.value
+    for odd in ({"words": "x"}, {"words": [1]}, None):
+        bench.prompt.chips._asked(None, odd, [])
+    assert chips(bench) == before
+
+
+def test_what_is_odd_about_a_word_is_marked(bench: Workbench) -> None:
+    write(bench, ("long hair", True), ("short hair", True), ("a dragon", True), ("rain", True))
+    notes = {word["text"]: word["note"] for word in bench.prompt.chips.words}
+    assert notes["long hair"] == "excludes short hair" and notes["rain"] == ""
+    assert "not a word" in notes["a dragon"]
+    write(bench, ("long hair", True), ("short hair", False))
+    assert not any(word["note"] for word in bench.prompt.chips.words)
+
+
+def test_tokens_are_counted_and_a_cut_prompt_is_told(bench: Workbench) -> None:
+    """The tiny text encoder reads 20 tokens."""
+    write(bench, ("snow", True))
+    bench.session.wait(PATIENCE)
+    assert "of 20 tokens" in bench.prompt.tokens.value
+    write(bench, *((word, True) for word in ("snow", "black coat", "blond hair", "brown hair")))
+    reading = bench.session.wait(PATIENCE).reading
+    assert reading.tokens > reading.limit == 20 and "brown hair" in reading.unread
+    assert "Not read: " in bench.prompt.tokens.value
+    assert [word["read"] for word in bench.prompt.chips.words][::3] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("empty", {"a girl": False, "snow": False, "x": False}),
+        ("insufficient", {"a girl": True, "snow": False, "x": False}),
+        ("full", {"a girl": True, "snow": True, "x": True}),
+    ],
+)
+def test_presets(bench: Workbench, name: str, expected: dict[str, bool]) -> None:
+    write(bench, ("a girl", True), ("snow", False), ("x", True))
+    bench.prompt.presets[name].click()
+    assert chips(bench) == expected
+
+
+def test_a_conflicting_prompt_contradicts_the_source(bench: Workbench) -> None:
+    screen = bench.session.state.now
+    assert screen.preview is not None and len(screen.preview.shows) == 8
+    write(bench, *((word, True) for word in screen.preview.shows))
+    bench.prompt.presets["conflicting"].click()
+    assert len(chips(bench)) == 8 and not set(chips(bench)) & set(screen.preview.shows)
+    after = chips(bench)
+    bench.prompt.presets["conflicting"].click()
+    assert chips(bench) == after, "it does already"
+    write(bench, ("x", True))
+    bench.prompt.presets["conflicting"].click()
+    assert "no word of the prompt has an opposite" in bench.message.value
+
+
+def test_another_prompt_makes_the_chips_anew(bench: Workbench) -> None:
     bench.prompt.text.value = "a boy, short hair, rain"
-    assert [button.description for button in bench.prompt.tags] == ["a boy", "short hair", "rain"]
-    assert bench.prompt.length.max == 3
+    assert chips(bench) == dict.fromkeys(["a boy", "short hair", "rain"], True)
     bench.prompt.text.value = " , "
     assert bench.prompt.text.value == "a boy, short hair, rain", "what was refused is not shown"
     assert "no tag at all" in bench.message.value
 
 
 def test_settings_come_from_the_control_type(bench: Workbench) -> None:
-    assert set(bench.steering._fields) >= {"low", "high", "blur", "tolerance"}
+    fields = bench.steering.controls[0].fields
+    assert set(fields) >= {"low", "high", "blur", "tolerance"}
     before = bench.steering.images[1].value
-    bench.steering._fields["low"].value = 5.0
+    fields["low"].value = 5.0
     assert '"low":5.0' in bench.session.wait(PATIENCE).choice.settings
     assert bench.steering.images[1].value != before, "the map follows"
-    bench.steering._fields["low"].value = 900.0
-    assert bench.steering._fields["low"].value == 5.0
+    fields["low"].value = 900.0
+    assert fields["low"].value == 5.0
     assert "must not lie below low" in bench.message.value
 
 
@@ -96,7 +170,7 @@ def test_the_state_moves_the_widgets(bench: Workbench) -> None:
     bench.session.choose(scale=3.5, kept=PROMPT[:1], source="paperdoll:2")
     assert bench.drawing.inputs["scale"].value == 3.5
     assert bench.steering.source.value == "paperdoll:2"
-    assert [button.value for button in bench.prompt.tags] == [True, False, False]
+    assert list(chips(bench).values()) == [True, False, False]
 
 
 def test_a_picture_is_made_and_shown(bench: Workbench) -> None:
@@ -307,10 +381,13 @@ def test_another_family_frees_the_models_of_the_former(
 def test_progress_is_one_line() -> None:
     assert html.progress_text(Work()) == ""
     assert html.progress_text(Work(running=True, phase="loading")) == "loading …"
-    work = Work("sweep", True, 12, 184, 120.0, "generating", 2)
+    queue = (Job("sweep", print), Job("sweep", print))
+    work = Work("sweep", True, 12, 184, 120.0, "generating", queue)
     assert (
         html.progress_text(work)
         == "generating: 12 of 184 pictures, 2 min 00 s left. 2 more waiting."
     )
+    one = Work("picture", True, 0, 1, phase="generating", step=5, steps=20)
+    assert html.progress_text(one) == "generating: step 5 of 20."
     megabytes = Work("picture", True, 10, 90, phase="downloading")
     assert html.progress_text(megabytes) == "downloading: 10 of 90 MB."

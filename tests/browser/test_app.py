@@ -59,7 +59,7 @@ def notebook(*cells: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def wait_for_text(page: Any, selector: str, text: str, seconds: float = 30) -> None:
+def wait_for_text(page: Any, selector: str, text: str, seconds: float = 180) -> None:
     """Wait until an element's text contains `text`."""
     page.wait_for_function(
         "([s, t]) => document.querySelector(s)?.innerText.includes(t)",
@@ -71,7 +71,7 @@ def wait_for_text(page: Any, selector: str, text: str, seconds: float = 30) -> N
 def loaded(page: Any, selector: str) -> None:
     """Wait until an image has pixels."""
     page.wait_for_function(
-        "s => document.querySelector(s)?.naturalWidth > 0", arg=selector, timeout=30_000
+        "s => document.querySelector(s)?.naturalWidth > 0", arg=selector, timeout=180_000
     )
 
 
@@ -106,22 +106,29 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     # An own prompt, a tag left out, a picture; a hostile tag stays text.
     page.locator(".wb-prompt input").fill("a boy, snow, <b>bold</b> & $x^2$")
     page.locator(".wb-prompt input").press("Enter")
-    page.locator(".wb-tags button", has_text="snow").click()
+    chip = page.locator(".wb-tags .wbc-chip")
+    chip.nth(1).click()
     page.locator("button.wb-make").click()
     wait_for_text(page, STATUS, "Done.")
     pictures(page, 1)
     assert page.locator(".wb-app b", has_text="bold").count() == 0
     assert page.locator(".wbx-words", has_text="<b>bold</b> & $x^2$").count() == 1
 
+    # The text alone is pinned beside the picture that it is compared with.
+    page.locator("button.wb-twin").click()
+    captions = page.locator(".wbx-tiles figcaption")
+    captions.filter(has_text="pinned: ").filter(has_text="text only").wait_for()
+    captions.filter(has_text="scale 1, ").wait_for()
+
     # A sweep on axes chosen here, and an empty place of its sheet.
-    page.locator(".wb-tags button", has_text="snow").click()
+    chip.nth(1).click()
     tab(page, "Sweep")
     page.locator(".wb-sweep-scale input").fill("0, 0.5, 1")
     page.locator(".wb-sweep-length input").fill("1, 3")
     page.locator(".wb-sweep-length input").press("Tab")
     wait_for_text(page, ".wb-price", "6 pictures, 0 of them")
     page.locator("button.wb-sweep").click()
-    wait_for_text(page, ".wb-price", "6 pictures, 6 of them", seconds=60)
+    wait_for_text(page, ".wb-price", "6 pictures, 6 of them", seconds=180)
     pictures(page, 6)
     tab(page, "Picture")
     page.locator(".wb-seed input").fill("7")
@@ -130,7 +137,7 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     page.wait_for_function("() => document.querySelectorAll('.wbx-picks select').length === 3")
     page.wait_for_function(
         "() => [...document.querySelectorAll('.wbx-picks select')].some(s => s.value === '7')",
-        timeout=60_000,
+        timeout=180_000,
     )
     wait_for_text(page, STATUS, "Done.")
     page.wait_for_timeout(2000)  # the explorer's last update counts the places that are empty
@@ -140,7 +147,7 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     empty.first.click()
     page.wait_for_function(
         "n => document.querySelectorAll('.wbx-row .wbx-empty').length === n", arg=before - 1,
-        timeout=60_000,
+        timeout=180_000,
     )  # fmt: skip
 
     # An own picture, and one that is none.
@@ -160,18 +167,35 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
 def test_a_sweep_is_stopped_and_a_new_kernel_finds_it(run_notebook: Run) -> None:
     page = run_notebook(notebook(cell("stopped", pause=0.1)))
     loaded(page, ".wb-map-image img")
+
+    # A picture is seen in the making, and given up.
+    steps = page.locator(".wb-steps input")
+    tab(page, "Settings")
+    steps.fill("1000")
+    steps.press("Enter")
+    page.locator("button.wb-make").click()
+    page.wait_for_selector(".wbx-growing img:not([hidden])")
+    wait_for_text(page, BUSY, "of 1000")
+    wait_for_text(page, ".wbx-growing", "of 1000")
+    page.locator("button.wb-stop").click()
+    wait_for_text(page, STATUS, "Stopped.")
+    page.wait_for_selector(".wbx-growing", state="hidden")
+    steps.fill("2")
+    steps.press("Enter")
+
     tab(page, "Sweep")
     page.locator(".wb-sweep-seed input").fill("1, 2, 3, 4, 5, 6")
     page.locator(".wb-sweep-seed input").press("Tab")
     page.locator("button.wb-sweep").click()
     wait_for_text(page, BUSY, "generating: 2 of 30")
+    assert page.locator(".wbx-growing").is_hidden(), "a sweep is not looked at so closely"
     assert not page.locator("button.wb-stop").is_disabled()
     page.locator("button.wb-stop").click()
     wait_for_text(page, STATUS, "Stopped. What is made is kept")
     assert page.locator("button.wb-stop").is_disabled()
 
     page = run_notebook(notebook(cell("stopped")), name="again.ipynb")
-    wait_for_text(page, STATUS, "This is runs-stopped/workbench-1")
+    wait_for_text(page, STATUS, "This is runs-stopped/workbench-")
     page.wait_for_selector(".wbx-row .wbx-empty")
     tab(page, "Run")
     page.locator("button.wb-complete").click()
@@ -235,3 +259,42 @@ def test_the_projects_own_notebook(run_notebook: Run) -> None:
     page.locator("button.wb-make").click()
     wait_for_text(page, STATUS, "Done.", seconds=120)
     pictures(page, 1)
+
+
+def test_chips_under_the_mouse_and_the_keyboard(run_notebook: Run) -> None:
+    page = run_notebook(notebook(cell("chips")))
+    loaded(page, ".wb-map-image img")
+    prompt = page.locator(".wb-prompt input")
+
+    def becomes(text: str) -> None:
+        page.wait_for_function(
+            "t => document.querySelector('.wb-prompt input').value === t", arg=text, timeout=180_000
+        )
+
+    prompt.fill("a boy, snow, house")
+    prompt.press("Enter")
+    chip = page.locator(".wb-tags .wbc-chip")
+    page.wait_for_function("() => document.querySelector('.wbc-chip').textContent === 'a boy'")
+    chip.nth(2).drag_to(chip.nth(0))
+    becomes("house, a boy, snow")
+    chip.nth(0).press("Alt+ArrowRight")
+    becomes("a boy, house, snow")
+    assert page.evaluate("() => document.activeElement.textContent") == "house"
+    chip.nth(1).dblclick()
+    page.locator(".wbc-edit").fill("mountain, <i>dragon</i>")
+    page.locator(".wbc-edit").press("Enter")
+    becomes("a boy, mountain, <i>dragon</i>, snow")
+    page.wait_for_selector(".wbc-strange:has-text('<i>dragon</i>')")
+    chip.nth(2).press("Delete")
+    becomes("a boy, mountain, snow")
+    page.get_by_label("Add a word that the model knows").select_option("rain")
+    becomes("a boy, mountain, snow, rain")
+    slider = page.locator(".wbc-length input")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.wbc-chip[aria-pressed=true]').length === 2"
+    )
+    chip.nth(3).press("Space")
+    wait_for_text(page, ".wbc-length output", "3 of 4")

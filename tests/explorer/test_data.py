@@ -139,6 +139,15 @@ def test_places_that_are_not_made_yet_are_empty_and_change_nothing_else(
     assert shown.data["curves"] == data["curves"] and shown.data["spots"] == data["spots"]
 
 
+def test_many_places_that_are_not_made_leave_each_control_its_metric(
+    frame: pd.DataFrame, data: dict[str, Any]
+) -> None:
+    many = [frame.assign(cell=f"{n} " + frame["cell"], metric=UNMADE, value=math.nan, scale=9.0 + n)
+            for n in range(3)]  # fmt: skip
+    shown = explorer_data(pd.concat([frame, *many])).data["controls"]
+    assert [c["primary"] for c in shown] == [c["primary"] for c in data["controls"]]
+
+
 def test_a_later_view_numbers_pictures_as_the_earlier_one(frame: pd.DataFrame) -> None:
     catalogue = Catalogue()
     half = explorer_data(frame[frame["scale"] > 0], catalogue=catalogue)

@@ -4,9 +4,11 @@ not taken for the pace, so that the estimate holds from the first seconds on."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
+from workbench.generation import Step
 from workbench.study import Study, Trial, make_plan
 from workbench.sweep import Progress, progress
 from workbench.sweep.order import coarse_first
@@ -40,6 +42,10 @@ class Clock:
         return self.now
 
 
+def unseen(_: int) -> NoReturn:
+    raise AssertionError("nobody looks at a picture in the making here")
+
+
 def reports(trials: list[Trial], clock: Clock, meter: ProgressMeter) -> Iterator[float]:
     """Seconds as work would take them, while a meter hears of it: yields after each event."""
     meter.begin(trials)
@@ -50,7 +56,7 @@ def reports(trials: list[Trial], clock: Clock, meter: ProgressMeter) -> Iterator
         clock.now += 5.0 if first == 0 else 0.2
         for step in range(1, STEPS + 1):
             clock.now += each
-            meter.step(batch, step / STEPS)
+            meter.step(Step(tuple(batch), step, STEPS, unseen))
             yield clock.now
         clock.now += 40.0 if first == 0 else 0.05 * each * STEPS
         meter.finished(batch, None)

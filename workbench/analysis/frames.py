@@ -56,6 +56,8 @@ LENGTH_SETTINGS = ("length",)
 NO_PROMPT = "no prompt"
 BRACKET = " ("
 PARTNER = "partner"
+WITH = "with "
+"""Begins the part of a label that names the other control of a pair."""
 
 
 def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +95,41 @@ def distinct_controls(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     rows = frame[keys].itertuples(index=False, name=None)
     return frame.assign(control=[names.get(row, row[0]) for row in rows])
+
+
+def pairs_as_controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """As `distinct_controls`, with the rows of pairs, too.
+
+    Each control of a pair is one of its own there for every scale of its partner: "depth (with
+    canny at 0.5)".
+    """
+    if PARTNER not in frame:
+        return distinct_controls(frame)
+    partner = frame[PARTNER].fillna("")
+    paired = partner != ""
+    labelled = distinct_controls(frame.assign(**{PARTNER: ""}))
+    if not paired.any():
+        return labelled
+    told: dict[tuple[str, str, float], str] = {}
+    keys = ["partner", "partner_settings", "partner_scale"]
+    for other, group in frame.loc[paired, keys].drop_duplicates().groupby(PARTNER):
+        shown = differing(group["partner_settings"])
+        for _, text, scale in group.itertuples(index=False, name=None):
+            own = shown[text]
+            name = f"{other}{BRACKET}{own})" if own else str(other)
+            told[str(other), text, scale] = f"{WITH}{name} at {scale:g}"
+    rows = frame.loc[paired, keys].itertuples(index=False, name=None)
+    labels = labelled["control"].astype(object)
+    labels[paired] = [
+        _beside(str(label), told[row]) for label, row in zip(labels[paired], rows, strict=True)
+    ]
+    return labelled.assign(control=labels)
+
+
+def _beside(label: str, more: str) -> str:
+    """A label with one thing more in its brackets."""
+    head, bracket, inside = label.partition(BRACKET)
+    return f"{head}{BRACKET}{inside[:-1] + '; ' if bracket else ''}{more})"
 
 
 def control_type(label: str) -> str:
@@ -166,7 +203,7 @@ def primary_metrics(frame: pd.DataFrame, chosen: Mapping[str, str] | None = None
         if not found[name]:
             control, metrics = get_control(kind), frame["metric"][frame["control"] == name]
             older = (metrics == control.former).sum() > (metrics == control.primary).sum()
-            found[name] = control.former if older else control.primary
+            found[name] = control.former if control.former and older else control.primary
     return found
 
 

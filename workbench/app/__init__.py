@@ -23,6 +23,7 @@ from workbench.app.views import (
     PromptView,
     RunsView,
     RunView,
+    SettingsView,
     SteeringView,
     View,
     columns,
@@ -103,17 +104,22 @@ class Workbench(widgets.VBox):
         self.steering = SteeringView(self.session, tell, self.canvas.take)
         self.prompt = PromptView(self.session, tell)
         self.drawing = DrawingView(self.session, tell)
+        self.settings = SettingsView(self.session, tell, self.steering, self.drawing)
         self.models = ModelView(self.session, tell, engine.family.name, self.use_family)
         self.making = MakeView(self.session, tell)
         self.runs = RunsView(self.session, tell)
         self.run = RunView(self.session, tell)
         picture = columns(
-            [self.steering.pictures],
-            [self.steering.source_box, self.canvas.button, self.drawing.box],
+            [self.steering.pictures, self.making.strip_box],
+            [
+                self.steering.source_box,
+                self.canvas.button,
+                self.drawing.box,
+                self.steering.second_box,
+            ],
             [self.prompt.box],
-            [self.making.strip_box],
         )
-        settings = columns([self.steering.settings], [self.drawing.more], [self.models.box])
+        settings = widgets.VBox([self.settings.box, self.models.box])
         self.tabs = widgets.Tab(
             [widgets.VBox([picture, self.canvas.box]), self.making.panel, settings, self.runs.box],
             titles=("Picture", "Sweep", "Settings", "Run"),
@@ -124,7 +130,8 @@ class Workbench(widgets.VBox):
             layout={"flex_flow": "row wrap", "grid_gap": "0 14px"},
         )
         self.children = [
-            widgets.HTML(html.STYLE), self.tabs, work, self.message, self.run.explorer,
+            widgets.HTML(html.STYLE), self.tabs, work, self.making.queue, self.message,
+            self.run.explorer,
         ]  # fmt: skip
         for view in self._views:
             view.start()
@@ -153,7 +160,8 @@ class Workbench(widgets.VBox):
     @property
     def _views(self) -> tuple[View, ...]:
         return (
-            self.steering, self.canvas, self.prompt, self.drawing, self.models, self.making,
+            self.steering, self.canvas, self.prompt, self.drawing, self.settings, self.models,
+            self.making,
             self.runs, self.run,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +17,24 @@ import yaml
 
 from workbench.app.easel import misread, uploaded
 from workbench.app.grid import Axes
-from workbench.app.state import Choice, Offer, Preview
+from workbench.app.settings import MORE, settings_of
+from workbench.app.state import Choice, Offer, Preview, Reading
 from workbench.cancel import CancelToken
 from workbench.controls import (
     CONTROL_NAMES,
     Control,
     ControlMap,
+    MapKey,
     get_control,
     network_needs,
     resolve,
 )
 from workbench.families import Family, LocateError, ModelRef, get_family
 from workbench.families.locate import locate
+from workbench.families.reading import text_reader
 from workbench.images import SUFFIXES, Picture
 from workbench.paths import data_dir
+from workbench.prompts import join_tags
 from workbench.study import Choices, FamilyChoice, Plan, SourceImage, Study, make_plan
 from workbench.study.labels import is_map, is_scene, path_of
 from workbench.study.notes import window_note
@@ -65,6 +69,7 @@ class ModelEngine:
         self.models_dir = models_dir
         self.device = device
         self.study_path = Path(study) if study else None
+        self._loaded_for: Study | None = None  # whose precision and the like `manager` has
 
     @property
     def lends(self) -> LocalNetworks | None:
@@ -115,6 +120,7 @@ class ModelEngine:
             negative_prompt=demo.negative_prompt,
             control_start=demo.control_start,
             control_end=demo.control_end,
+            more=settings_of(demo),
         )
         return Offer(
             first=first,
@@ -150,12 +156,16 @@ class ModelEngine:
             "lengths",
             "unit",
             "forms",
+            *MORE,
         )
         values = {key: value for key, value in demo.items() if key not in own} | {
             "name": name,
             "base": axes.get("base", [choice.base]),
             "sources": axes.get("source", [choice.source]),
-            "controls": [self._control(kind, choice) for kind in kinds],
+            "controls": [
+                self._control(kind, choice, axes.get("second_scale", [choice.second_scale]))
+                for kind in kinds
+            ],
             "prompt": list(prompt),
             "lengths": axes.get("length", [len(kept)] if prefix else []),
             "shortening": {"method": "prefix"},
@@ -168,12 +178,16 @@ class ModelEngine:
             "negative_prompt": choice.negative_prompt,
             "control_start": choice.control_start,
             "control_end": choice.control_end,
+            **json.loads(choice.more or "{}"),
         }  # fmt: skip
         return Study.from_dict(values, folder=self.demo.folder, choices=self.choices)
 
-    def _control(self, kind: str, choice: Choice) -> dict[str, Any]:
-        settings = json.loads(choice.settings or "{}") if kind == choice.control else {}
-        return {"type": kind, "settings": settings} if settings else {"type": kind}
+    def _control(self, kind: str, choice: Choice, second_scales: Sequence[float]) -> dict[str, Any]:
+        one = _use(kind, choice.settings if kind == choice.control else "")
+        if not choice.second:
+            return one
+        pair = [one, _use(choice.second, choice.second_settings)]
+        return {"pair": pair, "scales": {choice.second: second_scales}}
 
     def plan(self, study: Study) -> Plan:
         """All pictures of a study; StudyError if a source cannot be read."""
@@ -247,7 +261,9 @@ class ModelEngine:
 
         models = None if self.models_dir is None else str(self.models_dir)
         family = self.family.with_judges(self.demo.judges)
-        return load_manager(self.demo, self.device or own_device(), family, models)
+        return load_manager(
+            self._loaded_for or self.demo, self.device or own_device(), family, models
+        )
 
     def make(
         self,
@@ -260,19 +276,41 @@ class ModelEngine:
         """Make some of a study's pictures in a run folder, models downloaded first if need be."""
         from workbench.sweep import run_trials
 
+        if self._loaded_for is None or _loading(study) != _loading(self._loaded_for):
+            self.__dict__.pop("manager", None)
+            self._loaded_for = study
         run_trials(study, folder, trials, manager=self.manager, progress=progress, cancel=cancel)
+
+    def read(self, choice: Choice) -> Reading:
+        """What the text encoder reads of the words that a choice keeps; no model is loaded."""
+        reader = text_reader(self.family, choice.base, self.models_dir)
+        if reader is None:
+            return Reading()
+        text = join_tags(choice.kept)
+        unread = (
+            tag
+            for place, tag in enumerate(choice.kept)
+            if reader.tokens(join_tags(choice.kept[: place + 1])) > reader.limit
+        )
+        return Reading(reader.tokens(text), reader.limit, tuple(unread))
 
     def preview(self, choice: Choice) -> Preview:
         """Source and control map of a choice. No model that generates is loaded."""
         from workbench.measuring.sourcemaps import map_warnings
 
         plan = self.plan(self.study(choice))
-        (source,), cell = plan.sources.values(), plan.cells[0]
+        (source,) = plan.sources.values()
+        cells = {cell.control: cell for cell in plan.cells}
+        maps: dict[MapKey, ControlMap] = {}
+        for cell in cells.values():
+            control, settings = resolve(cell.control, cell.control_settings)
+            maps[cell.map_key] = self._map(control, settings, source)
+        cell = cells[choice.control]
         control, settings = resolve(cell.control, cell.control_settings)
-        found = self._map(control, settings, source)
+        found = maps[cell.map_key]
         warnings = [
             window_note(choice.steps, choice.control_start, choice.control_end),
-            *map_warnings(plan, {cell.map_key: found}),
+            *map_warnings(plan, maps),
             *self._unseen(choice),
             misread(Path(path_of(choice.source)), control) if source.is_map else "",
         ]
@@ -281,6 +319,8 @@ class ModelEngine:
             control_map=found.picture,
             legend=tuple(control.legend(found, settings)),
             warning=" ".join(filter(None, warnings)),
+            shows=source.tags,
+            second_map=maps[cells[choice.second].map_key].picture if choice.second else None,
         )
 
     def picture(self, choice: Choice) -> Picture:
@@ -327,6 +367,16 @@ class ModelEngine:
         """Let go of all models."""
         for name in ("manager", "networks"):
             self.__dict__.pop(name, None)
+
+
+def _loading(study: Study) -> tuple[object, ...]:
+    """What of a study models are loaded for."""
+    return study.dtype, study.runtime, study.safety_checker
+
+
+def _use(kind: str, settings: str) -> dict[str, Any]:
+    """A control type as a study file says it; settings as JSON, "" for the usual ones."""
+    return {"type": kind} | ({"settings": json.loads(settings)} if settings else {})
 
 
 def _pictures() -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from workbench.analysis import control_type
 from workbench.explorer import LocalNetworks, View, ViewChoice, explorer_data, grow, unmade
 from workbench.explorer.page import module, style
 from workbench.explorer.pictures import SIDE
@@ -41,6 +42,9 @@ class Explorer(anywidget.AnyWidget):
         networks: read control maps back from pictures; the run's own, on this disk, if None.
 
     `picked` is where the reader is: control, source, seed, prompt and scale by name. It can be set.
+    So can `beside`, the place whose picture is pinned beside, and `making`: how far a picture in
+    the making is, in words ("told"), and what it looks like by now ("look", PNG); {} for none. What
+    was in hand is then marked as the one before.
     """
 
     _esm = module()
@@ -48,6 +52,8 @@ class Explorer(anywidget.AnyWidget):
     data = traitlets.Dict().tag(sync=True)
     picked = traitlets.Dict().tag(sync=True)
     makes = traitlets.Bool(False).tag(sync=True)
+    beside = traitlets.Dict().tag(sync=True)
+    making = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -109,11 +115,21 @@ class Explorer(anywidget.AnyWidget):
         if self.run is not None:
             self.show(self.run.refresh(), self.planned)
 
-    def pick(self, trial: str) -> None:
-        """Go to a picture; nothing happens where the run has none of that id."""
+    def pick(self, trial: str, beside: str = "", near: tuple[str, str] = ("", "")) -> None:
+        """Go to a picture and pin another one beside it, if there is one.
+
+        Nothing happens where the run has none of that id. `near` are a control type and a source:
+        where the picture lies at several places, that of these.
+        """
         view = self._view
-        if view is not None and trial in view.shown.trials:
-            self.picked = view.shown.place(view.shown.trials.index(trial))
+        if view is None:
+            return
+        shown = view.shown
+        self.beside = {}  # so that the same place, asked for again, is told again
+        for name, one in (("picked", trial), ("beside", beside)):
+            places = [shown.place(cell) for cell, t in enumerate(shown.trials) if t == one]
+            if places:
+                setattr(self, name, max(places, key=lambda at: _nearness(at, near)))
 
     @property
     def in_hand(self) -> str:
@@ -170,6 +186,10 @@ class Explorer(anywidget.AnyWidget):
                 f'<div class="wb-run" data-run="{place}">{self.run._repr_html_()}</div>'
             )
         return found
+
+
+def _nearness(place: Mapping[str, Any], near: tuple[str, str]) -> tuple[bool, bool]:
+    return control_type(place["control"]) == near[0], place["source"] == near[1]
 
 
 def explore(run: Run | str | Path) -> Explorer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.study import Choices, Study, StudyError
 
-AXES = ("source", "control", "length", "scale", "seed", "base")
+AXES = ("source", "control", "length", "scale", "second_scale", "seed", "base")
 """What a sweep can vary. Lengths are numbers of tags that are kept, counted from the first."""
 Axes = Mapping[str, Sequence[Any]]
 _LISTS = {"base": "base", "sources": "source", "controls": "control", "lengths": "length",
@@ -32,12 +32,28 @@ def extended(study: Study, wanted: Study, choices: Choices | None = None) -> Stu
         values["lengths"] = values["lengths"] or [len(study.tags)]
     grown = {name: old[name] + [v for v in new[name] if v not in old[name]] for name in _LISTS}
     grown |= {name: sorted(grown[name]) for name in _SORTED}
+    grown["controls"] = _joined(grown["controls"], grown["scales"])
     try:
         return Study.from_dict(
             old | grown | {"extra_prompts": extra}, folder=study.folder, choices=choices
         )
     except StudyError:
         return None
+
+
+def _joined(controls: Sequence[dict[str, Any]], scales: Sequence[float]) -> list[dict[str, Any]]:
+    """Controls with each pair once, which has all scales that were asked for."""
+    found: list[dict[str, Any]] = []
+    for use in controls:
+        same = [one for one in found if "pair" in use and one.get("pair") == use["pair"]]
+        if not same:
+            found.append({**use})
+            continue
+        for name in same[0]["scales"].keys() | use["scales"].keys():
+            axes = (one["scales"].get(name, scales) for one in (same[0], use))
+            axis = sorted({scale for axis in axes for scale in axis})
+            same[0]["scales"] = same[0]["scales"] | {name: axis}
+    return found
 
 
 def python_lines(study: Study, folder: str) -> str:

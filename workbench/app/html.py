@@ -20,9 +20,16 @@ STYLE = """<style>
 .wb-app .wb-picture div {width: 116px; height: 116px; background: var(--jp-layout-color2)}
 .wb-app .wb-picture img {width: 116px; height: 116px; object-fit: contain}
 .wb-app .wb-stale {opacity: .4}
-.wb-app .wb-tags button {width: auto; height: auto; line-height: 1.7; padding: 0 7px}
-.wb-app .wb-tags button:not(.mod-active) {text-decoration: line-through; opacity: .65}
+.wb-app .wb-presets button {width: auto; height: auto; line-height: 1.7; padding: 0 7px}
+.wb-app .wb-warns {opacity: 1; font-weight: 600}
 .wb-app .wb-paths {overflow-wrap: anywhere}
+.wb-app .wb-compared table {border-collapse: collapse; margin: 6px 0}
+.wb-app .wb-compared :is(th, td) {padding: 1px 8px; text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; max-width: 300px}
+.wb-app .wb-compared img {display: block; max-width: 100%; max-height: 380px}
+.wb-app .wb-compared pre {max-height: 300px; overflow: auto}
+.wb-app .wb-dark, [data-jp-theme-light="false"] .wb-app .wb-light {display: none !important}
+[data-jp-theme-light="false"] .wb-app .wb-dark {display: block !important}
 .wb-app .wb-quiet {opacity: .75; font-size: 12px}
 .wb-app .jupyter-widget-Collapse {margin: 2px 0}
 .wb-app textarea {font-family: var(--jp-code-font-family, monospace); font-size: 12px}
@@ -59,13 +66,16 @@ def note(text: str) -> str:
 
 def progress_text(work: Work) -> str:
     """How far the work is, as plain text: "generating: 12 of 184 pictures, 2 min left"."""
-    waiting = f" {work.waiting} more waiting." if work.waiting else ""
+    waiting = f" {len(work.queue)} more waiting." if work.queue else ""
     if not work.running:
-        return waiting.strip()
+        return f"{'Paused.' if work.held else ''}{waiting}".strip()
     if not work.total:
         return f"{work.phase} …{waiting}"
     unit = "MB" if work.phase == "downloading" else "pictures"
     text = f"{work.phase}: {work.done} of {work.total} {unit}"
+    if work.steps:
+        step = f"step {work.step} of {work.steps}"
+        text = f"{work.phase}: {step}" if work.total == 1 else f"{text}, {step}"
     if not math.isnan(work.seconds_left):
         text += f", {duration(work.seconds_left)} left"
     return f"{text}.{waiting}"

@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workbench.app.compare import compare
 from workbench.app.grid import Axes, extended, python_lines
+from workbench.app.presets import preset
+from workbench.app.progress import Live
+from workbench.app.settings import more_settings, settings_of
 from workbench.app.shelf import Shelf, free
-from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
+from workbench.app.state import (
+    AppState,
+    Choice,
+    Comparison,
+    Offer,
+    Preview,
+    Reading,
+    Screen,
+    Sheet,
+    Work,
+)
 from workbench.app.worker import Job, JobQueue, Task, TaskState, Worker
 from workbench.cancel import CancelToken
 from workbench.controls import get_control
@@ -26,15 +40,14 @@ from workbench.families import Family
 from workbench.formats import duration
 from workbench.images import Picture
 from workbench.prompts import parse_tags, webui_syntax
-from workbench.study import Choices, Plan, Study, StudyError
+from workbench.study import Choices, PairChoice, Plan, Study, StudyError
 from workbench.study.labels import path_of
 
 if TYPE_CHECKING:
     from workbench.explorer import LocalNetworks
 
-PREVIEW, PRICE, MODELS, CHANGE = "preview", "price", "models", "change"
+PREVIEW, PRICE, MODELS, CHANGE, READING = "preview", "price", "models", "change", "reading"
 MAX_SCALE, MAX_SEED = 10.0, 2**32 - 1
-PROGRESS_SECONDS = 0.2
 STRIP_SCALES, STRIP_SEEDS = (0.0, 0.4, 0.8, 1.2, 1.6), 4
 """What the strips of scales and of seeds hold; the first seed is that of the choice."""
 TAKEN = ("csv", "parquet", "imagefolder")
@@ -59,6 +72,7 @@ class Engine(Protocol):
     def asked(self, choice: Choice, axes: Axes | None = None) -> tuple[str, ...]: ...
     def missing(self, study: Study) -> str: ...
     def about(self, choice: Choice) -> str: ...
+    def read(self, choice: Choice) -> Reading: ...
     def to_download(self, study: Study) -> tuple[str, ...]: ...
     def preview(self, choice: Choice) -> Preview: ...
     def picture(self, choice: Choice) -> Picture: ...
@@ -72,6 +86,20 @@ class Engine(Protocol):
         cancel: CancelToken,
     ) -> None: ...
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Some trials of a run that are to be made.
+
+    newest: that which was asked for by hand, and is shown when it is there; "" for none. beside:
+    that which is shown beside it.
+    """
+
+    sheet: Sheet
+    trials: Collection[str]
+    newest: str = ""
+    beside: str = ""
 
 
 class Session:
@@ -96,6 +124,7 @@ class Session:
         self._versions = count(1)
         self._sheets: dict[Path, Sheet] = {}  # each run as it is known here
         self._ordered: set[str] = set()  # sources with which a picture was asked for
+        self._at_work: Job | None = None  # what `Screen.work` speaks of
 
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`), and show its source and control map.
@@ -113,20 +142,16 @@ class Session:
 
     def _checked(self, screen: Screen, values: Mapping[str, Any]) -> Choice:
         values, offer = dict(values), screen.offer
-        for name in ("prompt", "negative_prompt"):
-            given = values.get(name, "")
-            if found := webui_syntax(given if isinstance(given, str) else ", ".join(given)):
-                raise ValueError(
-                    f"{found} is syntax of the webui, which is not done here: write plain words"
-                )
+        _check_words(values)
         if "prompt" in values:
             given = values["prompt"]
             prompt = parse_tags(given if isinstance(given, str) else ",".join(given))
             if not prompt:
                 raise ValueError("the prompt has no tag at all")
             values = {"kept": prompt, **values, "prompt": prompt}
-        if values.get("control", screen.choice.control) != screen.choice.control:
-            values = {"settings": "", **values}
+        for kind, settings in (("control", "settings"), ("second", "second_settings")):
+            if values.get(kind, getattr(screen.choice, kind)) != getattr(screen.choice, kind):
+                values = {settings: "", **values}
         choice = replace(screen.choice, **values)
         unknown = [tag for tag in choice.kept if tag not in choice.prompt]
         if unknown:
@@ -145,18 +170,37 @@ class Session:
         _number("guidance_scale", choice.guidance_scale, 1, 30)
         _number("control_start", choice.control_start, 0, 1)
         _number("control_end", choice.control_end, 0, 1)
+        _number("second_scale", choice.second_scale, 0, MAX_SCALE)
+        self._check_second(choice, offer)
         if choice.control_start >= choice.control_end:
             raise ValueError(
                 f"the control must start before it ends, not at {choice.control_start:g} with its "
                 f"end at {choice.control_end:g}"
             )
-        settings = get_control(choice.control).settings_type
-        given = choice.settings
-        raw = given if isinstance(given, str) else json.dumps(dict(given))
-        chosen = settings.model_validate_json(raw or "{}")
-        usual = chosen.canonical() == settings().canonical()
         kept = tuple(tag for tag in choice.prompt if tag in set(choice.kept))
-        return replace(choice, kept=kept, settings="" if usual else chosen.canonical())
+        second = _settings(choice.second, choice.second_settings) if choice.second else ""
+        choice = replace(
+            choice, kept=kept, settings=_settings(choice.control, choice.settings),
+            second_settings=second, more=more_settings(choice.more),
+        )  # fmt: skip
+        try:
+            self.engine.study(choice)
+        except StudyError as error:  # says what further settings cannot be
+            raise ValueError(str(error)) from None
+        return choice
+
+    def _check_second(self, choice: Choice, offer: Offer) -> None:
+        """ValueError for a second control that cannot steer together with the first."""
+        if not choice.second:
+            return
+        if choice.second not in offer.controls:
+            there = ", ".join(offer.controls)
+            raise ValueError(f"there is no control type {choice.second!r}; there are: {there}")
+        if choice.second == choice.control:
+            label = offer.controls[choice.second]
+            raise ValueError(f"{label} cannot be both controls: choose another one of the two")
+        if problem := self.engine.family.pair_problem(choice.control, choice.second):
+            raise ValueError(problem)
 
     def show(self) -> Task:
         """Queue source and control map of the choice; older ones under way are dropped."""
@@ -177,10 +221,30 @@ class Session:
             on_end=failed,
         )
         self.viewer.submit(MODELS, lambda _: self._show_models(choice))
+        self.reader.submit(READING, lambda _: self.state.change(reading=self.engine.read(choice)))
         return task
 
     def _show_models(self, choice: Choice) -> None:
         self.state.change(models=self.engine.about(choice))
+
+    def write(self, words: Iterable[tuple[str, bool]]) -> Choice:
+        """Choose the prompt word by word, each with whether it is kept; as `choose`.
+
+        A comma in a word makes it two; a word that comes again is left out.
+        """
+        kept: dict[str, bool] = {}
+        for text, on in words:
+            for tag in parse_tags(text):
+                kept.setdefault(tag, on)
+        return self.choose(prompt=tuple(kept), kept=tuple(tag for tag, on in kept.items() if on))
+
+    def take_preset(self, name: str) -> Choice:
+        """Choose one of the four settings in which ControlNets are compared (`presets.PRESETS`)."""
+        now = self.state.now
+        shows = () if now.preview is None else now.preview.shows
+        groups = self.engine.family.tag_groups()
+        prompt, kept = preset(name, now.choice.prompt, groups, shows)
+        return self.choose(prompt=prompt, kept=kept)
 
     def upload(self, name: str, data: bytes) -> Choice:
         """Keep a picture beside the runs, offer it as a source and choose it.
@@ -236,8 +300,15 @@ class Session:
         return self._order(self.state.now.choice, axes)
 
     def make_twin(self) -> Job | None:
-        """Queue the picture of the choice as its text alone makes it, at scale 0; as `make`."""
-        return self._order(replace(self.state.now.choice, scale=0.0))
+        """Queue the picture of the choice, and beside it what its text alone makes; as `make`.
+
+        The text alone is the same picture at scale 0.
+        """
+        choice = self.state.now.choice
+        axes: dict[str, list[float]] = {"scale": sorted({0.0, choice.scale})}
+        if choice.second:
+            axes["second_scale"] = sorted({0.0, choice.second_scale})
+        return self._order(choice, axes, beside=replace(choice, scale=0.0, second_scale=0.0))
 
     @property
     def strips(self) -> Mapping[str, tuple[Any, ...]]:
@@ -247,7 +318,7 @@ class Session:
         values: dict[str, tuple[Any, ...]] = {
             "scale": STRIP_SCALES,
             "seed": tuple(range(seed, seed + STRIP_SEEDS)),
-            "control": tuple(offer.controls),
+            "control": tuple(name for name in offer.controls if name != choice.second),
             "base": offer.bases,
         }
         return {axis: several for axis, several in values.items() if len(several) > 1}
@@ -261,16 +332,28 @@ class Session:
             raise ValueError(f"there is no strip of {axis!r}; there are: {', '.join(self.strips)}")
         return self.make({axis: self.strips[axis]})
 
-    def _order(self, choice: Choice, axes: Axes | None = None) -> Job | None:
+    def _order(
+        self, choice: Choice, axes: Axes | None = None, beside: Choice | None = None
+    ) -> Job | None:
+        """Queue what is asked for; with `beside` it is by hand, and compared with that choice."""
         wanted = self.engine.study(choice, axes)
         if missing := self.engine.missing(wanted):
             self.state.change(status=missing)
             return None
+        by_hand = not axes or beside is not None
 
         self._ordered.update(wanted.sources)
-        return self._submit(
-            lambda: (self._sheet_for(wanted), self.engine.asked(choice, axes)), urgent=not axes
-        )
+
+        def find() -> _Order:
+            trials = self.engine.asked(choice, axes)
+            newest = trials[0] if len(trials) == 1 else ""
+            other = ""
+            if beside is not None:
+                newest, other = self.engine.asked(choice)[0], self.engine.asked(beside)[0]
+                trials = tuple(dict.fromkeys((newest, other)))
+            return _Order(self._sheet_for(wanted), trials, newest, other)
+
+        return self._submit(find, urgent=by_hand, about=_about(axes or {}, beside))
 
     def make_trial(self, trial: str) -> Job | None:
         """Queue one picture of the run on the screen, such as one that its sheet lacks."""
@@ -286,7 +369,9 @@ class Session:
             self.state.change(status=missing)
             return None
 
-        return self._submit(lambda: (self._sheets.get(sheet.folder, sheet), (trial,)), urgent=True)
+        return self._submit(
+            lambda: _Order(self._sheets.get(sheet.folder, sheet), (trial,), trial), urgent=True
+        )
 
     def complete(self) -> Job | None:
         """Queue all that the run on the screen lacks."""
@@ -294,30 +379,36 @@ class Session:
         if sheet is None or sheet.plan is None:
             return None
         ids = tuple(sheet.plan.trials_by_id)
-        return self._submit(lambda: (self._sheets.get(sheet.folder, sheet), ids), urgent=False)
+        return self._submit(
+            lambda: _Order(self._sheets.get(sheet.folder, sheet), ids), urgent=False,
+            about=f"what {sheet.folder.name} lacks",
+        )  # fmt: skip
 
-    def _submit(self, find: Callable[[], tuple[Sheet, Collection[str]]], *, urgent: bool) -> Job:
-        """Queue the making of some trials; `find` says of which run, when their turn has come.
+    def _submit(
+        self, find: Callable[[], _Order], *, urgent: bool, about: str = "one picture"
+    ) -> Job:
+        """Queue the making of some trials; `find` says which and of which run, in their turn.
 
         Work that was interrupted goes on in its own run, as that is by then, and leaves the screen
         to whatever is on it.
         """
-        begun: list[tuple[Path, Collection[str]]] = []
+        begun: list[_Order] = []
 
         def work(cancel: CancelToken) -> None:
+            on_screen = True
             if begun:
-                folder, trials = begun[0]
-                sheet, now = self._sheets[folder], self.state.now.sheet
+                folder, now = begun[0].sheet.folder, self.state.now.sheet
+                order = replace(begun[0], sheet=self._sheets[folder])
                 on_screen = now is not None and now.folder == folder
             else:
-                sheet, trials = find()
-                begun.append((sheet.folder, trials))
-                on_screen = True
+                order = find()
+                begun.append(order)
             if on_screen:
-                self._show_sheet(replace(sheet, newest=""))
-            self._make(sheet, trials, cancel)
+                self._show_sheet(replace(order.sheet, newest="", beside=""))
+            self._make(order, cancel)
 
-        return self.jobs.submit(Job("picture" if urgent else "sweep", work, urgent=urgent))
+        title = "picture" if urgent else "sweep"
+        return self.jobs.submit(Job(title, work, urgent=urgent, about=about))
 
     def _sheet_for(self, wanted: Study) -> Sheet:
         """The run on the screen with a study that holds what is wanted, or a new run."""
@@ -332,37 +423,81 @@ class Session:
             return Sheet(folder, study, self.engine.plan(study))
         return replace(now, study=grown, plan=self.engine.plan(grown))
 
-    def _make(self, sheet: Sheet, trials: Collection[str], cancel: CancelToken) -> None:
+    def _make(self, order: _Order, cancel: CancelToken) -> None:
         """Make what is missing of some trials of a run, and tell as it comes."""
+        sheet = order.sheet
         self._sheets[sheet.folder] = sheet
-        live = _Live(self)
+
+        def tell(values: dict[str, Any]) -> None:
+            self.state.update(lambda s: {"work": replace(s.work, **values)})
+
+        live = Live(tell, self._grow, look_at=order.newest)
         assert sheet.study is not None
-        self.engine.make(sheet.study, sheet.folder, trials, live, cancel)
+        self.engine.make(sheet.study, sheet.folder, order.trials, live, cancel)
         if self._warm:  # the first picture waits for models and for chance and ceiling
             self._pace = live.pace or self._pace
         self._warm = True
         if not cancel.cancelled:
-            newest = next(iter(trials)) if len(trials) == 1 else ""
-            self._grow(newest)
+            self._grow(order.newest, order.beside)
 
     def _show_sheet(self, sheet: Sheet) -> None:
         self._sheets[sheet.folder] = sheet
-        self.state.change(sheet=replace(sheet, version=next(self._versions)), doomed=None)
+        now = self.state.now
+        same = now.sheet is not None and now.sheet.folder == sheet.folder
+        self.state.change(
+            sheet=replace(sheet, version=next(self._versions)), doomed=None,
+            compared=now.compared if same else None,
+        )  # fmt: skip
 
-    def _grow(self, newest: str = "") -> None:
+    def _grow(self, newest: str = "", beside: str = "") -> None:
         """There is more of the run on the disk."""
 
         def more(screen: Screen) -> dict[str, Any]:
             sheet = screen.sheet
             if sheet is None:
                 return {}
-            return {"sheet": replace(sheet, version=next(self._versions), newest=newest)}
+            version = next(self._versions)
+            return {"sheet": replace(sheet, version=version, newest=newest, beside=beside)}
 
         self.state.update(more)
 
     def stop(self) -> None:
         """Stop what is being made after its present step, and forget what waits."""
         self.jobs.stop()
+
+    def pause(self) -> None:
+        """Hold sweeps back: one under way stops after its present step. Single pictures go on."""
+        self.jobs.hold(True)
+
+    def resume(self) -> None:
+        """Let sweeps go on where they were held back."""
+        self.jobs.hold(False)
+
+    def drop(self, job: Job) -> None:
+        """Forget a sweep or a picture that waits."""
+        self.jobs.drop(job)
+
+    def compare(self, other: Path) -> Task:
+        """Queue the comparison of the run on the screen with another one (`Screen.compared`).
+
+        ValueError if there is no run on the screen, or if it is the same.
+        """
+        folder = self._run_here()
+        if other.resolve() == folder.resolve():
+            raise ValueError("that is the run on the screen itself: choose another one")
+        self.state.change(status=f"Comparing {folder} with {other} …")
+
+        def show(found: Comparison) -> None:
+            self.state.change(compared=found, status=f"{folder} beside {other}: see below.")
+
+        def failed(task: Task) -> None:
+            if task.state is TaskState.FAILED:
+                told = f"{folder} and {other} cannot be compared: {task.error}"
+                self.state.change(compared=None, status=told)
+
+        return self.reader.submit(
+            "compare", lambda _: compare(folder, other), on_result=show, on_end=failed
+        )
 
     def ask_price(self, axes: Axes) -> Task:
         """Queue the answer to what a sweep would take: pictures, those that are there, time."""
@@ -429,16 +564,19 @@ class Session:
     def _follow(self, study: Study) -> None:
         """Choose what a study begins with."""
         self._offer_sources(study.sources)
-        control = study.controls[0]
-        kind = getattr(control, "type", self.state.now.choice.control)
-        settings = json.dumps(getattr(control, "settings", {}))
-        scale = study.scales[len(study.scales) // 2]
+        use = study.controls[0]
+        one, *rest = use.pair if isinstance(use, PairChoice) else (use,)
+        axes = use.axes(study.scales) if isinstance(use, PairChoice) else (study.scales,)
+        scale, *second_scale = [axis[len(axis) // 2] for axis in axes]
         self.choose(
-            source=study.sources[0], control=kind, settings=settings, prompt=study.tags,
+            source=study.sources[0], control=one.type, settings=one.settings, prompt=study.tags,
+            second=rest[0].type if rest else "",
+            second_settings=rest[0].settings if rest else "",
+            second_scale=second_scale[0] if rest else 1.0,
             scale=scale, seed=study.seeds[0], base=study.base[0], steps=study.steps,
             guidance_scale=study.guidance_scale, scheduler=study.scheduler,
             negative_prompt=study.negative_prompt, control_start=study.control_start,
-            control_end=study.control_end,
+            control_end=study.control_end, more=settings_of(study),
         )  # fmt: skip
 
     def new_run(self) -> None:
@@ -509,7 +647,7 @@ class Session:
                 if place is None:
                     self.state.change(sheet=None, in_hand="", doomed=None)
                 else:
-                    self._show_sheet(replace(sheet, folder=place, newest=""))
+                    self._show_sheet(replace(sheet, folder=place, newest="", beside=""))
             self.find_runs()
             self.state.change(status=told.format(run=folder, place=place))
 
@@ -604,12 +742,14 @@ class Session:
 
     def _tell_work(self) -> None:
         def fields(screen: Screen) -> dict[str, Any]:
-            running, waiting = self.jobs.now  # looked up here, so that the last to tell is right
+            # Looked up here, so that the last to tell is right.
+            (running, queue), held = self.jobs.now, self.jobs.held
             if running is None:
-                return {"work": replace(screen.work, running=False, waiting=len(waiting))}
-            same = screen.work.running and screen.work.title == running.title
+                return {"work": Work(screen.work.title, queue=queue, held=held)}
+            same = screen.work.running and self._at_work is running
             work = screen.work if same else Work(running.title, phase="starting")
-            return {"work": replace(work, running=True, waiting=len(waiting)), "status": ""}
+            self._at_work = running
+            return {"work": replace(work, running=True, queue=queue, held=held), "status": ""}
 
         self.state.update(fields)
 
@@ -621,9 +761,41 @@ class Session:
             self.state.change(status=f"That failed: {job.error}")
         elif job.state is TaskState.CANCELLED:
             self._grow()
-            self.state.change(status=f"Stopped. What is made is kept{where}.")
+            there = sheet is not None and (sheet.folder / "study.yaml").is_file()
+            kept = f"What is made is kept{where}" if there else "Nothing was made yet"
+            self.state.change(status=f"Stopped. {kept}.")
         else:
             self.state.change(status=f"Done. It is kept{where}.")
+
+
+def _about(axes: Axes, beside: object) -> str:
+    """What a job makes, in a few words: "sweep of 5 scales × 2 seeds"."""
+    if beside is not None:
+        return "a picture and its text alone"
+    told = " × ".join(
+        f"{len(values)} {name.replace('_', ' ')}{'s' * (len(values) != 1)}"
+        for name, values in axes.items()
+        if len(values)
+    )
+    return f"sweep of {told}" if told else "one picture"
+
+
+def _check_words(values: Mapping[str, Any]) -> None:
+    """ValueError for words that mean something to another program, and nothing here."""
+    for name in ("prompt", "negative_prompt"):
+        given = values.get(name, "")
+        if found := webui_syntax(given if isinstance(given, str) else ", ".join(given)):
+            raise ValueError(
+                f"{found} is syntax of the webui, which is not done here: write plain words"
+            )
+
+
+def _settings(control: str, given: str | Mapping[str, Any]) -> str:
+    """Settings of a control type as JSON, "" for its usual ones; ValueError if they are none."""
+    kind = get_control(control).settings_type
+    raw = given if isinstance(given, str) else json.dumps(dict(given))
+    chosen = kind.model_validate_json(raw or "{}")
+    return "" if chosen.canonical() == kind().canonical() else chosen.canonical()
 
 
 def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
@@ -632,36 +804,3 @@ def _number(name: str, value: Any, low: float, high: float, *, whole: bool = Fal
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         what = "a whole number" if whole else "a number"
         raise ValueError(f"{name} must be {what} from {low:g} to {high:.10g}, not {value!r}")
-
-
-class _Live:
-    """Takes the progress of one piece of work and shows it five times a second."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._shown, self._phase, self._done = 0.0, "", -1
-        self._begun: tuple[float, int] | None = None
-        self.pace: float | None = None
-
-    def __call__(self, progress: Any) -> None:
-        now = time.monotonic()
-        if progress.phase == "generating":
-            if self._begun is None:
-                self._begun = (now, progress.done)
-            elif progress.done > self._begun[1]:
-                self.pace = (now - self._begun[0]) / (progress.done - self._begun[1])
-        moved = progress.phase != self._phase or progress.done != self._done
-        if not moved and now - self._shown < PROGRESS_SECONDS:
-            return
-        more = progress.phase in ("generating", "finishing", "done") and progress.done > self._done
-        self._shown, self._phase, self._done = now, progress.phase, progress.done
-        left = progress.seconds_left
-        values = {
-            "done": progress.done,
-            "total": progress.total,
-            "seconds_left": float("nan") if left is None else float(left),
-            "phase": progress.phase,
-        }
-        self._session.state.update(lambda s: {"work": replace(s.work, **values)})
-        if more:
-            self._session._grow()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from workbench.controls.base import LegendEntry
 from workbench.study import Plan, Study
 
+if TYPE_CHECKING:
+    from workbench.app.worker import Job
+
 log = logging.getLogger(__name__)
 
+LOOK_SIZE = 256
+"""Pixels to a side at which a picture in the making is shown."""
 Observer = Callable[[frozenset[str]], None]
 
 
@@ -27,8 +32,11 @@ class Choice:
     source: a label as in study files ("paperdoll:7" or a path). prompt: all tags, in order.
     kept: the tags that are switched on, in the order of the prompt. scale: conditioning scale.
     base: the base model that draws. settings: of the control type, as JSON; "" for its defaults.
+    second: another control type that steers at the same time, with a scale and settings of its own;
+    "" for none.
     control_start, control_end: the part of the steps in which the control works, as shares of them.
-    The rest are the settings of the same names of a study.
+    more: further fields of a study (`workbench.app.settings.MORE`) as JSON, "" where all are as
+    usual. The rest are the settings of the same names of a study.
     """
 
     source: str
@@ -39,12 +47,16 @@ class Choice:
     seed: int = 1
     base: str = "render"
     settings: str = ""
+    second: str = ""
+    second_scale: float = 1.0
+    second_settings: str = ""
     steps: int = 20
     guidance_scale: float = 5.0
     scheduler: str = "unipc"
     negative_prompt: str = ""
     control_start: float = 0.0
     control_end: float = 1.0
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,18 +74,34 @@ class Offer:
     schedulers: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the text encoder reads of the words that are kept.
+
+    tokens, limit: how many there are and how many it reads, start and end included; 0 while that
+    cannot be told. unread: words that it does not read to their end.
+    """
+
+    tokens: int = 0
+    limit: int = 0
+    unread: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Preview:
     """What steers a picture, before it is made. Arrays are uint8 H×W×3 RGB.
 
     legend: what the colours of the control map mean, where that must be said. warning: that the map
-    shows nothing, or hardly anything, in one sentence, else "".
+    shows nothing, or hardly anything, in one sentence, else "". shows: the words of the source,
+    where they are known. second_map: that of the second control, if there is one.
     """
 
     source: NDArray[np.uint8]
     control_map: NDArray[np.uint8]
     legend: tuple[LegendEntry, ...] = ()
     warning: str = ""
+    shows: tuple[str, ...] = ()
+    second_map: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +111,7 @@ class Sheet:
     study: None where it no longer fits what is installed. plan: None there, and where the sources
     cannot be read any more; such a run can be looked at and not gone on with. version: another
     one whenever there may be more of it on the disk. newest: id of the trial that was asked for by
-    itself and made last, "" if there is none.
+    itself and made last, "" if there is none. beside: that which was made to be compared with it.
     """
 
     folder: Path
@@ -91,11 +119,18 @@ class Sheet:
     plan: Plan | None = None
     version: int = 0
     newest: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is being made. seconds_left is NaN while unknown. waiting: jobs that have not begun."""
+    """What is being made. seconds_left is NaN while unknown. queue: the jobs that wait, in order.
+    held: sweeps are held back.
+
+    step, steps: the denoising steps that the batch at work has done, of how many; 0 between two.
+    look: what a single picture looks like by now, as PNG of at most `LOOK_SIZE` pixels; b"" before
+    its first step, and in a sweep.
+    """
 
     title: str = ""
     running: bool = False
@@ -103,7 +138,30 @@ class Work:
     total: int = 0
     seconds_left: float = float("nan")
     phase: str = ""
-    waiting: int = 0
+    queue: tuple[Job, ...] = ()
+    held: bool = False
+    step: int = 0
+    steps: int = 0
+    look: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How run B differs from run A, in words, and their trade-offs as pictures.
+
+    settings: name -> (in A, in B), of those that differ. told: what else is to be said, a sentence
+    each. details: all of it, as `workbench diff` prints it. light, dark: both trade-offs as PNG for
+    the two themes, b"" where there is none; alt says in words what they show.
+    """
+
+    a: str
+    b: str
+    settings: Mapping[str, tuple[str, str]]
+    told: tuple[str, ...]
+    details: str
+    light: bytes = b""
+    dark: bytes = b""
+    alt: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +172,8 @@ class Screen:
     take, as a sentence. runs: the run folders that can be opened, newest first. in_hand: id of the
     trial whose picture the explorer shows, "" if there is none. doomed: the run that a person was
     asked about before it is deleted, and how many pictures it has; None if nobody was asked.
-    models: which models make the pictures, where, and what of them is yet to be had.
+    models: which models make the pictures, where, and what of them is yet to be had. reading: what
+    the text encoder reads of the choice. compared: the run on the screen beside another one.
     """
 
     choice: Choice
@@ -129,6 +188,8 @@ class Screen:
     in_hand: str = ""
     doomed: tuple[Path, int] | None = None
     models: str = ""
+    reading: Reading = field(default_factory=Reading)
+    compared: Comparison | None = None
 
 
 class AppState:

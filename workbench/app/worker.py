@@ -175,11 +175,13 @@ class Job:
     """Work of a `JobQueue`. `work(cancel)` must be able to go on where an earlier call was stopped.
 
     urgent: goes before all jobs that are not, and between two parts of one that is under way.
+    about: what it makes, for whoever waits for it.
     """
 
     title: str
     work: Callable[[CancelToken], Any]
     urgent: bool = False
+    about: str = ""
     state: TaskState = TaskState.WAITING
     error: Exception | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
@@ -209,7 +211,14 @@ class JobQueue:
         self._running: Job | None = None
         self._condition = Condition()
         self._closed = False
+        self._held = False
         self._thread: Thread | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether jobs that are not urgent are held back, see `hold`."""
+        with self._condition:
+            return self._held
 
     @property
     def now(self) -> tuple[Job | None, tuple[Job, ...]]:
@@ -241,9 +250,34 @@ class JobQueue:
         self._on_change()
         return job
 
+    def hold(self, held: bool) -> None:
+        """Hold back all jobs that are not urgent, or let them go on.
+
+        One that is under way stops where it can, and waits to go on there.
+        """
+        with self._condition:
+            self._held = held
+            running = self._running
+            if held and running is not None and not running.urgent:
+                running.paused = True
+                running.cancel.cancel()
+            self._condition.notify()
+        self._on_change()
+
+    def drop(self, job: Job) -> None:
+        """Forget a job that waits; nothing happens to one that is under way or has ended."""
+        with self._condition:
+            if job not in self._waiting:
+                return
+            self._waiting.remove(job)
+        job.state = TaskState.CANCELLED
+        job.ended.set()
+        self._on_change()
+
     def stop(self) -> None:
         """Forget what waits, and ask the job under way to stop."""
         with self._condition:
+            self._held = False
             dropped, self._waiting = self._waiting, []
             if self._running is not None:
                 self._running.paused = False
@@ -292,13 +326,17 @@ class JobQueue:
 
     def _next(self) -> Job | None:
         with self._condition:
-            while not self._waiting and not self._closed:
+            while not self._closed and not self._ready():
                 self._condition.wait()
             if self._closed:
                 return None
             job = self._running = self._waiting.pop(0)
             job.state = TaskState.RUNNING
             return job
+
+    def _ready(self) -> bool:
+        """Whether the first job that waits may begin; urgent ones are first."""
+        return bool(self._waiting) and (not self._held or self._waiting[0].urgent)
 
     def _end(self, job: Job) -> None:
         if job.error is not None:

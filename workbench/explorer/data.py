@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import analysis
-from workbench.analysis.frames import count_tags
+from workbench.analysis.frames import WITH, count_tags
 from workbench.analysis.tags import lacked_tags
 from workbench.controls import ControlError, get_control
 from workbench.measuring.specs import metric_spec
@@ -244,7 +244,8 @@ def _control(label: str, frame: pd.DataFrame) -> dict[str, Any]:
     kind = analysis.control_type(label)
     base = frame.loc[frame["control"] == label, "base"].iloc[0]
     detail = label[len(kind) :].strip().removeprefix("(").removesuffix(")")
-    detail = "; ".join(part for part in detail.split("; ") if part and part != f"base {base}")
+    parts = [part for part in detail.split("; ") if part and part != f"base {base}"]
+    detail = "; ".join(parts)
     try:
         control = get_control(kind)
     except ControlError:
@@ -256,6 +257,7 @@ def _control(label: str, frame: pd.DataFrame) -> dict[str, Any]:
         "label": label,
         "name": f"{name} ({detail})" if detail else name,
         "base": str(base),
+        "paired": any(part.startswith(WITH) for part in parts),
         "primary": primary,
         "metrics": [primary, *(metric for metric in metrics if metric != primary)],
     }

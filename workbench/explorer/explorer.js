@@ -48,6 +48,7 @@ class Data {
     if (raw.version !== LAYOUT) throw new Error(`this explorer reads layout ${LAYOUT}, not ${raw.version}`);
     Object.assign(this, raw);
     this.count = this.cells.prompt.length;
+    this.paired = this.controls.some((control) => control.paired); // at scale 0 of one steers the other
     this.places = new Map();
     const seen = this.controls.map(() => ({ source: new Set(), seed: new Set(), prompt: new Set(), scale: new Set() }));
     for (let i = 0; i < this.count; i++) {
@@ -177,7 +178,7 @@ class Data {
 
   scaleName(index) {
     const scale = this.scales[index];
-    return scale === 0 ? "text only" : `scale ${scale}`;
+    return scale === 0 && !this.paired ? "text only" : `scale ${scale}`;
   }
 }
 
@@ -289,6 +290,7 @@ class Chart {
 
   update() {
     const { at, data } = this.explorer;
+    if (!at) return; // nothing has been made yet
     const width = Math.max(260, this.plot.clientWidth), height = Math.max(180, this.plot.clientHeight);
     const what = [at.control, this.explorer.x, this.explorer.y, width, height, this.explorer.stamp].join();
     if (what !== this.drawn) {
@@ -472,7 +474,7 @@ class Sheet {
     this.columns = data.values("scale", at.control);
     this.cells = new Map();
     const head = h("div", { role: "row", class: "wbx-row" }, h("span", { role: "columnheader" }, h("span", { class: "wbx-hidden" }, "prompt")),
-      ...this.columns.map((k) => h("span", { role: "columnheader", class: "wbx-head" }, data.scales[k] === 0 ? "text only" : String(data.scales[k]))));
+      ...this.columns.map((k) => h("span", { role: "columnheader", class: "wbx-head" }, data.scales[k] === 0 ? data.scaleName(k) : String(data.scales[k]))));
     const lines = this.rows.map((p) => {
       const buttons = this.columns.map((k) => {
         const img = h("img", { alt: "", draggable: "false" });
@@ -565,6 +567,8 @@ class Hand {
     this.words = h("div", { class: "wbx-words", role: "list", "aria-label": "Words of the prompt" });
     this.bars = h("div", { class: "wbx-bars", role: "table", tabindex: "0", "aria-label": "Readings of this picture" });
     this.rows = new Map();
+    this.look = h("img", { alt: "The picture in the making" });
+    this.growing = h("div", { class: "wbx-growing", hidden: true }, this.look, h("span"));
     this.el = h("div", { class: "wbx-hand" },
       h("div", { class: "wbx-tiles" }, this.tiles.source.el, this.tiles.sample.el, this.pinned.el, this.tiles.wanted.el, this.tiles.read.el, mixer),
       h("div", { class: "wbx-scrubs" }, ...Object.values(this.scrubs).flatMap((x) => [x.name, x.input, x.value])),
@@ -605,6 +609,21 @@ class Hand {
     for (const place of ["scale", "prompt"]) this.slide(place, data, at);
     this.chips(data, at, cell);
     this.readings(data, at, cell, pin);
+  }
+
+  // A picture in the making lies over the one in hand, which is then that of before, as are its
+  // figures; `making` is {told, look}, empty when none is being made.
+  grow(making) {
+    const busy = Boolean(making?.told);
+    const root = this.explorer.root, place = root.classList.contains("wbx-vacant") ? root : this.tiles.sample.el;
+    if (this.growing.parentNode !== place) place.append(this.growing);
+    this.el.classList.toggle("wbx-stale", busy);
+    this.growing.hidden = !busy;
+    if (this.grown) URL.revokeObjectURL(this.grown);
+    this.grown = busy && making.look?.byteLength ? URL.createObjectURL(new Blob([making.look], { type: "image/png" })) : null;
+    this.look.hidden = !this.grown; // until there is something to see, that of before is seen
+    this.look.src = this.grown ?? EMPTY;
+    this.growing.lastChild.textContent = busy ? making.told : "";
   }
 
   told(cell) {
@@ -874,8 +893,11 @@ class Explorer {
     el.append(this.root);
     this.see("tradeoff");
     this.load();
+    this.hand.grow(model.get("making"));
+    model.on?.("change:making", () => this.hand.grow(model.get("making")));
     model.on?.("change:data", () => this.load());
     model.on?.("msg:custom", (message) => (message?.kind === "grown" ? this.grow(message.cells) : null));
+    model.on?.("change:beside", () => this.compare(model.get("beside")));
     model.on?.("change:picked", () => this.take(model.get("picked")));
   }
 
@@ -1010,6 +1032,13 @@ class Explorer {
       this.at = at;
       this.update(false);
     }
+  }
+
+  compare(named) {
+    const at = named && this.data.count ? this.placed(named) : null;
+    if (!at) return;
+    this.pins = [this.data.find(at)];
+    this.update(false);
   }
 
   update(tell = true) {

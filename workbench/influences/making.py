@@ -383,12 +383,9 @@ class InfluenceJob:
         sizer = BatchSizer(study.batch_size, manager, fill=study.fill_batches)
         maps = steps.measurer.source_maps
 
-        def on_step(step: Step) -> None:
-            meter.step(step.trials, step.done / step.total)
-
         for found in watch(
             missing, maps, manager, self.map_steps,
-            batch_size=sizer, on_step=on_step, cancel=steps.cancel,
+            batch_size=sizer, on_step=meter.step, cancel=steps.cancel,
         ):  # fmt: skip
             for one in found:
                 self._keep(one)

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.study import Trial
+
+if TYPE_CHECKING:
+    from workbench.generation import Step
 
 CONTROL_COST = 0.45
 """What each ControlNet adds to a step, in steps without one."""
@@ -28,6 +32,8 @@ class Progress:
     phase: "downloading", "loading", "preparing", "measuring", "generating", "finishing" or "done".
     unit: "" for trials; "MB" while models are downloaded: `done` and `total` then count megabytes.
     last_image: the newest sample, uint8 H×W×3, or None.
+    step: the denoising step that a batch in this process has just done, if one is at work; what it
+    looks like may be asked for inside of the callback only.
     """
 
     done: int
@@ -36,6 +42,7 @@ class Progress:
     phase: str
     last_image: np.ndarray | None = None
     unit: str = ""
+    step: Step | None = None
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -112,14 +119,15 @@ class ProgressMeter:
         self._work_left = sum(cost(trial) for trial in missing)
         self._started = time.monotonic()
 
-    def step(self, trials: Iterable[Trial], share: float) -> None:
-        """A batch at work has done this share of its steps."""
-        now, work = time.monotonic(), share * sum(cost(trial) for trial in trials)
+    def step(self, event: Step) -> None:
+        """A batch at work has done a step."""
+        whole = sum(cost(trial) for trial in event.trials)
+        now, work = time.monotonic(), event.done / event.total * whole
         if self._last_step is not None and work > self._partial:
             self._steps_seconds += now - self._last_step
             self._steps_work += work - self._partial
         self._last_step, self._partial = now, work
-        self._report()
+        self._report(step=event)
 
     def finished(self, trials: Iterable[Trial], image: np.ndarray | None) -> None:
         """Trials are stored."""
@@ -151,10 +159,10 @@ class ProgressMeter:
             return None
         return left * (time.monotonic() - self._started) / self._work_done
 
-    def _report(self, *, force: bool = False) -> None:
+    def _report(self, *, force: bool = False, step: Step | None = None) -> None:
         now = time.monotonic()
         if self._callback is None or (not force and now - self._last_report < MIN_INTERVAL):
             return
         self._last_report = now
         left = self.seconds_left
-        self._callback(Progress(self._done, self._total, left, self._phase, self._image))
+        self._callback(Progress(self._done, self._total, left, self._phase, self._image, step=step))

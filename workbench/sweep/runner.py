@@ -13,7 +13,7 @@ from workbench.families import Family, FamilyError, get_family
 from workbench.families.determinism import deterministic
 from workbench.families.hub import Download, carry_out
 from workbench.families.manager import ModelManager
-from workbench.generation import CancelToken, Step
+from workbench.generation import CancelToken
 from workbench.generation.batching import first_size
 from workbench.generation.recovery import FailureBudget, Kind, memory_errors
 from workbench.store import Executor, Manifest, Record, RunFolder, Scan, build_table
@@ -324,13 +324,10 @@ class InProcess:
                 steps.measure(part)
 
     def make(self, trials: Sequence[Trial], sound: Collection[Kind]) -> None:
-        def on_step(event: Step) -> None:
-            self._meter.step(event.trials, event.done / event.total)
-
         for results in self._steps.make(
             trials,
             self._steps.study.batch_size,
-            on_step=on_step,
+            on_step=self._meter.step,
             failures=FailureBudget(len(trials), set(sound)),
         ):
             pictures = [result.image for result in results if result.image is not None]

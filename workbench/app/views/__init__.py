@@ -11,6 +11,7 @@ from workbench.app.views.making import MakeView
 from workbench.app.views.prompt import PromptView
 from workbench.app.views.run import RunView
 from workbench.app.views.runs import RunsView
+from workbench.app.views.settings import SettingsView
 from workbench.app.views.steering import SteeringView
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PromptView",
     "RunView",
     "RunsView",
+    "SettingsView",
     "SteeringView",
     "View",
     "columns",

@@ -67,11 +67,14 @@ class View:
 
         return callback
 
-    def choosing(self, name: str, widget: Any) -> Any:
-        """The widget, whose value is that field of the choice from now on."""
-        widget.observe(
-            self.act(lambda event: self.session.choose(**{name: event["new"]})), names="value"
-        )
+    def choosing(self, name: str, widget: Any, read: Callable[[Any], Any] | None = None) -> Any:
+        """The widget, whose value is that field of the choice from now on, as `read` reads it."""
+
+        def choose(event: Any) -> None:
+            value = event["new"]
+            self.session.choose(**{name: read(value) if read else value})
+
+        widget.observe(self.act(choose), names="value")
         widget.add_class(f"wb-{name.replace('_', '-')}")
         return widget
 

@@ -14,6 +14,8 @@ from workbench.app.state import Screen
 from workbench.app.views.base import WIDE, Tell, View
 from workbench.families import FamilyError, load_catalogue
 
+WHOLE = ("seed", "steps")
+
 
 class DrawingView(View):
     """Scale, seed, base model, and under More what is seldom changed."""
@@ -24,16 +26,17 @@ class DrawingView(View):
         super().__init__(session, tell)
         offer = session.state.now.offer
         first = session.state.now.choice
-        whole = functools.partial(widgets.BoundedIntText, **WIDE)
+        # As text, since number fields of ipywidgets make 13 of 1e3 and 15 of 1.5 without a word.
+        whole = functools.partial(widgets.Text, continuous_update=False, **WIDE)
         self.inputs = {
             "scale": widgets.BoundedFloatText(
                 min=0, max=MAX_SCALE, step=0.1, description="Scale", **WIDE
             ),
-            "seed": whole(min=0, max=MAX_SEED, description="Seed"),
+            "seed": whole(description="Seed", tooltip=f"A whole number from 0 to {MAX_SEED}"),
             "base": widgets.Dropdown(
                 options=offer.bases, value=first.base, description="Base model", **WIDE
             ),
-            "steps": whole(min=1, max=1000, description="Steps"),
+            "steps": whole(description="Steps", tooltip="A whole number from 1 to 1000"),
             "guidance_scale": widgets.BoundedFloatText(
                 min=1, max=30, step=0.5, description="Guidance", **WIDE
             ),
@@ -53,16 +56,26 @@ class DrawingView(View):
             "control_end": share(description="Control end"),
         }
         for name, widget in self.inputs.items():
-            self.choosing(name, widget)
+            self.choosing(name, widget, _whole if name in WHOLE else None)
         if len(offer.bases) == 1:
             self.inputs["base"].layout.display = "none"
-        rest = [w for name, w in self.inputs.items() if name not in ("scale", "seed", "base")]
-        self.more = widgets.VBox([widgets.HTML(html.caption("The picture: settings")), *rest])
+        first_tab = ("scale", "seed", "base")
+        self.settings = {name: w for name, w in self.inputs.items() if name not in first_tab}
+        title = widgets.HTML(html.caption("The picture: settings"))
+        self.more = widgets.VBox([title, *self.settings.values()])
         self.box = widgets.VBox([self.inputs[n] for n in ("scale", "seed", "base")])
 
     def show(self, screen: Screen) -> None:
         for name, widget in self.inputs.items():
-            widget.value = getattr(screen.choice, name)
+            value = getattr(screen.choice, name)
+            widget.value = str(value) if name in WHOLE else value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
 
 
 class ModelView(View):

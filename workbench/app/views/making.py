@@ -12,6 +12,7 @@ from workbench.app.grid import Axes
 from workbench.app.session import Session
 from workbench.app.state import Screen
 from workbench.app.views.base import WIDE, Tell, View, columns, list_sources, named
+from workbench.app.worker import Job
 from workbench.study.ranges import expand_numbers
 
 STRIPS = {"scale": "scales", "seed": "seeds", "control": "control types", "base": "base models"}
@@ -32,7 +33,13 @@ class MakeView(View):
         self.make.on_click(self.act(lambda _: session.make()))
         self.stop.on_click(self.act(lambda _: session.stop()))
         self.sweep.on_click(self.act(lambda _: session.make(self.axes())))
-        for name in ("make", "stop", "sweep"):
+        self.pause = widgets.Button(
+            description="Pause", tooltip="Sweeps wait; single pictures go on", **half
+        )
+        self.pause.on_click(self.act(lambda _: self._pause()))
+        self.queue = widgets.VBox()
+        self.queue.add_class("wb-queue")
+        for name in ("make", "stop", "pause", "sweep"):
             getattr(self, name).add_class(f"wb-{name}")
         offer, several = session.state.now.offer, {**WIDE, "rows": 5}
         kinds = [(label, name) for name, label in offer.controls.items()]
@@ -40,6 +47,7 @@ class MakeView(View):
         self.inputs = {
             "length": text(description="Lengths", placeholder="2, 4, 7"),
             "scale": text(description="Scales", value="0..1.6 step 0.4"),
+            "second_scale": text(description="2nd scales", placeholder="0, 0.5, 1"),
             "seed": text(description="Seeds", placeholder="1, 2"),
             "base": widgets.SelectMultiple(options=offer.bases, description="Bases", **WIDE),
             "control": widgets.SelectMultiple(options=kinds, description="Controls", **several),
@@ -57,11 +65,11 @@ class MakeView(View):
         self.price.add_class("wb-price")
         hint = widgets.HTML(html.note("What is left empty stays as it is chosen for one picture."))
         hint.add_class("wb-quiet")
-        first = [self.inputs[name] for name in ("scale", "length", "seed", "base")]
+        first = [self.inputs[name] for name in ("scale", "second_scale", "length", "seed", "base")]
         lists = [self.inputs[name] for name in ("control", "source")]
         self.panel = columns([*first, hint], lists, [self.price, self.sweep])
         self.panel.add_class("wb-sweep-panel")
-        self.box = widgets.HBox([self.make, self.stop])
+        self.box = widgets.HBox([self.make, self.stop, self.pause])
         self.strips = {axis: self._strip(axis) for axis in session.strips}
         self.twin = widgets.Button(
             description="Text alone", tooltip="The same picture without the control", **half
@@ -74,6 +82,18 @@ class MakeView(View):
         title = widgets.HTML(html.caption("Strips", "What is chosen here, varied by one click"))
         self.strip_box = widgets.VBox([title, strips])
         self._asked: object = None
+        self._queued: object = None
+
+    def _pause(self) -> None:
+        (self.session.resume if self.session.jobs.held else self.session.pause)()
+
+    def _waiting(self, job: Job) -> widgets.HBox:
+        """The line of a job that waits."""
+        button = widgets.Button(description="Drop", layout={"width": "70px"})
+        button.tooltip = f"Forget this: {job.about}"
+        button.on_click(self.act(lambda _: self.session.drop(job)))
+        words = widgets.HTML(html.note(f"waiting: {job.about}"))
+        return widgets.HBox([button, words])
 
     def _strip(self, axis: str) -> widgets.Button:
         """A button for the strip of an axis."""
@@ -92,8 +112,10 @@ class MakeView(View):
         axes: dict[str, list[Any]] = {}
         for name, widget in self.inputs.items():
             value = widget.value
+            if name == "second_scale" and not self.session.state.now.choice.second:
+                continue
             if isinstance(value, str):
-                value = _numbers(name, value, whole=name != "scale")
+                value = _numbers(name, value, whole=not name.endswith("scale"))
             if value:
                 axes[name] = list(value)
         if not axes:
@@ -104,7 +126,14 @@ class MakeView(View):
         self.session.ask_price(self.axes())
 
     def show(self, screen: Screen) -> None:
-        self.stop.disabled = not (screen.work.running or screen.work.waiting)
+        work = screen.work
+        self.stop.disabled = not (work.running or work.queue)
+        at_work = work.running and work.title == "sweep"
+        self.pause.layout.display = "" if at_work or work.queue or work.held else "none"
+        self.pause.description = "Resume" if work.held else "Pause"
+        if work.queue != self._queued:
+            self._queued = work.queue
+            self.queue.children = [self._waiting(job) for job in work.queue]
         self.price.value = html.note(screen.price)
         sources = self.inputs["source"]
         kept = sources.value
@@ -113,6 +142,8 @@ class MakeView(View):
         about = (screen.choice, screen.work.running)
         if about != self._asked:
             self._asked = about
+            second = "" if screen.choice.second else "none"
+            self.inputs["second_scale"].layout.display = second
             lengths = {0, len(screen.choice.prompt) // 2, len(screen.choice.prompt)}
             self.inputs["length"].placeholder = ", ".join(map(str, sorted(lengths)))
             try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.app import html
+from workbench.app.chips import Chips, Words
+from workbench.app.presets import PRESETS
 from workbench.app.session import Session
-from workbench.app.state import Screen
+from workbench.app.state import Reading, Screen
 from workbench.app.views.base import WIDE, Tell, View
 
 
 class PromptView(View):
-    """The prompt as text, as tags that can be switched off, and as a length."""
+    """The prompt as text, as chips with a length, and as four presets."""
 
-    fields = frozenset({"choice"})
+    fields = frozenset({"choice", "reading"})
 
     def __init__(self, session: Session, tell: Tell) -> None:
         super().__init__(session, tell)
@@ -23,38 +27,62 @@ class PromptView(View):
         self.text.observe(
             self.act(lambda event: session.choose(prompt=event["new"])), names="value"
         )
-        self.length = widgets.BoundedIntText(
-            min=0, description="Length", tooltip="So many tags are kept, from the first", **WIDE
+        self.groups = session.engine.family.tag_groups()
+        self.chips = Chips(self.act(self._write), self.groups)
+        self.chips.add_class("wb-tags")
+        self.tokens = widgets.HTML()
+        self.tokens.add_class("wb-tokens")
+        self.tokens.add_class("wb-quiet")
+        self.presets = {name: self._preset(name, tip) for name, tip in PRESETS.items()}
+        buttons = widgets.Box(
+            list(self.presets.values()), layout={"flex_flow": "row wrap", "width": "262px"}
         )
-        self.length.add_class("wb-length")
-        self.length.observe(self.act(self._cut), names="value")
-        self.tags: list[widgets.ToggleButton] = []
-        self._tag_box = widgets.Box(layout={"flex_flow": "row wrap", "width": "262px"})
-        self._tag_box.add_class("wb-tags")
-        self.box = widgets.VBox([self.text, self._tag_box, self.length])
+        buttons.add_class("wb-presets")
+        self.box = widgets.VBox([self.text, self.chips, self.tokens, buttons])
 
-    def _cut(self, event: Any) -> None:
-        self.session.choose(kept=self.session.state.now.choice.prompt[: event["new"]])
+    def _preset(self, name: str, tip: str) -> widgets.Button:
+        button = widgets.Button(description=name, tooltip=tip)
+        button.on_click(self.act(functools.partial(self._take, name)))
+        button.add_class(f"wb-preset-{name}")
+        return button
 
-    def _make_tags(self, prompt: tuple[str, ...]) -> None:
-        self.tags = [
-            widgets.ToggleButton(description=tag, tooltip="Click to leave out, or to keep")
-            for tag in prompt
-        ]
-        keep = self.act(lambda _: self.session.choose(kept=self._kept()))
-        for button in self.tags:
-            button.observe(keep, names="value")
-        self._tag_box.children = self.tags
+    def _take(self, name: str, _: Any) -> None:
+        self.session.take_preset(name)
 
-    def _kept(self) -> tuple[str, ...]:
-        return tuple(button.description for button in self.tags if button.value)
+    def _write(self, words: Words) -> None:
+        self.session.write(words)
 
     def show(self, screen: Screen) -> None:
-        choice = screen.choice
+        choice, reading = screen.choice, screen.reading
         self.text.value = ", ".join(choice.prompt)
-        if choice.prompt != tuple(button.description for button in self.tags):
-            self._make_tags(choice.prompt)
-        for button in self.tags:
-            button.value = button.description in choice.kept
-        self.length.max = len(choice.prompt)
-        self.length.value = len(choice.kept)
+        self.chips.words = [
+            {
+                "text": word,
+                "on": word in choice.kept,
+                "note": self._note(word, choice.kept),
+                "read": word not in reading.unread,
+            }
+            for word in choice.prompt
+        ]
+        self.tokens.value = html.note(tokens_text(reading))
+        (self.tokens.add_class if reading.unread else self.tokens.remove_class)("wb-warns")
+
+    def _note(self, word: str, kept: tuple[str, ...]) -> str:
+        """What is odd about a word, or ""."""
+        if not self.groups:
+            return ""
+        group = next((group for group in self.groups.values() if word in group), None)
+        if group is None:
+            return "not a word that this model has learned"
+        others = [other for other in kept if other in group and other != word]
+        return f"excludes {others[0]}" if others and word in kept else ""
+
+
+def tokens_text(reading: Reading) -> str:
+    """How much of the prompt is read, in words: "21 of 77 tokens"."""
+    if not reading.limit:
+        return ""
+    if reading.unread:
+        words = ", ".join(reading.unread)
+        return f"{reading.tokens} tokens, of which {reading.limit} are read. Not read: {words}."
+    return f"{reading.tokens} of {reading.limit} tokens"

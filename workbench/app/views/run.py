@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import ipywidgets as widgets
 
 from workbench.app import html
 from workbench.app.explorer import Explorer
 from workbench.app.session import Session
-from workbench.app.state import Screen, Sheet
+from workbench.app.state import Screen, Sheet, Work
 from workbench.app.views.base import Tell, View
 
 FOLLOW_SHARE = 40.0
@@ -52,6 +53,7 @@ class RunView(View):
         self.bar.layout.display = "" if work.running else "none"
         self.text.value = html.note(html.progress_text(work))
         self.status.value = html.note(screen.status)
+        self.explorer.making = _in_the_making(work)
         self.follow(screen)
 
     def follow(self, screen: Screen) -> None:
@@ -81,7 +83,8 @@ class RunView(View):
             self._show_whole(sheet)
             self._whole_from = time.monotonic() + FOLLOW_SHARE * (time.monotonic() - began)
         if sheet is not None and sheet.newest:
-            self.explorer.pick(sheet.newest)
+            near = (now.choice.control, now.choice.source)
+            self.explorer.pick(sheet.newest, sheet.beside, near)
         self._look()
         rest = FOLLOW_SHARE * (time.monotonic() - began)
         self._rest_until = time.monotonic() + min(max(rest, FOLLOW_SECONDS[0]), FOLLOW_SECONDS[1])
@@ -103,3 +106,11 @@ class RunView(View):
     def close(self) -> None:
         super().close()
         self.explorer.close()
+
+
+def _in_the_making(work: Work) -> dict[str, Any]:
+    """What the explorer shows of a single picture while it is made."""
+    if not work.running or work.title != "picture":
+        return {}
+    told = f"step {work.step} of {work.steps}" if work.steps else f"{work.phase} …"
+    return {"told": told, "look": work.look}

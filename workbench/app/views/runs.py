@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from workbench.app import html
+from workbench.app.compare import comparison_html
 from workbench.app.session import Session
 from workbench.app.state import Screen
 from workbench.app.views.base import WIDE, Tell, View, columns
@@ -18,7 +19,7 @@ from workbench.app.views.base import WIDE, Tell, View, columns
 class RunsView(View):
     """The run on the screen, and others: open, go on, rename, copy, delete, take away."""
 
-    fields = frozenset({"runs", "sheet", "choice", "in_hand", "doomed"})
+    fields = frozenset({"runs", "sheet", "choice", "in_hand", "doomed", "compared"})
 
     def __init__(self, session: Session, tell: Tell) -> None:
         super().__init__(session, tell)
@@ -42,6 +43,11 @@ class RunsView(View):
         self.doom.button_style, self.doom.layout.width = "danger", "220px"
         self.keep = button("keep", "Keep", self._keep)
         self.question = widgets.HBox([self.doom, self.keep])
+        self.other = widgets.Dropdown(description="Compare", **WIDE)
+        self.other.tooltip = "Another run, beside the one on the screen"
+        self.other.add_class("wb-other")
+        self.other.observe(self.act(self._compare), names="value")
+        self.compared = widgets.HTML()
         every = "The table of all readings"
         self.taken = {
             form: button(f"take-{form}", label, functools.partial(session.take_away, form), tip)
@@ -67,11 +73,13 @@ class RunsView(View):
             self.question,
             widgets.HBox([away, *self.taken.values()]),
             self.study,
+            self.other,
         ]
         title = widgets.HTML(html.caption("The picture that is chosen, in Python"))
-        self.box = columns(run, [title, self.code])
+        self.box = widgets.VBox([columns(run, [title, self.code]), self.compared])
         self._coded: object = None
         self._shown: object = None
+        self._compared: object = None
 
     def _button(
         self, name: str, text: str, action: Callable[[], object], tip: str = ""
@@ -93,6 +101,25 @@ class RunsView(View):
         if event["new"]:
             self.session.open(event["new"])
 
+    def _compare(self, event: Any) -> None:
+        if event["new"]:
+            self.session.compare(event["new"])
+
+    def _show_compared(self, screen: Screen, here: Path | None) -> None:
+        others = [(path.name, path) for path in screen.runs if path != here]
+        options: list[tuple[str, Path | str]] = [("(with no other run)", ""), *others]
+        if tuple(options) != tuple(self.other.options):
+            kept = self.other.value
+            self.other.options = options
+            self.other.value = kept if kept in dict(options).values() else ""
+        self.other.disabled = here is None
+        if screen.compared is not self._compared:
+            self._compared = screen.compared
+            found = screen.compared
+            self.compared.value = "" if found is None else comparison_html(found)
+            if found is None:
+                self.other.value = ""
+
     def show(self, screen: Screen) -> None:
         sheet = screen.sheet
         here = None if sheet is None else sheet.folder
@@ -108,6 +135,7 @@ class RunsView(View):
         others = (self.report, self.rename, self.duplicate, self.delete, *self.taken.values())
         for button in others:
             button.disabled = sheet is None
+        self._show_compared(screen, here)
         if here != self._shown:  # what is being typed stays
             self._shown, self.name.value = here, "" if here is None else here.name
         self.question.layout.display = "none" if screen.doomed is None else ""
