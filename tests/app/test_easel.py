@@ -7,6 +7,8 @@ by the study that names it, and what cannot be such a map is one clear sentence.
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,30 @@ def test_a_picture_taken_with_the_camera_on_its_side_is_upright() -> None:
     picture = uploaded("photo.jpg", file.getvalue())
     assert picture.shape == upright.shape
     assert picture[:12].min() > 200 and picture[24:].max() < 50
+
+
+def test_a_map_made_by_hand_is_read_without_torch(tmp_path: Path) -> None:
+    """Torch takes seconds to load, and half a gigabyte in each process of a class's visitors."""
+    figure, text = skeleton(standing(), SIDE)
+    pictures = {
+        **{name: medium(name).picture(strokes()) for name in ("scribble", "canny", "hed", "lines")},
+        "segmentation": medium("segmentation").picture(strokes() // 100),
+        "pose": figure,
+    }
+    places = {name: str(keep(one, tmp_path, name, text)[0]) for name, one in pictures.items()}
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from workbench.controls import map_warning, resolve\n"
+        "from workbench.study.sources import load_source\n"
+        f"for name, place in {places!r}.items():\n"
+        "    drawer = resolve(name)\n"
+        f"    source = load_source(f'map:{{place}}', Path(), {SIDE}, drawer)\n"
+        "    found = drawer[0].from_picture_for(source.image, drawer[1])\n"
+        "    assert map_warning(*drawer, found, name) == ''\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_same_drawing_is_the_same_file(tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ def map_warning(control: Control[Any], settings: Any, made: ControlMap, source: 
         return ""
     if control.has_legend and len(control.legend(made, settings)) == 1:
         return f"{what} is solid: all of it is {control.legend(made, settings)[0].name}"
-    reading = control.agreement(made, made, settings)
-    return f"{what} is empty, so it cannot steer: {reading.reason}" if reading.is_nan else ""
+    reason = control.nothing_in(made, settings)
+    return f"{what} is empty, so it cannot steer: {reason}" if reason else ""
 
 
 def extract(

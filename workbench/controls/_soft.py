@@ -116,6 +116,10 @@ class SoftControl(Control[S]):
 
     is_lines = True
 
+    def nothing_in(self, target: ControlMap, settings: S) -> str:
+        """See `Control.nothing_in`: a map without lines."""
+        return NO_LINES.reason if _empty(target) else ""
+
     def agreement(self, preds: ControlMap, target: ControlMap, settings: S) -> Reading:
         """F1 of lines paired one to one. A wanted map without lines leaves nothing to compare."""
         if _empty(target):

@@ -170,6 +170,15 @@ class Control(ABC, Generic[S]):
         """The primary reading of `compare` alone; overridden where the others cost more."""
         return self.compare(preds, target, settings)[self.primary]
 
+    def nothing_in(self, target: ControlMap, settings: S) -> str:
+        """Why nothing can be held against a map, in words; "" where something can.
+
+        Here a reading of the map against itself tells it. Overridden where the map alone does:
+        metrics load torch, and who only wants to see a map has no other use for it.
+        """
+        reading = self.agreement(target, target, settings)
+        return reading.reason if reading.is_nan else ""
+
     def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
         """Whether `agreement` is known to be the same whichever of two maps is the target, so that
         it need not be computed twice."""

@@ -113,11 +113,15 @@ class CannyControl(Control[CannySettings]):
             maps.append(white_on_black(cv2.Canny(picture, settings.low, settings.high) > 0))
         return maps
 
+    def nothing_in(self, target: ControlMap, settings: CannySettings) -> str:
+        """See `Control.nothing_in`: a map without edges."""
+        return "" if target.data.any() else "the wanted map has no edges"
+
     def agreement(self, preds: ControlMap, target: ControlMap, settings: CannySettings) -> Reading:
         """F1 of edges paired one to one. A wanted map without edges leaves nothing to compare."""
         truth = target.data
-        if not truth.any():
-            return Reading.nothing("the wanted map has no edges")
+        if reason := self.nothing_in(target, settings):
+            return Reading.nothing(reason)
         found = resize_map(preds.data, truth.shape[:2])
         return Reading(matched_f1(found, truth, settings.tolerance))
 
@@ -127,8 +131,8 @@ class CannyControl(Control[CannySettings]):
 
     def noise(self, target: ControlMap, settings: CannySettings) -> Reading:
         """F1 of white noise. A wanted map without edges leaves nothing to compare."""
-        if not target.data.any():
-            return Reading.nothing("the wanted map has no edges")
+        if reason := self.nothing_in(target, settings):
+            return Reading.nothing(reason)
         return Reading(noise_f1(target.data, settings.tolerance))
 
     def compare(

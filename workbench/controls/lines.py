@@ -146,12 +146,16 @@ class LinesControl(Control[LinesSettings]):
             for segments, image in zip(found, images, strict=True)
         ]
 
+    def nothing_in(self, target: ControlMap, settings: LinesSettings) -> str:
+        """See `Control.nothing_in`: a map without lines."""
+        return "" if len(target.data) else "the wanted map has no straight lines"
+
     def agreement(self, preds: ControlMap, target: ControlMap, settings: LinesSettings) -> Reading:
         """F1 of the drawn lines. A wanted map without lines leaves nothing to compare."""
         from workbench.metrics.edges import default_tolerance, edge_scores
 
-        if not len(target.data):
-            return Reading.nothing("the wanted map has no straight lines")
+        if reason := self.nothing_in(target, settings):
+            return Reading.nothing(reason)
         height, width = target.picture.shape[:2]
         pens = [
             _segments.draw(_in_pixels(m.data, height, width), height, width, smooth=False) > 0

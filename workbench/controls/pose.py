@@ -95,14 +95,18 @@ class PoseControl(Control[PoseSettings]):
             maps.append(ControlMap(_skeleton.draw(kept, height, width), kept))
         return maps
 
+    def nothing_in(self, target: ControlMap, settings: PoseSettings) -> str:
+        """See `Control.nothing_in`: a map without people."""
+        return "" if len(target.data) else "the wanted map has no person in it"
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: PoseSettings
     ) -> dict[str, Reading]:
         """All three readings. A wanted map without people leaves nothing to compare."""
         from workbench.metrics.pose import pose_scores
 
-        if not len(target.data):
-            return all_nothing(self.metrics, "the wanted map has no person in it")
+        if reason := self.nothing_in(target, settings):
+            return all_nothing(self.metrics, reason)
         height, width = target.picture.shape[:2]
         to_pixels = np.array([width, height, 1], np.float64)
         scores = pose_scores(preds.data * to_pixels, target.data * to_pixels)

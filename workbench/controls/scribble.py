@@ -102,13 +102,17 @@ class ScribbleControl(Control[ScribbleSettings]):
             for edges in read_maps(images, networks, "edges", self.label)
         ]
 
+    def nothing_in(self, target: ControlMap, settings: ScribbleSettings) -> str:
+        """See `Control.nothing_in`: a map without strokes."""
+        return "" if target.data.any() else "the wanted map has no strokes"
+
     def agreement(
         self, preds: ControlMap, target: ControlMap, settings: ScribbleSettings
     ) -> Reading:
         """F1 of strokes paired one to one. A wanted map without strokes leaves nothing to
         compare."""
-        if not target.data.any():
-            return Reading.nothing("the wanted map has no strokes")
+        if reason := self.nothing_in(target, settings):
+            return Reading.nothing(reason)
         return Reading(matched_f1(*_middles(preds, target), settings.tolerance))
 
     def same_both_ways(self, a: ControlMap, b: ControlMap) -> bool:
@@ -117,8 +121,8 @@ class ScribbleControl(Control[ScribbleSettings]):
 
     def noise(self, target: ControlMap, settings: ScribbleSettings) -> Reading:
         """F1 of white noise. A wanted map without strokes leaves nothing to compare."""
-        if not target.data.any():
-            return Reading.nothing("the wanted map has no strokes")
+        if reason := self.nothing_in(target, settings):
+            return Reading.nothing(reason)
         return Reading(noise_f1(_middles(target, target)[1], settings.tolerance))
 
     def compare(
@@ -129,8 +133,8 @@ class ScribbleControl(Control[ScribbleSettings]):
         from workbench.metrics.structure import SSIM_SIDE, ssim
 
         truth = target.data
-        if not truth.any():
-            return all_nothing(self.metrics, "the wanted map has no strokes")
+        if reason := self.nothing_in(target, settings):
+            return all_nothing(self.metrics, reason)
         found = resize_map(preds.data, truth.shape[:2])
         lines, wanted = _middles(preds, target)
         pixels = default_tolerance(truth.shape[0], truth.shape[1], settings.tolerance)

@@ -95,6 +95,10 @@ class SegmentationControl(Control[SegmentationSettings]):
             maps.append(ControlMap(picture=classes.paint(sized), data=sized))
         return maps
 
+    def nothing_in(self, target: ControlMap, settings: SegmentationSettings) -> str:
+        """See `Control.nothing_in`: every map has a class."""
+        return ""
+
     def compare(
         self, preds: ControlMap, target: ControlMap, settings: SegmentationSettings
     ) -> dict[str, Reading]:

@@ -150,11 +150,11 @@ def _fit_map(label: str, picture: np.ndarray, size: int, drawer: Drawer | None) 
     try:
         fitted = control.fit_drawing(picture, size, settings)
         found = control.from_picture_for(fitted, settings)
-        reading = control.compare(found, found, settings)[control.primary]
+        reason = control.nothing_in(found, settings)
     except ControlError as error:
         raise ImageError(f"{path_of(label)} is no {control.label} map: {error}") from error
-    if reading.is_nan:
-        raise ImageError(f"{path_of(label)} is no {control.label} map: {reading.reason}")
+    if reason:
+        raise ImageError(f"{path_of(label)} is no {control.label} map: {reason}")
     return fitted
 
 

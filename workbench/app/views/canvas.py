@@ -191,7 +191,6 @@ class CanvasView(View):
             scene, parts = _marks(begun, medium, drawn, found)
         source = b"" if under is None else encode_png(self.session.engine.picture(under))
         self._begin(begun, {"label": label, **scene}, [source, *parts])
-        self.session.reader.submit("metrics", _load_metrics)
 
     def _begin(self, begun: _Begun, scene: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         self._begun = begun
@@ -291,11 +290,6 @@ class CanvasView(View):
 
     def _say_source(self) -> None:
         self.canvas.say(f"This is the source now: {Path(path_of(self._draft)).name}")
-
-
-def _load_metrics(_: CancelToken) -> None:
-    """What reads a drawn map takes seconds to load: it does so while the first stroke is drawn."""
-    import workbench.metrics.edges  # noqa: F401
 
 
 def _marks(
