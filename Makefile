@@ -61,9 +61,10 @@ demo: setup
 	$(BIN)/workbench run demo
 	$(BIN)/workbench report runs/demo
 
-# One thread for each worker: two workers with two threads each would fight for two cores.
+# One thread for each worker: two workers with two threads each would fight for two cores. The
+# lesson on training takes two steps only.
 test: setup-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" --nbmake tests notebooks
+	WORKBENCH_SHORT_LESSONS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" --nbmake tests notebooks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --doctest-modules $$(grep -rl '>>>' workbench --include='*.py')
 	$(BIN)/python -m pytest -m browser tests/browser
 

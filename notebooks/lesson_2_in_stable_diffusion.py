@@ -326,3 +326,5 @@ assert min(apart[name] for name in MODES if name != "ControlNet more") > 0.01
 # Try it before you read on. Here *prompt more* comes closest to the text, as its residuals are weak and nothing makes them stronger. The others still differ by what happens to the prediction without the prompt. How much depends on the guidance: try `guidance=1.0`, where that prediction is not used at all.
 #
 # </details>
+#
+# In the [next lesson](lesson_3_training.ipynb) such a network is trained, from zero.

@@ -15,13 +15,24 @@ from workbench.lessons.block import (
     train,
 )
 from workbench.lessons.condition import article_encoder, convolutions, diffusers_encoder
+from workbench.lessons.convergence import Difference, Moment, compare, sudden_convergence
 from workbench.lessons.figures import (
     Source,
+    learning_figure,
     network_figure,
     pictures_figure,
     residuals_figure,
     source,
     training_figure,
+)
+from workbench.lessons.learning import (
+    Batch,
+    Learnt,
+    Training,
+    batch,
+    dropped,
+    learn,
+    longer_training,
 )
 from workbench.lessons.network import Block, Network, costs, network, sizes_read
 from workbench.lessons.pictures import (
@@ -40,23 +51,34 @@ from workbench.lessons.pictures import (
 from workbench.lessons.residuals import Residual, guess_weights, residuals
 
 __all__ = [
+    "Batch",
     "Block",
     "ControlledBlock",
+    "Difference",
     "EncoderBlock",
     "Gradients",
+    "Learnt",
+    "Moment",
     "Network",
     "Request",
     "Residual",
     "Source",
+    "Training",
     "article_encoder",
+    "batch",
+    "compare",
     "control_map",
     "convolution",
     "convolutions",
     "costs",
     "difference",
     "diffusers_encoder",
+    "dropped",
     "gradients",
     "guess_weights",
+    "learn",
+    "learning_figure",
+    "longer_training",
     "models",
     "network",
     "network_figure",
@@ -71,6 +93,7 @@ __all__ = [
     "source_picture",
     "source_words",
     "squared_error",
+    "sudden_convergence",
     "text_picture",
     "train",
     "training_figure",

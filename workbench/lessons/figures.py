@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
+from workbench.lessons.convergence import Moment
 from workbench.lessons.network import Block, Network
 from workbench.lessons.residuals import Residual
 from workbench.plots.style import (
@@ -56,6 +57,41 @@ def training_figure(table: pd.DataFrame, theme: Theme = LIGHT) -> Drawing:
         title_axes(axes, title, theme)
         label_axes(axes, "training step", y, theme)
     style_legend(left.legend(), theme)
+    return figure
+
+
+def learning_figure(
+    log: pd.DataFrame,
+    pictures: Mapping[str, np.ndarray] | None = None,
+    moment: Moment | None = None,
+    theme: Theme = LIGHT,
+) -> Drawing:
+    """Draw how a ControlNet learns: loss, adherence with its moment, and one picture.
+
+    log: columns step, and loss or adherence or both. moment: marked where there is one.
+    """
+    shown, kinds = dict(pictures or {}), [n for n in ("loss", "adherence") if n in log]
+    words = "" if moment is None else " " + moment.text
+    figure = new_figure(
+        3.3 * len(kinds) + 1.6 * len(shown), 2.7, theme,
+        alt=f"Over the training steps: {' and '.join(kinds)}.{words}",
+    )  # fmt: skip
+    wide = [3.3] * len(kinds) + [1.6] * len(shown)
+    every = figure.subplots(1, len(wide), width_ratios=wide, squeeze=False)[0]
+    for place, (name, axes) in enumerate(zip(kinds, every, strict=False)):
+        rows = log.dropna(subset=[name])
+        axes.plot(rows["step"], rows[name], color=series_style(place, theme).colour, lw=1.8,
+                  marker="o", ms=3)  # fmt: skip
+        style_axes(axes, theme)
+        title_axes(axes, name.capitalize(), theme)
+        label_axes(axes, "training step", "", theme)
+    if moment is not None and moment.found and "adherence" in kinds:
+        axes = every[kinds.index("adherence")]
+        axes.axvspan(moment.low, moment.high, color=theme.band, zorder=0, gid="moment")
+    for axes, (name, picture) in zip(every[len(kinds) :], shown.items(), strict=True):
+        axes.imshow(picture, interpolation="antialiased")
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=SMALL, color=theme.ink)
     return figure
 
 

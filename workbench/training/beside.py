@@ -90,7 +90,7 @@ class _Beside:
     def _copied(self) -> Any:
         raise NotImplementedError
 
-    def _text(self, texts: Sequence[str]) -> list[Tensor]:
+    def text(self, texts: Sequence[str]) -> list[Tensor]:
         """What the text encoders say: a row for each token, and where there is one, for the text.
 
         As for drawing, which shares the cache: else it would matter who asks first.
@@ -108,7 +108,7 @@ class BesideUNet(_Beside):
     def prediction(
         self, net: nn.Module, noisy: Tensor, steps: Tensor, texts: Sequence[str], seen: np.ndarray
     ) -> Tensor:
-        text, *pooled = self._text(texts)
+        text, *pooled = self.text(texts)
         more = self._sizes(pooled[0]) if pooled else {}
         control = torch.from_numpy(seen).to(noisy.device).permute(0, 3, 1, 2).float() / 255
         noisy = noisy.to(self.denoiser.dtype)
@@ -149,7 +149,7 @@ class BesideTransformer(_Beside):
     def prediction(
         self, net: nn.Module, noisy: Tensor, steps: Tensor, texts: Sequence[str], seen: np.ndarray
     ) -> Tensor:
-        text, pooled = self._text(texts)
+        text, pooled = self.text(texts)
         dtype = self.denoiser.dtype
         told = {
             "hidden_states": noisy.to(dtype),

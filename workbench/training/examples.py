@@ -31,8 +31,8 @@ PAPERDOLL = "paperdoll"
 FEWEST = 8
 """Pictures that a folder must hold."""
 HELD = 8
-"""At most so many pictures are kept from training, to look at what was learnt; of a folder a
-quarter."""
+"""So many pictures are usually kept from training, to look at what was learnt; of a folder at most
+a quarter."""
 INDEX = ("metadata.jsonl", "metadata.csv")
 _CAPTIONS = ("text", "caption", "prompt")
 _MAPS = ("conditioning", "conditioning_image", "conditioning_file_name", "map")
@@ -70,7 +70,7 @@ class Example:
 
 
 def read_examples(
-    data: str, scenes: int, seed: int
+    data: str, scenes: int, seed: int, most: int = HELD
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Examples to learn from, and a few others to look at.
 
@@ -78,14 +78,15 @@ def read_examples(
         data: a folder of pictures with captions, or `PAPERDOLL`.
         scenes: how many scenes of the embedded world are learnt from.
         seed: decides which pictures of a folder are held back.
+        most: how many others at most.
 
     Raises:
         DataError: no folder, too few pictures, or some without a caption.
     """
     if data == PAPERDOLL and not Path(data).is_dir():
-        return _scenes(TRAIN_SEEDS[:scenes]), _scenes(WATCH_SEEDS[:HELD])
+        return _scenes(TRAIN_SEEDS[:scenes]), _scenes(WATCH_SEEDS[:most])
     found = _folder(Path(data))
-    count = min(HELD, len(found) // 4)
+    count = min(most, len(found) // 4)
     held = set(np.random.default_rng(seed).permutation(len(found))[:count].tolist())
     return (
         tuple(one for place, one in enumerate(found) if place not in held),

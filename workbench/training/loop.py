@@ -95,6 +95,7 @@ class Pace:
     Attributes:
         minutes: stop, resumably, after this much time.
         save_steps: steps between two checkpoints; None writes one every `SAVE_SECONDS`.
+        log_steps: steps between two lines of the log; None writes one every `LOG_STEPS`.
         cancel: stops it, resumably, after the step at work.
         accelerator: Hugging Face's `Accelerator`, for the device and mixed precision; None computes
             on the CPU, as the recipe says.
@@ -105,6 +106,7 @@ class Pace:
 
     minutes: float | None = None
     save_steps: int | None = None
+    log_steps: int | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     accelerator: Any = None
     tell: Callable[[int, float], None] = lambda step, left: None
@@ -242,7 +244,7 @@ class _Fitting:
         now = (step - self.first) / (time.monotonic() - self.started)
         left = (steps - step) / now
         self.pace.tell(step, left)
-        if step % LOG_STEPS == 0 or step == steps:
+        if step % (self.pace.log_steps or LOG_STEPS) == 0 or step == steps:
             means = _means(self.recent, step)
             self.recent.clear()
             self._add(means)

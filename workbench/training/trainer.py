@@ -31,7 +31,7 @@ from workbench.families.determinism import processor_threads
 from workbench.families.manager import ModelManager
 from workbench.study.canonical import canonical_hash
 from workbench.training.beside import BESIDE, Noising
-from workbench.training.examples import PAPERDOLL, Example, Prepared, read_examples
+from workbench.training.examples import HELD, PAPERDOLL, Example, Prepared, read_examples
 from workbench.training.loop import Fit, History, Log, Pace, Recipe, StepDraws, Watch, bfloat16_pays
 from workbench.training.loop import fit as fit_module
 from workbench.training.validation import Validation
@@ -44,8 +44,9 @@ STATE, SETTINGS, RESULT, CATALOGUE = (
     "families.yaml",
 )
 LOG, CURVE = "log.jsonl", "curve.csv"
-_FREE = ("out", "device", "steps", "validate_every", "save_every", "threads")
-"""What may change when a training goes on."""
+_FREE = ("out", "device", "steps", "validate_every", "save_every", "threads", "log_every", "held")
+"""What may change when a training goes on; other pictures held back of a folder are other ones to
+learn from, which are told apart by themselves."""
 _DTYPES = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _SHOW_SECONDS = 0.2
 
@@ -74,6 +75,8 @@ class ControlNetTraining:
         validate_every, save_every: steps between two looks and between two checkpoints.
         scenes: of the embedded world, where they are the data.
         threads: of the processor; 0 leaves them as they are.
+        log_every: steps over which a loss in the log is the mean.
+        held: at most so many pictures are not learnt from, but looked at.
     """
 
     family: str
@@ -97,6 +100,8 @@ class ControlNetTraining:
     save_every: int = 500
     scenes: int = 2_000
     threads: int = 0
+    log_every: int = 50
+    held: int = HELD
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def train_any(
     """
     chosen = family or get_family(asked.family)
     settings = _checked(asked, chosen)
-    examples, held = read_examples(asked.data, asked.scenes, asked.seed)
+    examples, held = read_examples(asked.data, asked.scenes, asked.seed, asked.held)
     device = asked.device or ("cuda" if torch.cuda.is_available() else "cpu")
     precision = _precision(asked.precision, device)
     identity = _identity(asked, settings, examples, precision)
@@ -227,6 +232,7 @@ class _Work:
         self.shown = 0.0
         pace = Pace(
             save_steps=asked.save_every,
+            log_steps=asked.log_every,
             cancel=self.cancel,
             accelerator=self.accelerator,
             tell=partial(self._tell, show),
@@ -305,6 +311,7 @@ def _checked(asked: ControlNetTraining, family: Family) -> Any:
             "encoder of a ControlNet is made for 2, 4 or 8"
         )
     least = {"steps": 1, "batch_size": 1, "accumulate": 1, "validate_every": 1, "save_every": 1,
+             "log_every": 1, "held": 1,
              "warm_up": 0, "rate": 0, "drop": 0, "ema": 0, "scenes": 1, "seed": 0}  # fmt: skip
     for name, low in least.items():
         value = getattr(asked, name)

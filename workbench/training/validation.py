@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,13 @@ from workbench.measuring.references import References
 from workbench.study import Trial
 from workbench.training.examples import Example, Prepared
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST_STEPS = 20
 """Denoising steps of a validation picture, or fewer where the family's default is less."""
+FIGURES = ("adherence", "value", "chance", "ceiling")
+"""What is read of each validation picture, as a study measures it."""
 _SEED = 1_000
 
 
@@ -38,7 +43,8 @@ class Validation:
         control, settings: the control type and its settings.
         held: the examples.
         prepared: gives their maps.
-        folder: takes a PNG of each look: the pictures above, their maps, what was drawn below.
+        folder: takes a PNG of each look: the pictures above, their maps, what was drawn below; and
+            a CSV with the figures of each of them.
     """
 
     def __init__(
@@ -97,25 +103,28 @@ class Validation:
         if cancel.cancelled:
             return {}
         self._show(drawn, step)
-        return self._figures(drawn)
+        table = self._figures(drawn)
+        name = self._folder / f"step-{step:06d}.csv"
+        write_atomic(name, table.to_csv(index=False, lineterminator="\n").encode())
+        return {str(figure): float(table[figure].mean()) for figure in FIGURES}
 
-    def _figures(self, drawn: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def _figures(self, drawn: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """A row for each picture; NaN where nothing could be read."""
+        import pandas as pd
+
         kind, networks = self._kind, self._manager.networks()
-        columns: dict[str, list[float]] = {
-            name: [] for name in ("adherence", "value", "chance", "ceiling")
-        }
+        rows = []
         for trial in self._trials:
             key = trial.map_keys[0]
             reference = self._references[key]
-            columns["chance"].append(reference.chance)
-            columns["ceiling"].append(reference.ceiling)
-            if trial.id not in drawn:
-                continue
-            got = kind.extract([drawn[trial.id]], self._settings, networks)[0]
-            value = kind.agreement(got, self._maps[key], self._settings).value
-            columns["value"].append(value)
-            columns["adherence"].append(adherence(value, reference, kind.metric(kind.primary))[0])
-        return {name: _mean(values) for name, values in columns.items()}
+            value = float("nan")
+            if trial.id in drawn:
+                got = kind.extract([drawn[trial.id]], self._settings, networks)[0]
+                value = kind.agreement(got, self._maps[key], self._settings).value
+            followed = adherence(value, reference, kind.metric(kind.primary))[0]
+            name = self._sources[key.picture].label
+            rows.append((name, followed, value, reference.chance, reference.ceiling))
+        return pd.DataFrame(rows, columns=["picture", *FIGURES])
 
     def _show(self, drawn: Mapping[str, np.ndarray], step: int) -> None:
         columns = []
@@ -126,8 +135,3 @@ class Validation:
             columns.append(np.concatenate([picture, self._maps[key].picture, made]))
         sheet = np.concatenate(columns, axis=1)
         write_atomic(self._folder / f"step-{step:06d}.png", encode_png(sheet))
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
