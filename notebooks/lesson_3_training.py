@@ -111,7 +111,7 @@ batch.text
 # %%
 CONTROL = "depth"
 training = wb.lessons.Training(control=CONTROL, steps=300, every=30, drop=0.5)
-learnt = wb.lessons.learn(training, "../runs/lesson-3-dropped")
+learnt = wb.lessons.learn(training, "../runs/lesson-3-dropped", wb.redrawn())
 
 # %%
 assert learnt.steps == learnt.training.steps
@@ -189,7 +189,7 @@ wb.lessons.learning_figure(longer, moment=later)
 
 # %%
 undropped = wb.lessons.Training(control=CONTROL, steps=300, every=100, drop=0.0)
-other = wb.lessons.learn(undropped, "../runs/lesson-3-undropped")
+other = wb.lessons.learn(undropped, "../runs/lesson-3-undropped", wb.redrawn())
 assert other.steps == learnt.steps
 
 # %% [markdown]

@@ -15,7 +15,7 @@ from workbench.threads import wait_asleep
 
 if TYPE_CHECKING:
     from workbench import analysis, controls, families, images, lessons, metrics, plots
-    from workbench.app import Workbench, explore, slider
+    from workbench.app import Workbench, explore, redrawn, slider
     from workbench.influences import influence, open_influence
     from workbench.paths import data_dir
     from workbench.pictures import compare, extract
@@ -42,6 +42,7 @@ __all__ = [
     "open_influence",
     "open_run",
     "plots",
+    "redrawn",
     "run",
     "score",
     "slider",
@@ -59,6 +60,7 @@ _HOMES = {
     "learning_table": "training.curves",
     "open_influence": "influences",
     "open_run": "runs",
+    "redrawn": "app",
     "run": "runs",
     "score": "runs",
     "slider": "app",

@@ -123,7 +123,7 @@ def test_a_training_asks_for_what_it_says(tmp_path: Path, monkeypatch: pytest.Mo
         "workbench.lessons.learning.train_any", lambda asked, **_: seen.append(asked)
     )
     with pytest.raises(AttributeError):  # the stand-in has trained nothing
-        learn(training, tmp_path / "out", lambda found: None)
+        learn(training, tmp_path / "out")
     assert seen[0].steps == 2 and seen[0].out == tmp_path / "out-short"
 
 

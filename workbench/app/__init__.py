@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from workbench.app import html
 from workbench.app.engine import ModelEngine
 from workbench.app.explorer import Explorer, explore
+from workbench.app.redrawing import redrawn
 from workbench.app.session import Engine, Session
 from workbench.app.sliders import Slider, slider
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
@@ -49,6 +50,7 @@ __all__ = [
     "Workbench",
     "Worker",
     "explore",
+    "redrawn",
     "slider",
 ]
 

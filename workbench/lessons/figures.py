@@ -68,7 +68,8 @@ def learning_figure(
 ) -> Drawing:
     """Draw how a ControlNet learns: loss, adherence with its moment, and one picture.
 
-    log: columns step, and loss or adherence or both. moment: marked where there is one.
+    log: columns step, and loss or adherence or both. pictures: uint8 H×W×3, by name. moment:
+        marked where there is one.
     """
     shown, kinds = dict(pictures or {}), [n for n in ("loss", "adherence") if n in log]
     words = "" if moment is None else " " + moment.text
@@ -85,6 +86,10 @@ def learning_figure(
         style_axes(axes, theme)
         title_axes(axes, name.capitalize(), theme)
         label_axes(axes, "training step", "", theme)
+        if name == "loss":
+            axes.set_ylim(bottom=0)
+        elif len(rows):
+            axes.set_ylim(min(-0.05, rows[name].min() - 0.03), max(1.05, rows[name].max() + 0.03))
     if moment is not None and moment.found and "adherence" in kinds:
         axes = every[kinds.index("adherence")]
         axes.axvspan(moment.low, moment.high, color=theme.band, zorder=0, gid="moment")

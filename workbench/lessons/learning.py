@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from workbench.cancel import CancelToken
@@ -137,7 +138,7 @@ class Learnt:
 def learn(
     training: Training,
     folder: str | Path,
-    show: Callable[[Learnt], None] | None = None,
+    show: Callable[[Figure], None] = lambda figure: None,
 ) -> Learnt:
     """Train a ControlNet from zero by the project's own trainer, or go on where it was stopped.
 
@@ -146,25 +147,27 @@ def learn(
 
     Args:
         training: what is learnt. folder: where it is written; a finished one is only read.
-        show: called with what is learnt so far, now and then; else a figure is shown and kept
-            up to date in the notebook.
+        show: called now and then, and at the end, with a figure of what is learnt so far, as
+            `wb.redrawn()` shows it.
     """
     folder = Path(folder)
     if os.environ.get(SHORT):
         training, folder = replace(training, **_BRIEF), folder.with_name(f"{folder.name}-short")
-    show = show or _live()
-    steps = 0
+    steps, drawn = 0, -_REDRAW
 
     def told(progress: trainer.TrainingProgress) -> None:
         nonlocal steps
         steps = progress.done if progress.phase == "training" else steps
 
     def wrote(_: str) -> None:
-        show(Learnt(training, folder, steps))
+        nonlocal drawn
+        if time.monotonic() - drawn > _REDRAW:
+            show(_drawn(Learnt(training, folder, steps)))
+            drawn = time.monotonic()
 
     done = train_any(training.asked(folder), log=wrote, show=told)
     found = Learnt(training, folder, done.step)
-    show(found)
+    show(_drawn(found))
     return found
 
 
@@ -252,24 +255,7 @@ def _manager() -> ModelManager:
     return ModelManager(PAPERDOLL, runtime=Runtime(attention="eager"))
 
 
-def _live() -> Callable[[Learnt], None]:
-    """A figure in the notebook, which each call replaces."""
-    from IPython.display import display
-
-    handle: Any = None
-    drawn = -_REDRAW
-
-    def show(found: Learnt) -> None:
-        nonlocal handle, drawn
-        if time.monotonic() - drawn < _REDRAW and found.steps < found.training.steps:
-            return
-        drawn = time.monotonic()
-        looks = found.looks["step"]
-        pictures = found.picture(int(looks.max())) if len(looks) else {}
-        figure = learning_figure(found.log, pictures)
-        if handle is None:
-            handle = display(figure, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            handle.update(figure)
-
-    return show
+def _drawn(found: Learnt) -> Figure:
+    looks = found.looks["step"]
+    pictures = found.picture(int(looks.max())) if len(looks) else {}
+    return learning_figure(found.log, pictures)
