@@ -21,7 +21,7 @@ from tiny_models import FAMILY, SIDE, write_tiny_family
 from workbench.cancel import CancelToken
 from workbench.families import ControlNetRef, Family
 from workbench.families.quiet import quiet_libraries
-from workbench.training import beside, loop, trainer
+from workbench.training import beside, trainer
 from workbench.training.beside import Noising
 from workbench.training.examples import DataError, read_examples
 from workbench.training.loop import StepDraws
@@ -175,13 +175,10 @@ def test_its_result_passes_through_a_study(
     assert again.code == 0, again.err
 
 
-def test_it_learns(
-    models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_learns(models: Path, pictures: Path, tmp_path: Path) -> None:
     """Steps draw other noise, so the mean of several is compared with that of the first ones."""
-    monkeypatch.setattr(loop, "LOG_STEPS", 20)
     wanted = asked(pictures, tmp_path / "out", steps=60, batch_size=8, rate=3e-3,
-                   validate_every=100, save_every=100)  # fmt: skip
+                   validate_every=100, save_every=100, log_every=20)  # fmt: skip
     losses = [
         row["loss"]
         for row in train_any(wanted, family=FAMILY, models=models).history
