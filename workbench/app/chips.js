@@ -79,12 +79,13 @@ function render({ model, el }) {
     });
     button.addEventListener("dblclick", () => edit(place));
     button.addEventListener("pointerdown", (event) => {
-      if (event.button === 0) drag = { place, x: event.clientX, y: event.clientY, moved: false };
+      if (event.button !== 0) return;
+      button.setPointerCapture(event.pointerId); // a quick move begins outside of the chip
+      drag = { place, x: event.clientX, y: event.clientY, moved: false };
     });
     button.addEventListener("pointermove", (event) => {
       if (drag?.place !== place || !event.buttons) return;
       if (!drag.moved && Math.hypot(event.clientX - drag.x, event.clientY - drag.y) < FAR) return;
-      if (!drag.moved) button.setPointerCapture(event.pointerId);
       drag.moved = true;
       const over = placeAt(event.clientX, event.clientY);
       buttons.forEach((other, i) => other.classList.toggle("wbc-over", i === over && i !== place));
