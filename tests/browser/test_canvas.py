@@ -98,6 +98,7 @@ def screen(run_notebook: Callable[..., Any], lab: Any) -> Screen:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(CODE)]
     page = run_notebook(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))
+    page.set_default_timeout(180_000)  # the first map waits for torch
     page.wait_for_function("() => document.querySelector('.wb-map-image img')?.naturalWidth > 0")
     return Screen(page, lab.folder / "runs-canvas" / "sources")
 
