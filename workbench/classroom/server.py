@@ -107,8 +107,9 @@ class ModelServer:
         with self._reading:
             found = self.engine.preview(choice)
         legend = [(e.name, [*map(int, e.colour)], float(e.share)) for e in found.legend]
-        told = {"end": "preview", "legend": legend, "warning": found.warning}
-        send(connection, told, [found.source, found.control_map])
+        told = {"end": "preview", "legend": legend, "warning": found.warning, "shows": found.shows}
+        maps = [found.control_map, *([] if found.second_map is None else [found.second_map])]
+        send(connection, told, [found.source, *maps])
 
     def _make(self, connection: Connection, message: Mapping[str, Any]) -> None:
         order = self._order(message)

@@ -43,6 +43,7 @@ class Told:
     total: int
     phase: str
     seconds_left: float | None = None
+    step: None = None  # pictures in the making stay with the server
 
 
 class ClassNetworks:
@@ -159,9 +160,12 @@ class VisitorEngine(ModelEngine):
         """Source and control map of a choice, made by the server."""
         with self._connect() as connection:
             send(connection, {"ask": "preview", "choice": asdict(choice)})
-            message, (source, wanted) = _answer(connection)
+            message, (source, wanted, *second) = _answer(connection)
         legend = tuple(LegendEntry(name, tuple(c), share) for name, c, share in message["legend"])
-        return Preview(source, wanted, legend, str(message["warning"]))
+        shows = tuple(map(str, message["shows"]))
+        return Preview(
+            source, wanted, legend, str(message["warning"]), shows, second[0] if second else None
+        )
 
 
 def _answer(connection: Connection) -> tuple[Mapping[str, Any], list[np.ndarray]]:
