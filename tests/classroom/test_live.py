@@ -6,12 +6,14 @@ visitor who leaves, and the machine from thirty copies of a model.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Client, Pipe
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,8 @@ def test_who_leaves_is_waited_for_no_longer() -> None:
     turns.put(last := order("dora", 1))
     turns.close()
     assert turns.take() is None and last.ended.is_set()
+    turns.put(late := order("emil", 1))
+    assert late.ended.is_set() and late.cancel.cancelled
 
 
 def test_messages_carry_arrays_and_nothing_that_runs() -> None:
@@ -207,7 +211,7 @@ def test_a_sweep_is_stopped_while_it_waits_or_works(school: Class) -> None:
 
 
 def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(
-    school: Class, tmp_path: Path
+    school: Class, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = school.visitor("ben")
     school.engine.fail_with = RuntimeError("out of paint")
@@ -220,6 +224,17 @@ def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(
     Image.new("RGB", (64, 64)).save(secret)
     with pytest.raises(ClassroomError, match="no source of this class"):
         ask(engine, school.runs / "ben" / "run", source=[str(secret)])
+    choice = engine.offer().first
+    hidden = replace(choice, more=json.dumps({"sources": [str(secret)]}))
+    with pytest.raises(ClassroomError, match="no source of this class"):
+        engine.preview(hidden)
+    with pytest.raises(ClassroomError, match="no source of this class"):
+        engine.preview(replace(choice, source=str(secret)))
+    monkeypatch.chdir(school.runs)  # where the name of the secret would be that of a visitor's own
+    study = engine.study(choice).model_copy(update={"sources": (secret.name,)})
+    study._folder = tmp_path
+    with pytest.raises(ClassroomError, match="no source of this class"):
+        engine.make(study, school.runs / "ben" / "run", [], print, CancelToken())
     with pytest.raises(ValueError, match="shares one model"):
         engine.of_family("sd15")
     assert ask(engine, school.runs / "ben" / "run")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import http.client
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import pandas as pd
@@ -84,8 +86,6 @@ def test_runs_and_an_index_of_them(run: Path, tmp_path: Path) -> None:
 
 
 def test_names_of_runs_do_not_hide_each_other(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     other = shutil.copytree(run, tmp_path / "index")
     third = shutil.copytree(run, tmp_path / "de-mo")
     names = build_classroom([run, other, third], tmp_path / "site")
@@ -114,6 +114,15 @@ def test_only_the_pages_are_served(tmp_path: Path) -> None:
         wrong = ("/secret.txt", "/practised/", "/practised/index.html", "/../index.html", "//etc")
         assert [answer(to, path) for path in (*wrong, "/%2e%2e/secret.txt")] == [404] * 6
         assert answer(to, "/", "POST") == 501
+
+
+def test_a_run_may_have_a_name_in_any_language(run: Path, tmp_path: Path) -> None:
+    """A browser sends other letters than those of ASCII as percent codes."""
+    named = shutil.copytree(run, tmp_path / "Prüfung")
+    index, page = build_classroom([named], tmp_path / "site")
+    assert page == "Prüfung.html"
+    with served(tmp_path / "site", index, page) as to:
+        assert answer(to, f"/{quote(page)}") == 200
 
 
 def test_a_page_is_fetched_again_only_if_it_changed(tmp_path: Path) -> None:

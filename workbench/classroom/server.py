@@ -18,13 +18,16 @@ from workbench.classroom.turns import Order, Turns
 from workbench.classroom.wire import receive, send
 from workbench.store import Record, RunFolder
 from workbench.study import Study
-from workbench.study.labels import is_scene, path_of
+from workbench.study.labels import is_scene
+from workbench.study.sources import source_file
 
 log = logging.getLogger(__name__)
 
 TURN = 4
 """So many pictures are made before the next visitor has a turn."""
 TELL_SECONDS = 0.2
+BACKLOG = 128
+"""So many apps may connect at the same moment; macOS refuses those beyond it."""
 
 
 class ModelServer:
@@ -42,10 +45,10 @@ class ModelServer:
 
     def __init__(self, engine: ModelEngine, runs: Path, key: bytes) -> None:
         self.engine, self.runs = engine, runs.resolve()
-        self._offered = frozenset(engine.offer().sources)
+        self._offered = {_file(source, engine.demo) for source in engine.offer().sources}
         self.turns = Turns()
         self._reading = Lock()  # networks are not for several threads
-        self._listener = Listener(authkey=key)
+        self._listener = Listener(backlog=BACKLOG, authkey=key)
         self._closed = False
         for work in (self._accept, self._draw):
             Thread(target=work, name=f"class{work.__name__}", daemon=True).start()
@@ -103,7 +106,7 @@ class ModelServer:
     def _preview(self, connection: Connection, values: Mapping[str, Any]) -> None:
         lists = {name: tuple(values[name]) for name in ("prompt", "kept")}
         choice = Choice(**{**values, **lists})
-        self._check_source(choice.source)
+        self._check_sources(self.engine.study(choice))
         with self._reading:
             found = self.engine.preview(choice)
         legend = [(e.name, [*map(int, e.colour)], float(e.share)) for e in found.legend]
@@ -143,8 +146,7 @@ class ModelServer:
         study = Study.from_dict(
             message["study"], folder=Path(message["base"]), choices=self.engine.choices
         )
-        for source in study.sources:
-            self._check_source(source)
+        self._check_sources(study)
         wanted = [str(trial) for trial in message["trials"]]
         records: Mapping[str, Record] = {}
         if (folder / "study.yaml").is_file():
@@ -153,14 +155,14 @@ class ModelServer:
         done = len(wanted) - len(left)
         return Order(str(message["visitor"]), study, folder, left, len(wanted), done)
 
-    def _check_source(self, source: str) -> None:
+    def _check_sources(self, study: Study) -> None:
         """ValueError for a picture of this machine that is neither offered nor of a visitor."""
-        if source in self._offered or is_scene(source):
-            return
-        if not Path(path_of(source)).resolve().is_relative_to(self.runs):
-            raise ValueError(
-                f"{source} is no source of this class: take one of the list, or upload"
-            )
+        for source in study.sources:
+            file = _file(source, study)
+            if not (is_scene(source) or file in self._offered or file.is_relative_to(self.runs)):
+                raise ValueError(
+                    f"{source} is no source of this class: take one of the list, or upload"
+                )
 
     def _draw(self) -> None:
         while (order := self.turns.take()) is not None:
@@ -182,3 +184,8 @@ class ModelServer:
 
         self.engine.make(order.study, order.folder, part, tell, order.cancel)
         order.left = order.left[len(part) :]
+
+
+def _file(source: str, study: Study) -> Path:
+    """The file that a study reads for a source."""
+    return source_file(source, study.folder).resolve()

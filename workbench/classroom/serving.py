@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from workbench.classroom.pages import INDEX, ClassroomError
 
@@ -26,11 +27,12 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """Answer with the head of a file, or with 404 for all that is not one of the class."""
-        name = self.path.partition("?")[0].partition("#")[0].lstrip("/") or INDEX
+        asked = self.path.partition("?")[0].partition("#")[0].lstrip("/")
+        name = unquote(asked) or INDEX
         if name not in self._names:
             self.send_error(404, "There is no such page here")
             return None
-        self.path = f"/{name}"
+        self.path = f"/{quote(name)}"
         return super().send_head()
 
     def end_headers(self) -> None:

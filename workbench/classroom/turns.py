@@ -46,8 +46,15 @@ class Turns:
         self._closed = False
 
     def put(self, order: Order) -> None:
-        """Queue an order behind the others of its visitor, who joins the end of the ring."""
+        """Queue an order behind the others of its visitor, who joins the end of the ring.
+
+        After `close` it ends at once.
+        """
         with self._condition:
+            if self._closed:
+                order.cancel.cancel()
+                order.ended.set()
+                return
             self._ring.setdefault(order.visitor, deque()).append(order)
             self._condition.notify()
 
