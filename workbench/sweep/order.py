@@ -21,10 +21,10 @@ def coarse_first(trials: Iterable[Trial]) -> list[Trial]:
     given = list(trials)
     scales = _levels(sorted({scales for trial in given for scales in _scales(trial)}))
     sources = _first_seen(trial.source_sha256 for trial in given if trial.controls)
-    prompts = {
-        source: _levels(_first_seen(t.prompt for t in given if t.source_sha256 == source))
-        for source in {trial.source_sha256 for trial in given}
-    }
+    said: dict[str | None, dict[str, None]] = {}  # the prompts of each source, in their order
+    for trial in given:
+        said.setdefault(trial.source_sha256, {})[trial.prompt] = None
+    prompts = {source: _levels(list(mine)) for source, mine in said.items()}
     rounds = {source: (place + 1).bit_length() - 1 for place, source in enumerate(sources)}
 
     def level(trial: Trial) -> int:
