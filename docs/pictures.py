@@ -65,8 +65,7 @@ def main(folder: str) -> None:
 def scrub(page: Any, name: str, by: int) -> None:
     """Move a scrubber by so many steps, no farther than it goes."""
     label = {"scale": "Conditioning scale", "prompt": "Prompt length"}[name]
-    slider = page.locator(".wbx-scrubs input").nth(0 if name == "scale" else 1)
-    assert slider.count() == 1, label
+    slider = page.get_by_role("slider", name=label, exact=True)
     now, most = int(slider.input_value()), int(slider.get_attribute("max"))
     slider.fill(str(max(0, min(most, now + by))))
 
