@@ -19,10 +19,14 @@ function render({ model, el }) {
   const buttons = []; // kept, so that nothing is rebuilt under the pointer
   let editing = null, drag = null;
 
-  const words = () => model.get("words");
+  // What a person did last is shown at once; what Python says before it has heard of that is older.
+  let mine = model.get("words"), sent = model.get("heard");
+  const words = () => mine;
   const tell = (changed) => {
-    model.set("words", changed.map((word) => ({ note: "", read: true, ...word }))); // shown at once
-    model.send({ kind: "words", words: changed.map(({ text, on }) => ({ text, on })) });
+    mine = changed.map((word) => ({ note: "", read: true, ...word }));
+    sent += 1;
+    model.send({ kind: "words", stamp: sent, words: changed.map(({ text, on }) => ({ text, on })) });
+    show();
   };
   const change = (place, values) => tell(words().map((word, i) => (i === place ? { ...word, ...values } : word)));
   const focus = (place) => buttons[Math.max(0, Math.min(place, words().length - 1))]?.focus();
@@ -40,7 +44,8 @@ function render({ model, el }) {
   };
   const edit = (place) => {
     const input = h("input", { type: "text", "aria-label": "This word, edited", class: "wbc-edit", dir: "auto" });
-    input.value = words()[place].text;
+    const before = words()[place].text;
+    input.value = before;
     const button = buttons[place];
     let over = false;
     const end = (keep) => {
@@ -49,14 +54,17 @@ function render({ model, el }) {
       input.remove();
       button.hidden = false;
       editing = null;
+      changed();
       const text = input.value.trim();
-      if (keep && text !== words()[place].text) text ? change(place, { text }) : remove(place);
+      if (keep && text !== before) text ? change(place, { text }) : remove(place);
       show();
       button.focus();
     };
     input.addEventListener("keydown", (event) => {
       event.stopPropagation();
-      if (event.key === "Enter" || event.key === "Escape") end(event.key === "Enter");
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault(); // Enter would press the chip, which is then in focus
+      end(event.key === "Enter");
     });
     input.addEventListener("blur", () => end(true));
     editing = input;
@@ -153,14 +161,21 @@ function render({ model, el }) {
   el.classList.add("wbc");
   el.addEventListener("keydown", keep);
   el.append(list, add, length);
-  const changed = () => editing || show();
+  const changed = () => {
+    if (editing || model.get("heard") < sent) return;
+    mine = model.get("words");
+    sent = model.get("heard");
+    show();
+  };
   model.on("change:words", changed);
+  model.on("change:heard", changed);
   model.on("change:groups", offer);
   show();
   offer();
   return () => {
     el.removeEventListener("keydown", keep);
     model.off("change:words", changed);
+    model.off("change:heard", changed);
     model.off("change:groups", offer);
   };
 }

@@ -21,11 +21,13 @@ class Chips(anywidget.AnyWidget):
         groups: label -> words that can be added.
 
     `words` are dicts: text, on, note ("" or what is odd about it) and read (by the text encoder).
+    `heard` counts what was asked for; what `words` say in between is not shown.
     """
 
     _esm = Path(__file__).with_name("chips.js")
     _css = Path(__file__).with_name("chips.css")
     words: Any = traitlets.List().tag(sync=True)
+    heard: Any = traitlets.Int(0).tag(sync=True)
     groups: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -41,4 +43,6 @@ class Chips(anywidget.AnyWidget):
         if not isinstance(words, list) or not all(isinstance(word, Mapping) for word in words):
             return
         self._changed([(str(word.get("text", "")), bool(word.get("on"))) for word in words])
-        self.send_state("words")  # what was refused must not look chosen
+        stamp = message.get("stamp")
+        self.heard = stamp if isinstance(stamp, int) else self.heard
+        self.send_state(["words", "heard"])  # what was refused must not look chosen
