@@ -237,6 +237,9 @@ def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(
         engine.make(study, school.runs / "ben" / "run", [], print, CancelToken())
     with pytest.raises(ValueError, match="shares one model"):
         engine.of_family("sd15")
+    other = engine.study(replace(choice, more=json.dumps({"safety_checker": True})))
+    with pytest.raises(ClassroomError, match="safety checker stay"):
+        engine.make(other, school.runs / "ben" / "run", [], print, CancelToken())
     assert ask(engine, school.runs / "ben" / "run")
 
 

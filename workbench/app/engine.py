@@ -276,7 +276,7 @@ class ModelEngine:
         """Make some of a study's pictures in a run folder, models downloaded first if need be."""
         from workbench.sweep import run_trials
 
-        if self._loaded_for is None or _loading(study) != _loading(self._loaded_for):
+        if self._loaded_for is None or loading(study) != loading(self._loaded_for):
             self.__dict__.pop("manager", None)
             self._loaded_for = study
         run_trials(study, folder, trials, manager=self.manager, progress=progress, cancel=cancel)
@@ -369,7 +369,7 @@ class ModelEngine:
             self.__dict__.pop(name, None)
 
 
-def _loading(study: Study) -> tuple[object, ...]:
+def loading(study: Study) -> tuple[object, ...]:
     """What of a study models are loaded for."""
     return study.dtype, study.runtime, study.safety_checker
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.app.engine import ModelEngine
+from workbench.app.engine import ModelEngine, loading
 from workbench.app.state import Choice
 from workbench.classroom.turns import Order, Turns
 from workbench.classroom.wire import receive, send
@@ -45,7 +45,9 @@ class ModelServer:
 
     def __init__(self, engine: ModelEngine, runs: Path, key: bytes) -> None:
         self.engine, self.runs = engine, runs.resolve()
-        self._offered = {_file(source, engine.demo) for source in engine.offer().sources}
+        offer = engine.offer()
+        self._offered = {_file(source, engine.demo) for source in offer.sources}
+        self._loading = loading(engine.study(offer.first))
         self.turns = Turns()
         self._reading = Lock()  # networks are not for several threads
         self._listener = Listener(backlog=BACKLOG, authkey=key)
@@ -147,6 +149,10 @@ class ModelServer:
             message["study"], folder=Path(message["base"]), choices=self.engine.choices
         )
         self._check_sources(study)
+        if loading(study) != self._loading:  # else two visitors would load it anew at each turn
+            raise ValueError(
+                "the class shares one model: precision, runtime and safety checker stay as they are"
+            )
         wanted = [str(trial) for trial in message["trials"]]
         records: Mapping[str, Record] = {}
         if (folder / "study.yaml").is_file():

@@ -146,7 +146,7 @@ def learn(
     folder of its own: enough to see that everything works, too few to learn anything.
 
     Args:
-        training: what is learnt. folder: where it is written; a finished one is only read.
+        training: what is learnt. folder: where it is written; a finished one is not trained again.
         show: called now and then, and at the end, with a figure of what is learnt so far, as
             `wb.redrawn()` shows it.
     """
