@@ -19,8 +19,9 @@ from written_run import write_run
 from written_ways import write_ways
 
 import workbench as wb
-from workbench.explorer import ViewChoice, grow, unmade
+from workbench.explorer import ViewChoice, explorer_data, grow, unmade
 from workbench.explorer.page import module
+from workbench.store import build_table
 from workbench.study.plan import make_plan
 
 pytestmark = pytest.mark.browser
@@ -287,8 +288,9 @@ HOST = """async ([source, data]) => {
   document.body.replaceChildren();
   window.asked = [];
   window.handlers = {};
+  window.shown = data;
   const model = {
-    get: (name) => ({ data })[name],
+    get: (name) => ({ data: window.shown })[name],
     on: (name, then) => (window.handlers[name] ??= []).push(then),
     send: (message) => window.asked.push(message),
   };
@@ -330,4 +332,21 @@ def test_a_picture_that_came_is_put_into_its_place(run: wb.Run, page: Any, tmp_p
     page.evaluate(HOST, [module(), json.loads(json.dumps(view.shown.data))])
     page.get_by_role("tab", name="Depth").click()
     assert np.abs(np.subtract(means, page.evaluate(points))).max() < 0.2  # of a pixel
+    assert errors == []
+
+
+def test_a_new_run_comes_after_another_without_complaint(run: wb.Run, page: Any) -> None:
+    """What follows the size of the window must not look for the place of the run before."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    data = json.loads(json.dumps(run.view(ViewChoice(at_once=False)).shown.data))
+    page.evaluate(HOST, [module(), data])
+    change = "data => { window.shown = data; window.handlers['change:data'].forEach((f) => f()); }"
+    page.evaluate(change, explorer_data(build_table([]), notes=["nothing yet"]).data)
+    page.wait_for_selector(".wbx-vacant")
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.evaluate("() => new Promise((then) => requestAnimationFrame(() => setTimeout(then)))")
+    assert errors == []
+    page.evaluate(change, data)
+    page.wait_for_selector(".wbx-point")
     assert errors == []

@@ -915,7 +915,10 @@ class Explorer {
     this.root.classList.toggle("wbx-vacant", vacant);
     const vacantly = "There is nothing to explore: no picture that one control steers has been measured in this run.";
     this.headline.textContent = this.data.notes.join(" ") || (vacant ? vacantly : "");
-    if (vacant) return;
+    if (vacant) {
+      this.at = null; // the place of a run that was here before is none
+      return;
+    }
     this.at = (before && this.placed(before)) ?? this.start();
     this.fill();
     this.update(!before); // told again, an old place could overtake a new one that the kernel sets
