@@ -45,6 +45,12 @@ def test_two_runs_are_compared_on_the_screen(engine: TinyEngine, tmp_path: Path)
         session.compare(two.folder)
     session.open(one.folder)
     assert session.wait(PATIENCE).compared is None and bench.runs.compared.value == ""
+    session.compare(two.folder)
+    assert session.wait(PATIENCE).compared is not None
+    session.new_run()
+    assert bench.runs.compared.value == ""
+    session.open(one.folder)
+    session.wait(PATIENCE)
     session.compare(tmp_path / "nothing")
     assert "cannot be compared" in session.wait(PATIENCE).status
     bench.close()

@@ -89,6 +89,15 @@ def test_stop_ends_what_is_held_back(queue: JobQueue) -> None:
     assert queue.submit(quick(done, "b")).ended.wait(PATIENCE) and done == ["b"]
 
 
+def test_what_is_stopped_before_it_began_is_told(session: Session) -> None:
+    session.pause()
+    sweep = session.make({"seed": [1, 2]})
+    assert sweep is not None
+    session.stop()
+    assert sweep.state is TaskState.CANCELLED
+    assert session.wait(PATIENCE).status == "Stopped. Nothing waits any more."
+
+
 def test_a_sweep_is_paused_dropped_and_resumed_on_the_screen(
     session: Session, engine: TinyEngine
 ) -> None:

@@ -255,6 +255,25 @@ def test_stop_keeps_what_is_made_and_complete_goes_on(
     pd.testing.assert_frame_equal(table(run), table(whole))
 
 
+def test_where_pictures_are_kept_is_told_of_their_own_run(
+    session: Session, engine: TinyEngine
+) -> None:
+    """Whatever is on the screen by the time they are made."""
+    engine.pause = 0.2
+    for end, told in (
+        (session.stop, "Stopped. What is made is kept in"),
+        (int, "Done. It is kept"),
+    ):
+        session.make({"scale": [0, 0.5, 1], "seed": [1, 2]})
+        started(session, 1)
+        sheet = session.state.now.sheet
+        session.new_run()
+        end()
+        assert sheet is not None
+        status = session.wait(PATIENCE).status
+        assert status.startswith(told) and str(sheet.folder) in status
+
+
 def test_an_empty_place_of_the_sheet_is_made(session: Session) -> None:
     session.make()
     session.choose(scale=0.5, seed=2)

@@ -17,7 +17,8 @@ import pytest
 from tiny_app import PROMPT, TinyEngine
 
 from workbench.app import Workbench, html
-from workbench.app.state import Work
+from workbench.app.state import Reading, Work
+from workbench.app.views.prompt import tokens_text
 from workbench.app.worker import Job
 from workbench.families import FamilyError
 from workbench.images import encode_png
@@ -209,6 +210,30 @@ def test_numbers_that_are_none_are_refused(bench: Workbench, text: str, said: st
     assert bench.session.state.now.sheet is None
 
 
+@pytest.mark.parametrize("text", ["a lot", "0..1 step 0", "99", "-1"])
+def test_what_is_mistyped_has_no_price_and_is_no_failure(
+    bench: Workbench, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.session.wait(PATIENCE)
+    bench.making.inputs["scale"].value = text
+    assert bench.session.wait(PATIENCE).price.startswith("This sweep cannot be made: ")
+    assert not caplog.records
+
+
+def test_a_strip_says_how_many_it_holds(bench: Workbench, monkeypatch: Any) -> None:
+    """A second control leaves fewer types for the first."""
+    assert bench.making.strips["scale"].description == "5 scales"
+    monkeypatch.setattr(type(bench.session), "strips", {"scale": (0.0, 1.0)})
+    bench.session.choose(seed=2)
+    assert bench.making.strips["scale"].description == "2 scales"
+
+
+def test_of_many_words_that_are_not_read_some_are_named() -> None:
+    unread = tuple(f"word {i}" for i in range(200))
+    text = tokens_text(Reading(tokens=2000, limit=77, unread=unread))
+    assert text.endswith("word 5 and 194 more.") and len(text) < 120
+
+
 @pytest.mark.parametrize("name", ["seed", "length"])
 def test_a_part_of_a_seed_or_a_tag_is_refused(bench: Workbench, name: str) -> None:
     bench.making.inputs[name].value = "1, 1.5"
@@ -278,6 +303,21 @@ def test_another_run_is_opened_from_the_list(bench: Workbench) -> None:
     bench.runs.new.click()
     assert bench.session.state.now.sheet is None and bench.runs.runs.value == ""
     assert bench.session.wait(PATIENCE) and made(bench) == 0
+
+
+def test_a_run_that_cannot_be_opened_does_not_look_open(bench: Workbench) -> None:
+    bench.making.make.click()
+    first = bench.session.wait(PATIENCE).sheet
+    bench.session.new_run()
+    bench.session.choose(steps=3)
+    bench.making.make.click()
+    second = bench.session.wait(PATIENCE).sheet
+    assert first is not None and second is not None
+    (first.folder / "study.yaml").rename(first.folder / "gone.yaml")
+    bench.runs.runs.value = first.folder
+    assert "cannot be opened" in bench.session.wait(PATIENCE).status
+    assert bench.runs.runs.value == second.folder
+    assert first.folder not in [folder for _, folder in bench.runs.runs.options]
 
 
 def test_a_run_is_deleted_by_a_second_click(bench: Workbench) -> None:

@@ -125,6 +125,7 @@ class Session:
         self._sheets: dict[Path, Sheet] = {}  # each run as it is known here
         self._ordered: set[str] = set()  # sources with which a picture was asked for
         self._at_work: Job | None = None  # what `Screen.work` speaks of
+        self._place: Path | None = None  # the run of the job under way, or that ended last
 
     def choose(self, **values: Any) -> Choice:
         """Change some of the choice (see `Choice`), and show its source and control map.
@@ -396,6 +397,7 @@ class Session:
 
         def work(cancel: CancelToken) -> None:
             on_screen = True
+            self._place = begun[0].sheet.folder if begun else None
             if begun:
                 folder, now = begun[0].sheet.folder, self.state.now.sheet
                 order = replace(begun[0], sheet=self._sheets[folder])
@@ -426,6 +428,7 @@ class Session:
     def _make(self, order: _Order, cancel: CancelToken) -> None:
         """Make what is missing of some trials of a run, and tell as it comes."""
         sheet = order.sheet
+        self._place = sheet.folder
         self._sheets[sheet.folder] = sheet
 
         def tell(values: dict[str, Any]) -> None:
@@ -463,7 +466,10 @@ class Session:
 
     def stop(self) -> None:
         """Stop what is being made after its present step, and forget what waits."""
+        running, waiting = self.jobs.now
         self.jobs.stop()
+        if running is None and waiting:  # else the end of what is made says so
+            self.state.change(status="Stopped. Nothing waits any more.")
 
     def pause(self) -> None:
         """Hold sweeps back: one under way stops after its present step. Single pictures go on."""
@@ -504,7 +510,10 @@ class Session:
         choice, sheet = self.state.now.choice, self.state.now.sheet
 
         def answer(_: CancelToken) -> str:
-            ids = set(self.engine.asked(choice, axes))
+            try:
+                ids = set(self.engine.asked(choice, axes))
+            except StudyError as error:  # as typed: nothing has failed
+                return f"This sweep cannot be made: {error}"
             there = 0
             if sheet is not None and (sheet.folder / "study.yaml").is_file():
                 from workbench.store import RunFolder
@@ -523,6 +532,11 @@ class Session:
                 self.state.change(price=f"This sweep cannot be made: {task.error}")
 
         return self.reader.submit(PRICE, answer, on_result=told, on_end=failed)
+
+    def no_price(self, reason: str) -> None:
+        """Say in place of a price why there is none."""
+        self.reader.cancel(PRICE)
+        self.state.change(price=reason)
 
     def open(self, folder: str | Path) -> Task:
         """Queue a run folder to be shown. No model is loaded. The choice follows its study."""
@@ -547,12 +561,14 @@ class Session:
             if sheet.plan and sheet.study:
                 self._follow(sheet.study)
 
-        def failed(task: Task) -> None:
+        def ended(task: Task) -> None:
+            self.state.change(opening=None)
             if task.state is TaskState.FAILED:
+                self.find_runs()
                 self.state.change(status=f"{folder} cannot be opened: {task.error}")
 
-        self.state.change(status=f"Opening {folder} …")
-        return self.reader.submit("open", look, on_result=show, on_end=failed)
+        self.state.change(status=f"Opening {folder} …", opening=folder)
+        return self.reader.submit("open", look, on_result=show, on_end=ended)
 
     def _is_ours(self, study: Study) -> bool:
         """Whether it is a grid of what can be chosen here: a list of tags, cut from its end."""
@@ -582,7 +598,7 @@ class Session:
     def new_run(self) -> None:
         """Begin a new run with the next picture."""
         told = "The next picture begins a new run."
-        self.state.change(sheet=None, in_hand="", doomed=None, status=told)
+        self.state.change(sheet=None, in_hand="", doomed=None, compared=None, status=told)
 
     def find_runs(self) -> tuple[Path, ...]:
         """Look for run folders; newest first."""
@@ -645,7 +661,7 @@ class Session:
                 self._sheets.pop(folder, None)
             if sheet is not None and sheet.folder == folder:
                 if place is None:
-                    self.state.change(sheet=None, in_hand="", doomed=None)
+                    self.state.change(sheet=None, in_hand="", doomed=None, compared=None)
                 else:
                     self._show_sheet(replace(sheet, folder=place, newest="", beside=""))
             self.find_runs()
@@ -755,13 +771,13 @@ class Session:
 
     def _tell_end(self, job: Job) -> None:
         self.find_runs()
-        sheet = self.state.now.sheet
-        where = f" in {sheet.folder}" if sheet else ""
+        place = self._place  # not of the run on the screen, which may be another one by now
+        where = "" if place is None else f" in {place}"
         if job.state is TaskState.FAILED:
             self.state.change(status=f"That failed: {job.error}")
         elif job.state is TaskState.CANCELLED:
             self._grow()
-            there = sheet is not None and (sheet.folder / "study.yaml").is_file()
+            there = place is not None and (place / "study.yaml").is_file()
             kept = f"What is made is kept{where}" if there else "Nothing was made yet"
             self.state.change(status=f"Stopped. {kept}.")
         else:

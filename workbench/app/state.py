@@ -169,11 +169,12 @@ class Screen:
     """Everything that is shown. Observers are told the names of the fields that changed.
 
     status: how the last work ended, or why there is none. price: what the sweep in hand would
-    take, as a sentence. runs: the run folders that can be opened, newest first. in_hand: id of the
-    trial whose picture the explorer shows, "" if there is none. doomed: the run that a person was
-    asked about before it is deleted, and how many pictures it has; None if nobody was asked.
-    models: which models make the pictures, where, and what of them is yet to be had. reading: what
-    the text encoder reads of the choice. compared: the run on the screen beside another one.
+    take, as a sentence. runs: the run folders that can be opened, newest first. opening: the one
+    that is being opened. in_hand: id of the trial whose picture the explorer shows, "" if there is
+    none. doomed: the run that a person was asked about before it is deleted, and how many pictures
+    it has; None if nobody was asked. models: which models make the pictures, where, and what of
+    them is yet to be had. reading: what the text encoder reads of the choice. compared: the run on
+    the screen beside another one.
     """
 
     choice: Choice
@@ -185,6 +186,7 @@ class Screen:
     status: str = ""
     price: str = ""
     runs: tuple[Path, ...] = ()
+    opening: Path | None = None
     in_hand: str = ""
     doomed: tuple[Path, int] | None = None
     models: str = ""

@@ -123,7 +123,10 @@ class MakeView(View):
         return axes
 
     def _ask(self) -> None:
-        self.session.ask_price(self.axes())
+        try:
+            self.session.ask_price(self.axes())
+        except ValueError as error:
+            self.session.no_price(f"This sweep cannot be made: {error}.")
 
     def show(self, screen: Screen) -> None:
         work = screen.work
@@ -146,10 +149,9 @@ class MakeView(View):
             self.inputs["second_scale"].layout.display = second
             lengths = {0, len(screen.choice.prompt) // 2, len(screen.choice.prompt)}
             self.inputs["length"].placeholder = ", ".join(map(str, sorted(lengths)))
-            try:
-                self._ask()
-            except ValueError as error:
-                self.price.value = html.note(str(error))
+            for axis, values in self.session.strips.items():
+                self.strips[axis].description = f"{len(values)} {STRIPS[axis]}"
+            self._ask()
 
 
 def _numbers(name: str, text: str, *, whole: bool) -> list[Any]:

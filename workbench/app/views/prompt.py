@@ -14,6 +14,9 @@ from workbench.app.session import Session
 from workbench.app.state import Reading, Screen
 from workbench.app.views.base import WIDE, Tell, View
 
+MOST_NAMED = 6
+"""So many words that are not read are named below the chips, which mark all of them."""
+
 
 class PromptView(View):
     """The prompt as text, as chips with a length, and as four presets."""
@@ -30,9 +33,10 @@ class PromptView(View):
         self.groups = session.engine.family.tag_groups()
         self.chips = Chips(self.act(self._write), self.groups)
         self.chips.add_class("wb-tags")
-        self.tokens = widgets.HTML()
+        self.tokens = widgets.HTML(layout={"width": "262px"})
         self.tokens.add_class("wb-tokens")
         self.tokens.add_class("wb-quiet")
+        self.tokens.add_class("wb-paths")
         self.presets = {name: self._preset(name, tip) for name, tip in PRESETS.items()}
         buttons = widgets.Box(
             list(self.presets.values()), layout={"flex_flow": "row wrap", "width": "262px"}
@@ -83,6 +87,7 @@ def tokens_text(reading: Reading) -> str:
     if not reading.limit:
         return ""
     if reading.unread:
-        words = ", ".join(reading.unread)
+        words, more = ", ".join(reading.unread[:MOST_NAMED]), len(reading.unread) - MOST_NAMED
+        words += f" and {more} more" if more > 0 else ""
         return f"{reading.tokens} tokens, of which {reading.limit} are read. Not read: {words}."
     return f"{reading.tokens} of {reading.limit} tokens"

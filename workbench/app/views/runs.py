@@ -19,7 +19,7 @@ from workbench.app.views.base import WIDE, Tell, View, columns
 class RunsView(View):
     """The run on the screen, and others: open, go on, rename, copy, delete, take away."""
 
-    fields = frozenset({"runs", "sheet", "choice", "in_hand", "doomed", "compared"})
+    fields = frozenset({"runs", "opening", "sheet", "choice", "in_hand", "doomed", "compared"})
 
     def __init__(self, session: Session, tell: Tell) -> None:
         super().__init__(session, tell)
@@ -130,7 +130,8 @@ class RunsView(View):
         ]
         if tuple(options) != tuple(self.runs.options):
             self.runs.options = options
-        self.runs.value = here or ""  # None would show no option at all
+        chosen = screen.opening if screen.opening in there else here
+        self.runs.value = chosen or ""  # None would show no option at all
         self.complete.disabled = sheet is None or sheet.plan is None
         others = (self.report, self.rename, self.duplicate, self.delete, *self.taken.values())
         for button in others:
