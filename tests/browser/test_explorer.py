@@ -71,7 +71,13 @@ def test_all_of_it_fits_on_the_screen(explorer: Any, width: int, height: int) ->
     explorer.wait_for_timeout(200)
     whole = explorer.evaluate("[document.body.scrollWidth, document.body.scrollHeight]")
     assert whole[0] <= width and whole[1] <= height
-    for part in (".wbx-plot svg", ".wbx-sheet", ".wbx-tiles", ".wbx-scrubs", ".wbx-words"):
+    for part in (
+        ".wbx-chart .wbx-plot svg",
+        ".wbx-sheet",
+        ".wbx-tiles",
+        ".wbx-hand .wbx-scrubs",
+        ".wbx-words",
+    ):
         box = explorer.locator(part).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
         assert box["x"] >= 0 and box["x"] + box["width"] <= width, part
@@ -99,7 +105,7 @@ def test_the_keyboard_walks_the_sheet(explorer: Any) -> None:
 
 
 def test_scrubbing_changes_picture_point_and_words(explorer: Any) -> None:
-    picture = explorer.locator(".wbx-tiles figure:nth-child(2) img")
+    picture = explorer.locator(".wbx-tiles figure:nth-child(2) > img")
     shown = {picture.get_attribute("src")}
     scrub = explorer.get_by_label("Conditioning scale", exact=True)
     for value, name in enumerate(("text only", "scale 0.4", "scale 0.8", "scale 1.2")):
@@ -215,12 +221,12 @@ def test_in_jupyterlab_it_shows_pictures_as_they_are_looked_at(
     }
     page = run_notebook(json.loads(json.dumps(notebook)), "explorer.ipynb")
     page.wait_for_selector(".wbx-row button img:not(.wbx-none)")
-    shown = page.locator(".wbx-tiles figure:nth-child(2) img")
+    shown = page.locator(".wbx-tiles figure:nth-child(2) > img")
     before = shown.get_attribute("src")
     assert before.startswith("blob:")
     page.locator(".wbx-row button").nth(1).hover()
     page.wait_for_function(
-        "before => document.querySelector('.wbx-tiles figure:nth-child(2) img').src !== before",
+        "before => document.querySelector('.wbx-tiles figure:nth-child(2) > img').src !== before",
         arg=before,
     )
     page.evaluate("""async () => {
