@@ -121,3 +121,23 @@ def test_a_sweep_is_paused_dropped_and_resumed_on_the_screen(
     session.wait(PATIENCE)
     made = wb.open_run(sheet.folder).records
     assert sweep.state is TaskState.DONE and there < set(made) and len(made) == 6
+
+
+def test_another_run_on_the_screen_is_told_nothing_of_the_one_at_work(
+    session: Session, engine: TinyEngine
+) -> None:
+    session.make()
+    before = session.wait(PATIENCE).sheet
+    assert before is not None
+    session.new_run()
+    engine.gate.clear()
+    session.make()
+    until(lambda: len(engine.made) == 2)
+    at_work = session.state.now.sheet
+    session.open(before.folder).wait(PATIENCE)
+    opened = session.state.now.sheet
+    engine.gate.set()
+    screen = session.wait(PATIENCE)
+    assert at_work is not None and at_work.folder != before.folder
+    assert screen.status == f"Done. It is kept in {at_work.folder}."
+    assert screen.sheet is opened and len(wb.open_run(at_work.folder).records) == 1

@@ -453,11 +453,11 @@ class Session:
         )  # fmt: skip
 
     def _grow(self, newest: str = "", beside: str = "") -> None:
-        """There is more of the run on the disk."""
+        """There is more of the run at work on the disk; another one on the screen stays as is."""
 
         def more(screen: Screen) -> dict[str, Any]:
             sheet = screen.sheet
-            if sheet is None:
+            if sheet is None or sheet.folder != self._place:
                 return {}
             version = next(self._versions)
             return {"sheet": replace(sheet, version=version, newest=newest, beside=beside)}

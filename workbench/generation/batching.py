@@ -216,7 +216,7 @@ class BatchSizer:
         return self._sizes[key]
 
     def batches(self, trials: Sequence[Trial]) -> Iterator[Batch]:
-        """All trials in batches, as `plan_batches` has them; call `learn` after each one."""
+        """All trials in batches, as `plan_batches` has them; make each one inside of `learning`."""
         return _in_turn([(group, self._of(group)) for group in _grouped(trials)])
 
     def _of(self, group: Batch) -> Iterator[Batch]:
