@@ -51,6 +51,8 @@ def test_a_search_leaves_what_it_names(bench: Workbench) -> None:
         assert bench.drawing.more.layout.display == "none", "nor are headings over nothing"
     bench.settings.search.value = "seeds"
     assert "in the tab Picture" in bench.settings.found.value
+    bench.settings.search.value = "<b>"
+    assert "No setting is called &quot;&lt;b&gt;&quot;" in bench.settings.found.value
     bench.settings.search.value = ""
     assert visible(bench) == usual and bench.settings.found.value == ""
 

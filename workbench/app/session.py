@@ -494,7 +494,10 @@ class Session:
         self.state.change(status=f"Comparing {folder} with {other} …")
 
         def show(found: Comparison) -> None:
-            self.state.change(compared=found, status=f"{folder} beside {other}: see below.")
+            sheet = self.state.now.sheet
+            if sheet is not None and sheet.folder == folder:  # no other one was opened meanwhile
+                told = f"{folder} beside {other}: see the tab Run."
+                self.state.change(compared=found, status=told)
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:

@@ -73,14 +73,21 @@ class SettingsView(View):
             widget.layout.display = "" if wanted else "none"
         shown = {**self._drawing.settings, **self.more}
         boxes = [(one.box, one.fields) for one in self._steering.controls]
+        hits = {name for name in self.more if matches(query, name)}
         for box, fields in [(self._drawing.more, self._drawing.settings), *boxes]:
             there = {name for name, w in fields.items() if matches(query, name, w.description)}
+            hits |= there
             for name, widget in fields.items():
                 widget.layout.display = "" if name in there else "none"
             box.layout.display = "" if there or not fields or not query.strip() else "none"
         found = found_elsewhere(query, shown)
         rows = (f"<li><b>{html.note(name)}</b>: {html.note(place)}</li>" for name, place in found)
-        self.found.value = f"<ul>{''.join(rows)}</ul>" if found else ""
+        if found:
+            self.found.value = f"<ul>{''.join(rows)}</ul>"
+        elif hits or not query.strip():
+            self.found.value = ""
+        else:
+            self.found.value = html.note(f'No setting is called "{query.strip()}".')
 
 
 def _yaml(value: Any) -> str:
