@@ -32,6 +32,7 @@ PLUGINS = {
 }
 """Packages that are needed, but not imported by name."""
 BROUGHT = {
+    "IPython": "by ipykernel",
     "dask": "by distributed",
     "dask_cuda": "by the user, for clusters of several GPUs",
     "traitlets": "by ipywidgets",
