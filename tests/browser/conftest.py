@@ -43,13 +43,21 @@ SETTINGS = {
     }
 }
 RUN_ALL = """async () => {
+  const within = (seconds, promise) => Promise.race([
+    promise.then(() => true), new Promise((done) => setTimeout(() => done(false), 1000 * seconds)),
+  ]);
   const app = window.jupyterapp;
   await app.restored;
   const panel = app.shell.currentWidget;
   await panel.context.ready;
   await panel.sessionContext.ready;
-  await panel.sessionContext.session.kernel.info;
-  await app.commands.execute('notebook:run-all-cells');
+  // On a busy machine a new kernel may miss its first message, and would never answer.
+  for (let i = 0; i < 3 && !(await within(60, panel.sessionContext.session.kernel.info)); i++) {
+    await panel.sessionContext.restartKernel();
+  }
+  if (!(await within(300, app.commands.execute('notebook:run-all-cells')))) {
+    throw new Error("the notebook's cells did not end");
+  }
 }"""
 SHUT_DOWN = "async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll(); }"
 
