@@ -240,6 +240,10 @@ def test_what_fails_is_said_to_the_visitor_and_the_class_goes_on(
     other = engine.study(replace(choice, more=json.dumps({"safety_checker": True})))
     with pytest.raises(ClassroomError, match="safety checker stay"):
         engine.make(other, school.runs / "ben" / "run", [], print, CancelToken())
+    with monkeypatch.context() as lacking:
+        lacking.setattr(school.engine, "to_download", lambda study: ("hub/large",))
+        with pytest.raises(ClassroomError, match="hub/large would have to be downloaded"):
+            ask(engine, school.runs / "ben" / "run")
     assert ask(engine, school.runs / "ben" / "run")
 
 

@@ -153,6 +153,12 @@ class ModelServer:
             raise ValueError(
                 "the class shares one model: precision, runtime and safety checker stay as they are"
             )
+        if titles := self.engine.to_download(study):  # gigabytes are not for visitors to order
+            raise ValueError(
+                f"{', '.join(titles)} would have to be downloaded to the machine of the class: "
+                "choose another base model or control type, or have the teacher make a picture "
+                "with it once"
+            )
         wanted = [str(trial) for trial in message["trials"]]
         records: Mapping[str, Record] = {}
         if (folder / "study.yaml").is_file():
