@@ -122,7 +122,7 @@ def write(run: Path, count: int, picture_of: Callable[[int], np.ndarray] | None 
 
     `picture_of` gives the picture of each trial by its number, uint8 H×W×3; noise if None.
     """
-    from workbench.controls import MapKey, get_control
+    from workbench.controls import get_control
     from workbench.store import Manifest, RunFolder
 
     study, plan, rng = study_of(count), plan_of(count), np.random.default_rng(1)
@@ -130,7 +130,7 @@ def write(run: Path, count: int, picture_of: Callable[[int], np.ndarray] | None 
     folder.write_study(study)
     folder.write_sources(plan.sources)
     pattern = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
-    keys = {MapKey(c.source, c.control, c.control_settings) for c in plan.cells}
+    keys = {cell.map_key for cell in plan.cells}
     folder.write_maps(dict.fromkeys(keys, pattern))
     made_by = {"tokens": 9, "truncated": False, "seconds": 0.1, "device": "cpu"}
     for number, trial in enumerate(plan.trials):

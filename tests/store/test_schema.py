@@ -150,3 +150,16 @@ def test_plain_makes_json_of_numpy_and_of_what_is_no_number() -> None:
         "4": None,
     }
     assert type(plain(np.float64(1.0))) is float
+
+
+def test_a_record_is_written_for_people_and_read_back_to_the_last_digit() -> None:
+    """As the usual writer of JSON would: one value a line, indented, in UTF-8."""
+    numbers = [0.1, 1 / 3, 1e-7, 5e-324, 1.7e308, -0.0, 2**62, True, None, "é 日本 😀 \n\x00"]
+    data = encode_record(Record(trial=TRIAL, extra={"numbers": numbers}))
+    assert repr(json.loads(data)["extra"]["numbers"]) == repr(numbers)
+    assert decode_record(data).extra["numbers"] == numbers
+    usual = json.dumps(json.loads(data), indent=1, ensure_ascii=False)
+    text = data.decode("utf-8")
+    assert [line for line in text.splitlines() if "e-" not in line] == [
+        line for line in usual.splitlines() if "e-" not in line
+    ]

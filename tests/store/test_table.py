@@ -12,6 +12,7 @@ import pytest
 from run_folders import keep_table
 
 from workbench.store import COLUMNS, RunFolder, StoreError
+from workbench.store.table import build_table
 from workbench.study import Choices, Plan, Study, Trial, make_plan
 
 Fill = Callable[..., None]
@@ -232,3 +233,38 @@ def test_unknown_tokens_survive(
     built = keep_table(run)
     assert built["tokens"].isna().all()
     pd.testing.assert_frame_equal(run.measurements(), built)
+
+
+def test_readings_that_say_more_than_most_are_joined_as_one_by_one(
+    run: RunFolder, plan: Plan, fill: Fill
+) -> None:
+    """Held against the plain way: a dictionary for each reading, then one sort of the whole."""
+    fill(run)
+    records = list(run.scan().records.values())
+    odd = records[0]
+    rows = [dict(row) for row in odd.rows]
+    rows[0] |= {"scale": 0.3, "tokens": 77, "partner": "hed", "partner_scale": 0.5}
+    rows[1].pop("reason")
+    cells = {cell: {**facts, "reason": "by the cell"} for cell, facts in odd.cells.items()}
+    records[0] = odd.model_copy(update={"rows": tuple(rows), "cells": cells, "made_by": {}})
+    records.append(records[1])  # the same cells once more
+
+    told = [
+        {"reason": "", "partner": "", "partner_settings": "", "partner_scale": np.nan}
+        | {name: record.made_by.get(name) for name in ("tokens", "truncated")}
+        | dict(record.cells[row["cell"]])
+        | dict(row)
+        | {"trial": record.trial.id}
+        for record in records
+        for row in record.rows
+    ]
+    keys = [
+        *("partner", "partner_settings", "base", "control", "control_settings", "source"),
+        *("setting", "length", "label", "scale", "partner_scale", "seed", "cell", "metric"),
+    ]
+    wanted = pd.DataFrame(told, columns=list(COLUMNS)).sort_values(keys, ignore_index=True)
+    found = build_table(records)
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+    kept = set(found["cell"][:5])
+    part = wanted[wanted["cell"].isin(kept)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(build_table(records, kept), part, check_dtype=False)

@@ -216,17 +216,20 @@ class RunFolder:
 
     def trial_folder(self, trial_id: str) -> Path:
         """Where one trial's files are; StoreError for a text that is no trial id."""
-        if not _TRIAL_ID.fullmatch(trial_id):
-            raise StoreError(f'"{trial_id[:40]}" is not the id of a trial')
-        return self.path / "trials" / trial_id
+        return Path(self._in_trial(trial_id, ""))
 
     def sample_path(self, trial_id: str) -> Path:
         """The PNG file of one trial's sample."""
-        return self.trial_folder(trial_id) / "sample.png"
+        return Path(self._in_trial(trial_id, "sample.png"))
 
     def record_path(self, trial_id: str) -> Path:
         """The record of one trial."""
-        return self.trial_folder(trial_id) / "record.json"
+        return Path(self._in_trial(trial_id, "record.json"))
+
+    def _in_trial(self, trial_id: str, name: str) -> str:
+        if not _TRIAL_ID.fullmatch(trial_id):
+            raise StoreError(f'"{trial_id[:40]}" is not the id of a trial')
+        return os.path.join(self.path, "trials", trial_id, name)
 
     def trial_ids(self) -> tuple[str, ...]:
         """Ids of all trial folders, whole or not, sorted."""
@@ -354,8 +357,7 @@ class RunFolder:
         in between sees a picture and a record that do not belong together.
         """
         found = look()
-        lock = Path(self._lock.lock_file)
-        if not isinstance(found, str) or not found or not os.access(lock, os.W_OK):
+        if not isinstance(found, str) or not found or not os.access(self._lock.lock_file, os.W_OK):
             return found  # without a lock file that can be taken, nobody is at work
         try:
             self._lock.acquire()
@@ -376,11 +378,10 @@ class RunFolder:
         return png if isinstance(png, str) else record
 
     def _read_record(self, trial_id: str) -> Record | str:
-        if not self.trial_folder(trial_id).is_dir():
-            return ""
         data = self.contents(self.record_path(trial_id))
         if data is None:
-            return "its record was not written"
+            there = self.trial_folder(trial_id).is_dir()
+            return "its record was not written" if there else ""
         try:
             record = decode_record(data)
         except SchemaError as error:
@@ -393,8 +394,8 @@ class RunFolder:
     def _is_untouched(self, record: Record) -> bool:
         """Whether size and time of a picture say that it is the one its record was written for."""
         try:
-            sample = os.lstat(self.sample_path(record.trial.id))
-            written = os.lstat(self.record_path(record.trial.id))
+            sample = os.lstat(self._in_trial(record.trial.id, "sample.png"))
+            written = os.lstat(self._in_trial(record.trial.id, "record.json"))
         except OSError:  # whoever reads it says what is wrong
             return False
         older = sample.st_mtime_ns < written.st_mtime_ns  # at the same time it may have come later
@@ -732,7 +733,7 @@ class RunFolder:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode):
                     raise StoreError(f"{path} is not a file: put the run's own in its place")
-                if not path.resolve().is_relative_to(self.path.resolve()):
+                if self._leads_out(path):
                     raise StoreError(
                         f"{path} leads out of the run over a link: put the file in its place"
                     )
@@ -740,6 +741,16 @@ class RunFolder:
                     return file.read(limit)
         size, allowed = f"{status.st_size / 2**20:,.1f} MiB", f"{limit / 2**20:g} MiB"
         raise StoreError(f"{path} has {size}, more than the {allowed} that are read")
+
+    def _leads_out(self, path: Path) -> bool:
+        """Whether a file lies outside of the run; only links on the way to it are looked up."""
+        root, file = os.fspath(self.path), os.fspath(path)
+        inside = file.removeprefix(root + os.sep).split(os.sep)
+        if file.startswith(root + os.sep) and ".." not in inside:
+            ways = (os.path.join(root, *inside[:end]) for end in range(1, len(inside) + 1))
+            if not any(map(os.path.islink, ways)):
+                return False
+        return not path.resolve().is_relative_to(self.path.resolve())
 
     def read_json(self, name: str) -> Any:
         """A JSON file of the run; None if it is not there. StoreError if it is damaged."""

@@ -23,6 +23,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from workbench.prompts import CAPTION, Prompt, PromptVariant, join_tags
@@ -482,8 +483,8 @@ def clause(error: ValidationError) -> str:
 
 
 def encode_json(value: Any) -> bytes:
-    """The bytes of a JSON file of a run. NaN and infinity become null."""
-    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    """The bytes of a JSON file of a run, a value a line. NaN and infinity become null."""
+    return to_json(plain(value), indent=1)
 
 
 def plain(value: Any) -> Any:

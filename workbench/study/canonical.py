@@ -13,6 +13,9 @@ _LATER = {
     *("forms", "literal", "made_elsewhere", "safety_checker"),
 }
 _USUAL = {"unit": "tags"}
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
 
 
 def tidy_float(value: float) -> float:
@@ -22,9 +25,7 @@ def tidy_float(value: float) -> float:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and ASCII only. NaN and infinity raise ValueError."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
+    return _ENCODER.encode(value)
 
 
 def canonical_hash(value: Any) -> str:

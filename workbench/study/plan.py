@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from workbench.families.reading import TextReader
 
 
+@lru_cache(maxsize=64)
 def active_steps(steps: int, start: float, end: float) -> tuple[int, ...]:
     """The denoising steps (0 … steps-1) at which the control acts, by diffusers' own rule.
 
@@ -166,11 +167,18 @@ def make_plan(
     reads = None not in readers.values()
     known = all(reading.known for reading in readings.values())
     known &= reads or study.unit != "tokens"
+    whole = {label: study.whole_prompt(label).text for label in sources}
     trials: dict[str, Trial] = {}
     cells: dict[str, Cell] = {}
     grid = (
         _Point(
-            base, source, uses, variant, readings[base].same.get(variant.text, variant.text), seed
+            base,
+            source,
+            whole[source.label],
+            uses,
+            variant,
+            readings[base].same.get(variant.text, variant.text),
+            seed,
         )
         for base, source, ways in product(study.base, sources.values(), steerings)
         for variant in readings[base].forms[source.label]
@@ -210,10 +218,11 @@ class _Use(NamedTuple):
 
 class _Point(NamedTuple):
     """One place in the grid: `uses` are one control, or the two of a pair; `text` is the prompt
-    that the picture is made with, which is read like that of `variant`."""
+    that the picture is made with, which is read like that of `variant`, a form of `full_prompt`."""
 
     base: str
     source: SourceImage
+    full_prompt: str
     uses: tuple[_Use, ...]
     variant: PromptVariant
     text: str
@@ -293,7 +302,6 @@ def _cells(study: Study, point: _Point, trial_id: str) -> list[Cell]:
 
 
 def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: str) -> Cell:
-    variant, full_prompt = point.variant, study.whole_prompt(point.source.label).text
     uses = [ControlUse(each.control, each.key.settings, each.scale) for each in point.uses]
     judges = judges_of(study, uses)
     partner = ControlUse(other.control, other.key.settings, other.scale) if other else None
@@ -304,8 +312,8 @@ def _cell(study: Study, point: _Point, use: _Use, other: _Use | None, trial_id: 
         source_sha256=point.source.sha256,
         control=use.control,
         control_settings=use.key.settings,
-        variant=variant,
-        full_prompt=full_prompt,
+        variant=point.variant,
+        full_prompt=point.full_prompt,
         scale=use.scale,
         seed=point.seed,
         base=point.base,

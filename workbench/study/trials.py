@@ -112,20 +112,25 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values; `also`, `networks`, `picture` where there is any."""
-        values = asdict(self)
-        more: dict[str, Any] = {"also": list(values.pop("also")), "picture": values.pop("picture")}
-        more["networks"] = [list(pair) for pair in values.pop("networks")]
+        values = {name: getattr(self, name) for name in _FIELDS}
+        del values["also"], values["networks"], values["picture"]
+        more = {
+            "also": [asdict(use) for use in self.also],
+            "picture": self.picture,
+            "networks": [list(pair) for pair in self.networks],
+        }
         return {**values, **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trial:
         """The inverse of `to_dict`. Missing or unknown keys raise ValueError."""
         values = {"also": (), "networks": (), "picture": "", **data}
-        wanted = {f.name for f in fields(cls)}
-        if set(values) != wanted:
-            odd = ", ".join(sorted(wanted ^ set(values)))
-            raise ValueError(f"not a trial: missing or unknown keys {odd}")
+        if odd := _FIELDS.keys() ^ values.keys():
+            raise ValueError(f"not a trial: missing or unknown keys {', '.join(sorted(odd))}")
         return cls(**values | {"also": tuple(ControlUse(**use) for use in values["also"])})
+
+
+_FIELDS = dict.fromkeys(one.name for one in fields(Trial))
 
 
 @dataclass(frozen=True)
