@@ -39,10 +39,14 @@ def look(
     return {one.result.trial.id: one for one in found}
 
 
-def products(trial: Trial, manager: ModelManager) -> np.ndarray:
-    way = look([trial], manager)[trial.id].way
+def way_of(found: dict[str, Watched], trial: Trial) -> np.ndarray:
+    way = found[trial.id].way
     assert way is not None
     return np.stack(way.products)
+
+
+def products(trial: Trial, manager: ModelManager) -> np.ndarray:
+    return way_of(look([trial], manager), trial)
 
 
 def test_the_picture_is_the_one_that_the_sweep_makes(
@@ -115,8 +119,14 @@ def test_what_cannot_pull_is_exactly_nothing(warm_manager: ModelManager) -> None
     assert figures_of(products(trial, warm_manager)[:2], 1.5)["control"].min() > 0
     for same in ("", "a boy, snow"):
         trial = make_trial(prompt=same, negative_prompt=same)
-        figures = figures_of(products(trial, warm_manager), trial.guidance_scale)
-        assert figures["text"].max() < 1e-6 * figures["control"].min()
+        other = make_trial(prompt="a girl", negative_prompt=same, seed=1)
+        for beside in ([trial], [other, trial]):  # one batch
+            found = look(beside, warm_manager)
+            figures = figures_of(way_of(found, trial), trial.guidance_scale)
+            for name in ("text", "interaction", "guided text", "share of text"):
+                assert (figures[name] == 0).all()
+            assert (figures["control"] > 0).all()
+        assert figures_of(way_of(found, other), trial.guidance_scale)["text"].min() > 1e-3
     empty = make_trial(prompt="", negative_prompt="snow")
     assert figures_of(products(empty, warm_manager), 5.0)["text"].min() > 1e-3
 
@@ -142,11 +152,11 @@ def test_a_batch_that_fails_is_looked_at_again_in_halves(
     whole = look(MIXED[:2], warm_manager)
     calls: list[int] = []
 
-    def short(controlled: Any, without: Any) -> np.ndarray:
+    def short(controlled: Any, *others: Any) -> np.ndarray:
         calls.append(len(controlled))
         if len(calls) == 2:
             raise RuntimeError("out of memory")
-        return parts_of(controlled, without)
+        return parts_of(controlled, *others)
 
     monkeypatch.setattr(making, "parts_of", short)
     halves = look(MIXED[:2], warm_manager)

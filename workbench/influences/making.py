@@ -29,7 +29,7 @@ from workbench.generation import BatchSizer, CancelToken, GenerationError, Sampl
 from workbench.generation.batching import BatchSize, first_size
 from workbench.generation.events import Step, StepCallback
 from workbench.generation.recovery import memory_errors
-from workbench.influences.parts import maps_of, parts_of, products_of
+from workbench.influences.parts import maps_of, parts_of, products_of, same_text
 from workbench.influences.stored import Observation, read_observations, write_observation
 from workbench.influences.words import AttentionWatch, word_places
 from workbench.store import RunFolder, StoreError, cell_facts
@@ -153,7 +153,7 @@ class Watch:
         self._paid = [one for one in paid if one is not None]
         at = named.get("timestep", given[1] if len(given) > 1 else 0.0)
         at = float(at.flatten()[0]) if hasattr(at, "flatten") else float(at)
-        self._seen = at, parts_of(_prediction(found), _prediction(without))
+        self._seen = at, parts_of(_prediction(found), _prediction(without), same_text(given, named))
 
     def on_step(self, step: Step) -> None:
         """Keep what the denoiser's last call showed; GenerationError if there was none."""

@@ -17,7 +17,8 @@ All that is said of lengths and shares follows from the mean products of these f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,17 +33,41 @@ one of the two moves the other's influence."""
 _AS_SUMS = {"text": (0, 0, 1, 1), "control": (0, 1, 0, 1), "interaction": (0, 0, 0, 1)}
 
 
-def parts_of(controlled: Tensor, uncontrolled: Tensor) -> np.ndarray:
+def same_text(given: Sequence[Any], named: Mapping[str, Any]) -> np.ndarray:
+    """Whether each picture's prompt says to a denoiser what its negative prompt says, bool (B,).
+
+    Args:
+        given, named: arguments of a UNet or transformer of diffusers, of 2B rows as in `parts_of`.
+    """
+    texts = [
+        named.get("encoder_hidden_states", given[2] if len(given) > 2 else None),
+        named.get("pooled_projections"),
+        (named.get("added_cond_kwargs") or {}).get("text_embeds"),
+    ]
+    halves = [text.chunk(2) for text in texts if text is not None]
+    same = [(empty == text).flatten(1).all(dim=1).cpu().numpy() for empty, text in halves]
+    return np.logical_and.reduce(same)
+
+
+def parts_of(
+    controlled: Tensor, uncontrolled: Tensor, same: np.ndarray | None = None
+) -> np.ndarray:
     """The four parts, float64 (4, B, C, H, W) in the order of `PARTS`.
+
+    Where the prompt says what the negative prompt says, both rows are one prediction, which a
+    batch rounds in two ways: the first stands for both, so that the text does exactly nothing.
 
     Args:
         controlled: predictions with the control, (2B, C, H, W): first the B rows with the negative
             prompt, then the B rows with the prompt, as pipelines of diffusers stack them.
         uncontrolled: the same without the control.
+        same: of which pictures that is so, bool (B,); of none if None.
     """
     rows = [both.detach().float().cpu().numpy().astype(np.float64) for both in
             (controlled, uncontrolled)]  # fmt: skip
     (empty_c, text_c), (empty, text) = (np.split(both, 2) for both in rows)
+    if same is not None:
+        text_c[same], text[same] = empty_c[same], empty[same]
     control = empty_c - empty
     return np.stack([empty, control, text - empty, (text_c - text) - control])
 
