@@ -183,6 +183,7 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = RunFolder.open(folder)
         self._known: dict[str, Any] = {}
+        self._driving: tuple[Any, Ways | None] | None = None
 
     @property
     def path(self) -> Path:
@@ -519,11 +520,19 @@ class Run:
     @property
     @_once
     def _ways(self) -> Ways | None:
-        """The ways to its pictures; None if nobody looked who is driving."""
+        """The ways to its pictures; None if nobody looked who is driving.
+
+        They are read again only if something was seen since.
+        """
         from workbench.influences import Influence, Ways
 
-        found = Influence(self.path) if (self.path / "influence").is_dir() else None
-        return None if found is None or found.trials.empty else Ways(found)
+        if not (self.path / "influence").is_dir():
+            return None
+        found = Influence(self.path)
+        state = found.state
+        if self._driving is None or self._driving[0] != state:
+            self._driving = state, None if found.trials.empty else Ways(found)
+        return self._driving[1]
 
     def verify(
         self, *, trials: int = 4, seed: int | None = None, manager: ModelManager | None = None

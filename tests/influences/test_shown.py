@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from written_ways import KEPT, STEPS, write_ways
 import workbench as wb
 from workbench.explorer import ViewChoice
 from workbench.influences import Influence, Ways, open_influence
+from workbench.influences.stored import read_observations
 from workbench.store import RunFolder
 
 TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
@@ -70,7 +72,7 @@ def test_maps_keep_their_numbers_and_one_scale(run: RunFolder, seen: list[str]) 
         for grid in found.maps(seen[0], step, latent=True).values()
     )
     for step in KEPT:
-        shown = ways.pixels("pull", seen[0], step)
+        shown = ways.pull(seen[0], step)
         assert shown is not None
         maps = found.maps(seen[0], step, latent=True)
         for layer, name in enumerate(("text", "control", "interaction")):
@@ -79,10 +81,33 @@ def test_maps_keep_their_numbers_and_one_scale(run: RunFolder, seen: list[str]) 
     ((_, file),) = pictures.files([("pull", seen[0], "4")])
     from workbench.images import decode_image
 
-    np.testing.assert_array_equal(decode_image(file), ways.pixels("pull", seen[0], 4))
-    so_far = ways.pixels("so far", seen[0], 4)
+    np.testing.assert_array_equal(decode_image(file), ways.pull(seen[0], 4))
+    so_far = ways.so_far(seen[0], 4)
     assert so_far is not None and abs(int(so_far.mean()) - 160) < 4
-    assert ways.pixels("pull", seen[0], 2) is None and ways.pixels("so far", "nobody", 1) is None
+    assert ways.pull(seen[0], 2) is None and ways.so_far("nobody", 1) is None
+
+
+def test_what_was_seen_is_read_again_only_where_it_changed(
+    demo_frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = demo_frame[(demo_frame["length"] == 7) & (demo_frame["control"] == "depth")]
+    folder = write_run(tmp_path / "run", frame[frame["seed"] == 1], TAGS)
+    opened, reads = wb.open_run(folder.path), list[int]()
+
+    def counted(run: RunFolder) -> Any:
+        reads.append(1)
+        return read_observations(run)
+
+    monkeypatch.setattr("workbench.influences.view.read_observations", counted)
+
+    def seen() -> int:
+        return len(opened.refresh().view().shown.data.get("driving", {"cells": ()})["cells"])
+
+    assert seen() == 0
+    write_ways(folder, most=1)
+    assert [seen(), seen(), len(reads)] == [1, 1, 1]
+    write_ways(folder, most=2)
+    assert [seen(), seen(), len(reads)] == [2, 2, 2]
 
 
 def test_what_nobody_looked_at_has_no_tab(demo_frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -37,8 +37,11 @@ TAG_COLUMNS = {"tag": 1, "tag_obeyed": 2, "tag_source": 3}
 UNMADE = ""
 """Stands for the metric in the row of a cell whose picture has not been made."""
 
+PULL, SO_FAR = "pull", "so far"
+"""What a picture on the way is: where text and control pull, and what it looks like so far."""
+
 Picture = tuple[str, str, str]
-"""What a picture is ("sample", "source", "wanted", "read", "pull" or "so far"), and two names that
+"""What a picture is ("sample", "source", "wanted", "read", `PULL` or `SO_FAR`), and two names that
 tell which: the trial; the source; source and control; trial and control; trial and step."""
 
 
@@ -200,9 +203,9 @@ def with_ways(shown: Shown, ways: Mapping[str, Any], catalogue: Catalogue) -> Sh
     for cell, trial in enumerate(shown.trials):
         if (way := ways["trials"].get(trial)) is None:
             continue
-        so_far = {n: catalogue.number("so far", trial, str(n)) for n in way["so_far_at"]}
+        so_far = {n: catalogue.number(SO_FAR, trial, str(n)) for n in way["so_far_at"]}
         steps = [
-            [n, catalogue.number("pull", trial, str(n)), so_far.get(n, -1)] for n in way["maps_at"]
+            [n, catalogue.number(PULL, trial, str(n)), so_far.get(n, -1)] for n in way["maps_at"]
         ]
         seen[cell] = {"group": way["group"], "figures": way["figures"], "steps": steps}
     driving = plain_value({"groups": ways["groups"], "cells": seen})

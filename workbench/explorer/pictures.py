@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.analysis import control_type
 from workbench.controls import ControlError, MapKey, Networks, resolve
-from workbench.explorer.data import Picture
+from workbench.explorer.data import PULL, SO_FAR, Picture
 from workbench.images import ImageError, fit_image_to
 from workbench.store import RunFolder, StoreError
 from workbench.study import SourceImage
@@ -32,8 +32,6 @@ SIDE = 256
 """Pictures are shown at most this large; the full size is asked for by itself."""
 QUALITY = 82
 BATCH = 8
-ON_THE_WAY = ("pull", "so far")
-"""The kinds of pictures that are kept with who is driving."""
 FEW = 400
 """So many pictures are read back at the most by a small network, which takes 50 ms for each."""
 
@@ -90,7 +88,8 @@ class OnTheWay(Protocol):
     """Who is driving in the pictures of a run, see `influences.Ways`."""
 
     def values(self, trials: Collection[str]) -> dict[str, Any]: ...
-    def pixels(self, kind: str, trial: str, step: int) -> np.ndarray | None: ...
+    def pull(self, trial: str, step: int) -> np.ndarray | None: ...
+    def so_far(self, trial: str, step: int) -> np.ndarray | None: ...
 
 
 class RunPictures:
@@ -172,13 +171,16 @@ class RunPictures:
         """As `pixels`, each as a WebP file of at most `side` pixels a side."""
         for picture, pixels in self.pixels(pictures):
             # The colours of a map of who pulls are three numbers each.
-            yield picture, webp(pixels, side, quality, lossless=picture[0] == "pull")
+            yield picture, webp(pixels, side, quality, lossless=picture[0] == PULL)
 
     def _kept(self, picture: Picture) -> np.ndarray | None:
         """A picture as the run keeps it."""
         kind, one, label = picture
-        if kind in ON_THE_WAY:
-            return None if self.ways is None else self.ways.pixels(kind, one, int(label))
+        if kind in (PULL, SO_FAR):
+            if self.ways is None:
+                return None
+            kept = self.ways.pull if kind == PULL else self.ways.so_far
+            return kept(one, int(label))
         if kind == "sample":
             try:
                 return self.run.read_sample(one)

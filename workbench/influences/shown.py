@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.influences.driving import GROUP, curves, driving, sentence_of_each
 from workbench.influences.parts import INFLUENCES, figures_of
+from workbench.influences.stored import Observation
 from workbench.store import StoreError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from workbench.influences.view import Influence
 
 FIGURES = (*INFLUENCES, *(f"guided {name}" for name in INFLUENCES))
-PULL, SO_FAR = "pull", "so far"
-"""The kinds of pictures on the way: where text, control and interaction pull, as red, green and
-blue of one scale for all steps of a picture; and what the picture looks like so far."""
 
 
 class Ways:
@@ -82,20 +80,29 @@ class Ways:
             "so_far_at": sorted(one.so_far),
         }
 
-    def pixels(self, kind: str, trial: str, step: int) -> np.ndarray | None:
-        """A picture on the way, uint8 h×w×3, of `PULL` or `SO_FAR`; None where there is none."""
-        try:
-            one = self._found.observation(trial)
-        except StoreError:
-            return None
-        if kind == SO_FAR:
-            return one.so_far.get(step)
-        if step not in one.maps:
+    def so_far(self, trial: str, step: int) -> np.ndarray | None:
+        """What a picture looked like after a step, uint8 h×w×3; None where that was not kept."""
+        one = self._observation(trial)
+        return None if one is None else one.so_far.get(step)
+
+    def pull(self, trial: str, step: int) -> np.ndarray | None:
+        """Where text, control and interaction pull at a step, None where that was not kept.
+
+        Red, green and blue, uint8 h×w×3, of one scale for all steps of the picture.
+        """
+        one = self._observation(trial)
+        if one is None or step not in one.maps:
             return None
         most = max(float(grid.max()) for grid in one.maps.values()) or 1.0
         return np.moveaxis(np.rint(255 * np.clip(one.maps[step] / most, 0, 1)), 0, -1).astype(
             np.uint8
         )
+
+    def _observation(self, trial: str) -> Observation | None:
+        try:
+            return self._found.observation(trial)
+        except StoreError:
+            return None
 
 
 def _only(rows: pd.DataFrame, key: tuple[Any, ...]) -> pd.DataFrame:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,15 +147,30 @@ def read_observations(run: RunFolder) -> tuple[dict[str, Observation], dict[str,
     """Trial id -> what was seen on its way; and trial id -> why its file cannot be used."""
     found: dict[str, Observation] = {}
     damaged: dict[str, str] = {}
-    folder = run.path / FOLDER
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if (name := _NAME.fullmatch(path.name)) is None:
-            continue
+    for trial, path in _files(run):
         try:
             one = Observation.decoded(run.contents(path) or b"")
-            if one.trial.id != name[1]:
+            if one.trial.id != trial:
                 raise StoreError("it belongs to another trial")
-            found[name[1]] = one
+            found[trial] = one
         except StoreError as error:
-            damaged[name[1]] = str(error)
+            damaged[trial] = str(error)
     return found, damaged
+
+
+def stamps(run: RunFolder) -> tuple[tuple[str, int, int], ...]:
+    """What tells the files of a run's observations from earlier ones, without reading them."""
+    found = []
+    for trial, path in _files(run):
+        with suppress(OSError):  # it was replaced just now
+            stat = path.stat()
+            found.append((trial, stat.st_mtime_ns, stat.st_ino))
+    return tuple(found)
+
+
+def _files(run: RunFolder) -> Iterator[tuple[str, Path]]:
+    """Trial id and file of each observation, in their order."""
+    folder = run.path / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (name := _NAME.fullmatch(path.name)) is not None:
+            yield name[1], path

@@ -15,7 +15,7 @@ import numpy as np
 from workbench.controls import MapKey
 from workbench.formats import printable
 from workbench.influences.parts import INFLUENCES
-from workbench.influences.stored import Observation, read_observations
+from workbench.influences.stored import Observation, read_observations, stamps
 from workbench.live import Stopped, cancelling, progress_bar
 from workbench.store import RunFolder, StoreError
 from workbench.study import Study
@@ -126,6 +126,12 @@ class Influence:
     def path(self) -> Path:
         """The run folder."""
         return self.folder.path
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What it says stays the same as long as this does; no file is read but the plan."""
+        planned = self.folder.read_cells()
+        return stamps(self.folder), None if planned is None else planned.trials
 
     @cached_property
     def _read(self) -> tuple[dict[str, Observation], dict[str, str]]:
