@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
 START_SECONDS = 90
-CELLS_SECONDS = 180
+CELLS_SECONDS = 300
 CHROMIUM = (
     "--headless",
     "--no-sandbox",
@@ -42,24 +45,55 @@ SETTINGS = {
         "doNotDisturbMode": True,
     }
 }
-RUN_ALL = """async () => {
+WITHIN = """
   const within = (seconds, promise) => Promise.race([
-    promise.then(() => true), new Promise((done) => setTimeout(() => done(false), 1000 * seconds)),
+    promise, new Promise((done) => setTimeout(() => done(false), 1000 * seconds)),
   ]);
-  const app = window.jupyterapp;
-  await app.restored;
-  const panel = app.shell.currentWidget;
-  await panel.context.ready;
-  await panel.sessionContext.ready;
-  // On a busy machine a new kernel may miss its first message, and would never answer.
-  for (let i = 0; i < 3 && !(await within(60, panel.sessionContext.session.kernel.info)); i++) {
-    await panel.sessionContext.restartKernel();
-  }
-  if (!(await within(300, app.commands.execute('notebook:run-all-cells')))) {
-    throw new Error("the notebook's cells did not end");
-  }
+"""
+"""A promise that is false after so many seconds: Playwright itself waits for a script for ever."""
+START_ALL = """() => {
+  const run = async () => {
+    const app = window.jupyterapp;
+    await app.restored;
+    const panel = app.shell.currentWidget;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+    await app.commands.execute('notebook:run-all-cells');
+    return true;
+  };
+  window.cellsEnded = run();
 }"""
-SHUT_DOWN = "async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll(); }"
+ENDED = f"async seconds => {{ {WITHIN} return await within(seconds, window.cellsEnded); }}"
+STATE = """() => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  const kernel = panel.sessionContext.session?.kernel;
+  return [
+    `kernel ${kernel?.status}, ${kernel?.connectionStatus}`,
+    ...panel.content.widgets.map((cell) => `[${cell.prompt}] ${cell.model.sharedModel.source}`),
+    ...[...document.querySelectorAll('.jp-Dialog')].map((dialog) => dialog.innerText),
+  ].join('\\n').slice(0, 2000);
+}"""
+STARTUP = """
+import faulthandler, os, signal
+from pathlib import Path
+
+def _tell(begun):
+    path = Path(os.environ["KERNELS"]) / f"{os.getpid()}.cells"
+    with path.open("a") as file:
+        file.write("begun\\n" if begun else "ended\\n")
+
+if "KERNELS" in os.environ:
+    faulthandler.register(
+        signal.SIGUSR1, open(Path(os.environ["KERNELS"]) / f"{os.getpid()}.stacks", "w")
+    )
+    get_ipython().events.register("pre_run_cell", lambda info: _tell(True))
+    get_ipython().events.register("post_run_cell", lambda result: _tell(False))
+"""
+"""What each kernel does first: it notes when cells begin and end, and shows its stacks if asked."""
+SHUT_DOWN = f"""async () => {{ {WITHIN}
+  await within(30, window.jupyterapp.serviceManager.sessions.shutdownAll());
+}}"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +102,22 @@ class Lab:
 
     url: str
     folder: Path
+    kernels: Path
+
+    def cells(self) -> dict[int, list[str]]:
+        """What each kernel that lives has said of its cells, by process."""
+        told = {int(p.stem): p.read_text().split() for p in self.kernels.glob("*.cells")}
+        return {process: cells for process, cells in told.items() if psutil.pid_exists(process)}
+
+    def stacks(self) -> str:
+        """What all threads of the kernels that run a cell are at."""
+        told = []
+        for process, cells in self.cells().items():
+            if len(cells) % 2:
+                os.kill(process, signal.SIGUSR1)
+                time.sleep(1)
+                told.append((self.kernels / f"{process}.stacks").read_text())
+        return "\n".join(told)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +139,12 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     overrides = config / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(SETTINGS))
     path = os.pathsep.join(filter(None, [str(HELPERS), os.environ.get("PYTHONPATH", "")]))
+    startup = home / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "cells.py").write_text(STARTUP)
+    kernels = tmp_path_factory.mktemp("kernels")
     environment = os.environ | {
+        "KERNELS": str(kernels),
         "HOME": str(home),
         "JUPYTER_CONFIG_DIR": str(config),
         "JUPYTER_DATA_DIR": str(home / "data"),
@@ -114,7 +169,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(url, server, log)
-        yield Lab(url, folder)
+        yield Lab(url, folder, kernels)
     finally:
         server.terminate()
         try:
@@ -164,13 +219,35 @@ def run_notebook(lab: Lab, page: Any) -> Iterator[Callable[[dict[str, Any]], Any
 
     def run(notebook: dict[str, Any], name: str = "app.ipynb") -> Any:
         (lab.folder / name).write_text(json.dumps(notebook), encoding="utf-8")
-        page.goto(f"{lab.url}/lab/tree/{name}?reset", wait_until="domcontentloaded")
-        page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
-        page.set_default_timeout(CELLS_SECONDS * 1000)
-        page.evaluate(RUN_ALL)
-        page.set_default_timeout(60_000)
-        return page
+        for _ in range(2):
+            page.goto(f"{lab.url}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+            page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
+            page.evaluate(START_ALL)
+            if _wait_for_cells(page, lab):
+                return page
+            # JupyterLab and the kernel have lost each other's messages, as they do on rare
+            # occasions; what runs in the kernel has no part in it.
+            warnings.warn(
+                f"no cell runs, and the page waits:\n{page.evaluate(STATE)}", stacklevel=2
+            )
+            page.evaluate(SHUT_DOWN)
+        pytest.fail(f"no cell runs, and the page waits:\n{page.evaluate(STATE)}")
 
     yield run
     if page.url.startswith(lab.url):
         page.evaluate(SHUT_DOWN)
+
+
+def _wait_for_cells(page: Any, lab: Lab) -> bool:
+    """Until all cells have run; False if the page waits although no kernel runs a cell."""
+    end = time.monotonic() + CELLS_SECONDS
+    looks: list[object] = []
+    while time.monotonic() < end:
+        if page.evaluate(ENDED, 20):
+            return True
+        cells = lab.cells()
+        looks = [*looks, cells] if looks[-1:] == [cells] else [cells]
+        if len(looks) == 3 and all(len(told) % 2 == 0 for told in cells.values()):
+            return False
+        looks = looks[-2:]
+    pytest.fail(f"the cells did not end:\n{page.evaluate(STATE)}\n{lab.stacks()}")
