@@ -1,10 +1,10 @@
 """What does it cost a sweep that another program wants the processor, and what does sleeping spare?
 
-    python benchmarks/threads.py [--rounds N] [--pictures N] [--busy N] [--json]
+    python benchmarks/threads.py [--rounds N] [--pictures N] [--busy N] [--spins N ...] [--json]
 
 A small sweep of the embedded model runs in one process for each way of waiting: with threads that
 spin while they wait for each other, as OpenMP lets them; with threads that sleep, as the workbench
-asks for; and with one thread. They take turns, alone and beside processes that do nothing but
+asks for; and with one thread; with --spins also with threads that spin so often and then sleep. They take turns, alone and beside processes that do nothing but
 compute. On a machine that is busy anyway "alone" is not alone; compare within a column then.
 Aim: asleep and beside one busy process at most twice the time of spinning alone.
 """
@@ -52,6 +52,9 @@ def main() -> None:
         "spinning": {"OMP_NUM_THREADS": cores, "GOMP_SPINCOUNT": GNU_SPINS},
         "asleep": {"OMP_NUM_THREADS": cores},
         "one thread": {"OMP_NUM_THREADS": "1"},
+    } | {
+        f"{spins} spins": {"OMP_NUM_THREADS": cores, "GOMP_SPINCOUNT": str(spins)}
+        for spins in options.spins
     }
     seconds: dict[str, dict[str, list[float]]] = {way: {"alone": [], "busy": []} for way in ways}
     with ExitStack() as stack:
@@ -77,6 +80,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--busy", type=int, default=1, help="processes beside it")
+    parser.add_argument("--spins", type=int, nargs="*", default=[], help="then sleep")
     parser.add_argument("--json", action="store_true", help="print nothing but JSON")
     return parser.parse_args()
 
