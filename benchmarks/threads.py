@@ -4,8 +4,9 @@
 
 A small sweep of the embedded model runs in one process for each way of waiting: with threads that
 spin while they wait for each other, as OpenMP lets them; with threads that sleep, as the workbench
-asks for; and with one thread; with --spins also with threads that spin so often and then sleep. They take turns, alone and beside processes that do nothing but
-compute. On a machine that is busy anyway "alone" is not alone; compare within a column then.
+asks for; with one thread; and, for each number of --spins, with threads that spin so often and then
+sleep. They take turns, alone and beside processes that do nothing but compute. On a machine that is
+busy anyway "alone" is not alone; compare within a column then.
 Aim: asleep and beside one busy process at most twice the time of spinning alone.
 """
 
