@@ -61,6 +61,9 @@ def test_it_is_networkx_on_drawings_with_grain(
     assert 0.3 * len(ours) < known, "the maps must be partly alike for this to mean anything"
     monkeypatch.setattr(matching, "_BLOCK", 100)  # a few pixels at a time
     assert matched_pixels(a, b, tolerance) == known
+    monkeypatch.setattr(matching, "_STEPS", 1)  # a poor start, and a sample that finds little
+    monkeypatch.setattr(matching, "_SAMPLE", 2)
+    assert matched_pixels(a, b, tolerance) == known
 
 
 def test_what_stands_in_the_way_of_the_nearest_is_turned_around() -> None:

@@ -9,20 +9,31 @@ The pairs are found exactly. Nearest pixels are paired first: pixels one fixed s
 compete for one another, so each step pairs a whole map at once. The few that are left over grow
 trees of alternating paths, all at the same time, until each tree reaches a pixel without a partner
 or nothing more can be reached (Azad, Buluç and Pothen 2015, "A parallel tree grafting algorithm for
-maximum cardinality matching in bipartite graphs", IPDPS). What lies within reach of a pixel are a
-few ranges of the other map's pixels, one in each row of the disc around it, which spares looking at
-every place of the disc.
+maximum cardinality matching in bipartite graphs", IPDPS).
+
+A pixel may reach hundreds of others, and looking at all of them time and again is what would take
+long. So trees first grow through a sample of them, which finds nearly every pair; only the last
+trees, which find the rest and prove that there are no more, grow through all. What lies within
+reach of a pixel are a few ranges of the other map's pixels, one in each row of the disc around it,
+which spares looking at every place of the disc.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 1 << 21
+_STEPS = 128
+"""How many steps pair the nearest. The further ones pair few, and the trees find those anyway."""
+_SAMPLE = 24
+"""How many of the pixels within reach the trees grow through at first."""
+
 _Index = NDArray[np.int32]
+_Near = Callable[[_Index, NDArray[np.bool_]], tuple[_Index, _Index]]
 
 
 def matched_pixels(a: NDArray[np.bool_], b: NDArray[np.bool_], tolerance: float) -> int:
@@ -30,11 +41,15 @@ def matched_pixels(a: NDArray[np.bool_], b: NDArray[np.bool_], tolerance: float)
 
     No pixel is in two pairs, and the two of a pair are at most `tolerance` pixels apart (Euclidean,
     0 or more). The order of the maps does not matter. Time grows with the number of edge pixels
-    times the square of the tolerance.
+    times the tolerance.
     """
     graph = _Graph(*((a, b) if np.count_nonzero(a) <= np.count_nonzero(b) else (b, a)), tolerance)
-    free = graph.pair_nearest()
-    graph.lengthen(free)
+    graph.pair_nearest()
+    if len(graph.steps) > _SAMPLE:
+        sample = graph.sample()
+        graph.lengthen(partial(_sampled, sample[:, ::2]))
+        graph.lengthen(partial(_sampled, sample))
+    graph.lengthen(graph.near)
     return int(np.count_nonzero(graph.mate[0][:-1] >= 0))
 
 
@@ -55,57 +70,67 @@ class _Graph:
         rows = np.arange(-reach, reach + 1)
         wide = np.sqrt(tolerance**2 + 1e-9 - rows * rows).astype(np.int32).clip(max=reach)
         self._rows = (rows * width + np.stack([-wide, wide + 1])).astype(np.int32)
-        self._before: list[_Index] = []
-        self.places: list[_Index] = []
-        self.numbers: list[_Index] = []
-        for edges in (a, b):
-            flat = np.pad(edges, reach).ravel()
-            places = np.flatnonzero(flat).astype(np.int32)
-            numbers = np.full(flat.size, len(places), np.int32)
-            numbers[places] = np.arange(len(places))
-            self._before.append(np.append(0, np.cumsum(flat)).astype(np.int32))
-            self.places.append(places)
-            self.numbers.append(numbers)
+        row, column = np.nonzero(a)
+        self._places = ((row + reach) * width + column + reach).astype(np.int32)
+        flat = np.pad(b, reach).ravel()
+        there = np.flatnonzero(flat)
+        self._numbers = np.full(flat.size, len(there), np.int32)
+        self._numbers[there] = np.arange(len(there))
+        self._before = np.zeros(flat.size + 1, np.int32)
+        np.cumsum(flat, out=self._before[1:])
+        self._sizes = (len(self._places), len(there))
         self.mate = [self._blank(side) for side in (0, 1)]
 
     def _blank(self, side: int) -> _Index:
-        values = np.full(len(self.places[side]) + 1, -1, np.int32)
+        values = np.full(self._sizes[side] + 1, -1, np.int32)
         values[-1] = np.iinfo(np.int32).max
         return values
 
-    def pair_nearest(self) -> _Index:
-        """Pairs pixels, the nearest first; returns those of side 0 that are left without, but for
-        those with nothing in reach."""
-        everyone = np.arange(len(self.places[0]), dtype=np.int32)
-        reaching = [
-            part[(first < last).any(axis=1)] for part, first, last in self._rows_of(0, everyone)
-        ]
-        free = np.concatenate([everyone[:0], *reaching])
-        for step in self.steps:
-            to = self.numbers[1][self.places[0][free] + step]
+    def pair_nearest(self) -> None:
+        """Pairs pixels, the nearest first."""
+        free = np.arange(self._sizes[0], dtype=np.int32)
+        for step in self.steps[:_STEPS]:
+            to = self._numbers[self._places[free] + step]
             hit = self.mate[1][to] < 0
             self._pair(free[hit], to[hit])
             free = free[~hit]
-        return free
 
     def _pair(self, ours: _Index, theirs: _Index) -> None:
         self.mate[0][ours] = theirs
         self.mate[1][theirs] = ours
 
-    def _rows_of(self, side: int, pixels: _Index) -> Iterator[tuple[_Index, _Index, _Index]]:
-        """Some of these pixels at a time, and the other side's within reach of each of them: in
+    def _rows_of(self, pixels: _Index) -> Iterator[tuple[_Index, _Index, _Index]]:
+        """Some of these pixels of side 0 at a time, and side 1's within reach of each of them: in
         each row of the disc those from `first` up to `last` (excluded), n×rows both."""
         size = max(1, _BLOCK // self._rows.shape[1])
         for start in range(0, len(pixels), size):
             part = pixels[start : start + size]
-            places = self.places[side][part][:, None]
-            first, last = (self._before[1 - side][places + ends] for ends in self._rows)
+            places = self._places[part][:, None]
+            first, last = (self._before[places + ends] for ends in self._rows)
             yield part, first, last
 
-    def _near(self, side: int, pixels: _Index, wanted: NDArray[np.bool_]) -> tuple[_Index, _Index]:
-        """Every pair of one of these pixels and a wanted one of the other side within reach."""
+    def sample(self) -> _Index:
+        """For each pixel of side 0 some of side 1 within its reach, n×_SAMPLE.
+
+        They are spread evenly over all in reach, from another beginning for each pixel. Where
+        fewer are in reach some come twice; where none is, the number of no pixel stands.
+        """
+        found = [np.empty((0, _SAMPLE), np.int32)]
+        for part, first, last in self._rows_of(np.arange(self._sizes[0], dtype=np.int32)):
+            ends = np.cumsum(last - first)
+            count = np.diff(ends[len(self._rows[0]) - 1 :: len(self._rows[0])], prepend=0)[:, None]
+            begin = part.astype(np.uint32) * np.uint32(2654435769) / 2**32  # Fibonacci hashing
+            share = (np.arange(_SAMPLE) + begin[:, None]) / _SAMPLE
+            nth = np.cumsum(count)[:, None] - count + (share * count).astype(np.int64)
+            row = np.searchsorted(ends, nth, side="right").clip(max=len(ends) - 1)
+            theirs = last.ravel()[row] - (ends[row] - nth)
+            found.append(np.where(count > 0, theirs, self._sizes[1]).astype(np.int32))
+        return np.concatenate(found)
+
+    def near(self, pixels: _Index, wanted: NDArray[np.bool_]) -> tuple[_Index, _Index]:
+        """Every pair of one of these pixels of side 0 and a wanted one of side 1 within reach."""
         found = [(pixels[:0], pixels[:0])]
-        for part, first, last in self._rows_of(side, pixels):
+        for part, first, last in self._rows_of(pixels):
             count = last - first
             wide = int(count.sum()) > len(wanted)  # then look among the wanted ones alone
             if wide:
@@ -125,43 +150,53 @@ class _Graph:
         ours, theirs = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return ours, theirs
 
-    def lengthen(self, free: _Index) -> None:
+    def lengthen(self, near: _Near) -> None:
         """Turns alternating paths around, each of which adds a pair, until there are none.
+
+        near: the pairs of pixels that paths go through: of some of side 0 and wanted ones of side
+            1; a pair may come twice.
 
         A path begins at a free pixel of side 0, the root of its tree, and ends at a free one of
         side 1. `tree[side]` holds the root of the tree that a pixel belongs to.
         """
+        ours_mate, their_mate = self.mate
         tree = [self._blank(side) for side in (0, 1)]
-        tree[0][free] = free
-        parent, ends = self._blank(1), self._blank(0)
-        ours, theirs = self._near(0, free, tree[1] < 0)
+        parent, turn, ends = self._blank(1), self._blank(1), self._blank(0)
+        front = np.flatnonzero(ours_mate < 0).astype(np.int32)
+        tree[0][front] = front
         while True:
             ends[:-1] = -1
-            while len(theirs):
+            while len(front):
+                ours, theirs = near(front, tree[1] < 0)
+                order = np.arange(len(theirs), dtype=np.int32)
+                turn[theirs] = order
+                once = turn[theirs] == order
+                ours, theirs = ours[once], theirs[once]
+                roots, partners = tree[0][ours], their_mate[theirs]
                 parent[theirs] = ours
-                once = parent[theirs] == ours
-                theirs = theirs[once]
-                tree[1][theirs] = tree[0][ours[once]]
-                last = self.mate[1][theirs] < 0
-                ends[tree[1][theirs[last]]] = theirs[last]
-                theirs = theirs[~last]
-                front = self.mate[1][theirs]
-                tree[0][front] = tree[1][theirs]
-                ours, theirs = self._near(0, front[ends[tree[0][front]] < 0], tree[1] < 0)
+                tree[1][theirs] = roots
+                free = partners < 0
+                ends[roots[free]] = theirs[free]
+                grows = ~free & (ends[roots] < 0)
+                front = partners[grows]
+                tree[0][front] = roots[grows]
             path = ends[:-1][ends[:-1] >= 0]
             if not len(path):
                 return
             while len(path):
                 ours = parent[path]
-                before = self.mate[0][ours]
+                before = ours_mate[ours]
                 self._pair(ours, path)
                 path = before[before >= 0]
             # Trees that found an end are taken down; the others go on where they stood beside them.
-            down = []
             for roots in tree:
                 grown = np.flatnonzero(roots[:-1] >= 0).astype(np.int32)
-                down.append(grown[ends[roots[grown]] >= 0])
-                roots[down[-1]] = -1
-            standing = tree[0] >= 0
-            standing[-1] = False
-            theirs, ours = self._near(1, down[1], standing)
+                roots[grown[ends[roots[grown]] >= 0]] = -1
+            front = np.flatnonzero(tree[0][:-1] >= 0).astype(np.int32)
+
+
+def _sampled(sample: _Index, pixels: _Index, wanted: NDArray[np.bool_]) -> tuple[_Index, _Index]:
+    """Every pair of one of these pixels and a wanted one in its row of the sample."""
+    theirs = sample[pixels]
+    kept = wanted[theirs]
+    return np.repeat(pixels, np.count_nonzero(kept, axis=1)), theirs[kept]
