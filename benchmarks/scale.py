@@ -4,8 +4,10 @@
 
 The runs are written through the store with made-up readings, which follow from the scale and from
 chance, and with pictures of 32 pixels, so that no model is needed. Every step is a process of its
-own: seconds without imports, and the most memory that the process had beyond its imports. Aim: no
-step of 10,000 pictures over 2 seconds and 500 MB, and none that grows faster than the run.
+own: processor seconds without imports, and the most memory that the process had beyond its imports.
+Aim: no step of 10,000 pictures over 2 seconds and 500 MB, and none that grows faster than the run;
+a step that is over it has a star, and beside its seconds stands how many times as long it took as
+for the run before.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 
 TAGS = ("a girl", "long hair", "blond hair", "black eyes", "black coat", "winter", "snow")
 SIDE = 32
+MOST_SECONDS, MOST_MEGABYTES = 2.0, 500
 
 
 def main() -> None:
@@ -33,6 +36,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but JSON")
     options = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
+    before: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in options.trials:
             run = Path(folder) / f"run-{count}"
@@ -40,18 +44,22 @@ def main() -> None:
             steps = {name: apart(step, run, count) for name, step in STEPS.items()}
             found[f"{made:,} pictures"] = steps
             if not options.json:
-                print(table(f"{made:,} pictures", steps), flush=True)
+                print(table(f"{made:,} pictures", steps, before), flush=True)
+            before = steps
     if options.json:
         print(json.dumps(found, indent=2))
 
 
-def table(title: str, steps: dict[str, Any]) -> str:
-    """The figures of one size as lines of text."""
-    lines = [f"{title:24}{'seconds':>10}{'MB':>8}  "]
-    lines += [
-        f"  {name:22}{one['seconds']:>10.2f}{one['megabytes']:>8.0f}  {one['result']}"
-        for name, one in steps.items()
-    ]
+def table(title: str, steps: dict[str, Any], before: dict[str, Any]) -> str:
+    """The figures of one size as lines of text, beside those of the size `before`, if any."""
+    lines = [f"{title:24}{'seconds':>10}{'times':>8}{'MB':>8}  "]
+    for name, one in steps.items():
+        seconds, megabytes = one["seconds"], one["megabytes"]
+        times = f"{seconds / before[name]['seconds']:.1f}" if name in before else "–"
+        missed = " *" if seconds > MOST_SECONDS or megabytes > MOST_MEGABYTES else ""
+        lines.append(
+            f"  {name:22}{seconds:>10.2f}{times:>8}{megabytes:>8.0f}  {one['result']}{missed}"
+        )
     return "\n".join(lines)
 
 
@@ -72,7 +80,7 @@ def apart(step: Callable[[Path, int], Any], run: Path, count: int) -> dict[str, 
 
 
 def measured(step: Callable[[Path, int], Any], run: Path, count: int, pipe: Any) -> None:
-    """Seconds and memory of one step; what it returns is printed beside them."""
+    """Processor seconds and memory of one step; what it returns is printed beside them."""
     import matplotlib.pyplot  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import scipy.stats  # noqa: F401
@@ -82,9 +90,9 @@ def measured(step: Callable[[Path, int], Any], run: Path, count: int, pipe: Any)
 
     assert analysis and explorer and report and runs
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
+    began = time.process_time()
     result = step(run, count)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     pipe.send({"seconds": seconds, "megabytes": (after - before) / 1024, "result": result})
 

@@ -16,6 +16,7 @@ from run_folders import keep_table
 from workbench.images import encode_png
 from workbench.store import RunFolder
 from workbench.study import Choices, Plan, Study, make_plan
+from workbench.verify.stored import run_digest
 
 Fill = Callable[..., None]
 OPENED: list[str] = []
@@ -151,3 +152,15 @@ def test_trials_of_an_earlier_study_are_none_of_this_one(
     status = run.status()
     assert status.planned == status.records == status.measured == status.tabled == 6
     assert status.sentence == ""
+
+
+def test_a_digest_after_a_scan_is_the_same_and_opens_no_picture(run: RunFolder, fill: Fill) -> None:
+    """A report of a run of large pictures would else read every one of them."""
+    fill(run)
+    scan = run.scan()
+    files = opened(run, lambda: run_digest(run, scan))
+    assert files["sample.png"] == files["record.json"] == 0
+    assert run_digest(run, scan) == (before := run_digest(run))
+    changed = run.sample_path(run.trial_ids()[0])
+    changed.write_bytes(changed.read_bytes() + b"more")
+    assert run_digest(run, run.scan()) == run_digest(run) != before

@@ -281,8 +281,7 @@ def pick_primary(
 ) -> pd.DataFrame:
     """Rows that hold control adherence: every control type's primary metric."""
     rows = pick(frame, settings=settings)
-    wanted = primary_metrics(rows, chosen)
-    return rows[(rows["metric"] == rows["control"].map(wanted)).to_numpy(dtype=bool)]
+    return pick_metrics(rows, {k: (name,) for k, name in primary_metrics(rows, chosen).items()})
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

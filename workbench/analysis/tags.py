@@ -63,11 +63,15 @@ def tag_rows(
 
 def _kept(rows: pd.DataFrame, tags: pd.Series) -> np.ndarray:
     """Which rows are of a prompt that has their tag, as far as it is read; bool (rows,)."""
+    import pandas as pd
+
     lacks = "dropped" in rows
     texts = rows["dropped"].fillna("") if lacks else rows["prompt"]
-    known = {text: frozenset(parse_tags(text)) for text in texts.unique()}
-    pairs = zip(tags, texts, strict=True)
-    return np.array([(tag in known[text]) != lacks for tag, text in pairs], dtype=bool)
+    tag, names = pd.factorize(tags)
+    text, forms = pd.factorize(texts)
+    known = [frozenset(parse_tags(form)) for form in forms]
+    held = np.array([[name in form for form in known] for name in names], dtype=bool)
+    return held.reshape(len(names), len(forms))[tag, text] != lacks
 
 
 def lacked_tags(rows: pd.DataFrame) -> pd.Series:

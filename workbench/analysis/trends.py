@@ -65,7 +65,10 @@ def wilcoxon_p(values: np.ndarray) -> float:
     doubled = np.rint(2 * rankdata(np.abs(values).round(12))).astype(int)
     shares = np.ones(1)
     for step in doubled:
-        shares = (np.pad(shares, (0, step)) + np.pad(shares, (step, 0))) / 2
+        longer = np.zeros(len(shares) + step)
+        longer[: len(shares)] += shares
+        longer[step:] += shares
+        shares = longer / 2
     smaller = min(int(doubled[values > 0].sum()), int(doubled[values < 0].sum()))
     return float(min(1.0, 2 * shares[: smaller + 1].sum()))
 

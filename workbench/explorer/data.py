@@ -223,7 +223,8 @@ def unmade_rows(cells: Iterable[Cell], frame: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    there = set(frame["cell"])
+    cells = tuple(cells)
+    there = set(frame["cell"]) if cells else set()
     rows = [
         {**ALONE, **plain(cell_facts(cell)), "cell": cell.id, "trial": cell.trial_id}
         for cell in cells
@@ -407,14 +408,14 @@ def _indexed(column: pd.Series) -> tuple[list[Any], list[int]]:
 
 def plain_value(value: Any) -> Any:
     """The value with nothing that JSON lacks: NaN becomes None, numbers keep four digits."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return [plain_value(item) for item in value.tolist()]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if isinstance(value, str | int):  # what there is most of comes first
+        return value
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain_value(value.tolist())
     return value

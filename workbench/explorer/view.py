@@ -52,13 +52,14 @@ class ViewChoice:
             ("source", self.sources, lambda rows: rows["source"]),
             ("control type", self.controls, lambda rows: rows["control"].map(control_type)),
         ):
+            if not wanted:
+                continue
             there = of(frame)
             for value in wanted:
                 if value not in set(there):
                     known = ", ".join(map(str, dict.fromkeys(there)))
                     raise ValueError(f"the run has no {name} {value}; it has: {known}")
-            if wanted:
-                frame = frame[there.isin(wanted)]
+            frame = frame[there.isin(wanted)]
         seeds = sorted(frame["seed"].unique())[: self.seeds]
         frame = frame[frame["seed"].isin(seeds)]
         while len(seeds) > 1 and frame["trial"].nunique() > self.pictures:

@@ -31,7 +31,7 @@ from workbench.store import RunFolder, Scan, StoreError, failures
 from workbench.study import StudyError, cut_note, pin_sources, window_note
 from workbench.study.fields import MadeElsewhere
 from workbench.study.yamlfile import parse_yaml
-from workbench.verify import state_sentence
+from workbench.verify import read_state, state_sentence
 from workbench.verify.stored import run_digest
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
 
     With `influence` also who is driving; StoreError if nobody looked at the run's pictures.
     """
-    digest = run_digest(run)
     scan = run.scan()
+    # What was verified is held against every byte; else the digest does not read all pictures.
+    digest = run_digest(run, scan if read_state(run) is None else None)
     whole = usable(run.measurements(scan))
     told = run.status(scan).sentence
     frame = analysis.distinct_controls(whole)

@@ -6,9 +6,13 @@ import base64
 import io
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _DPI = 120
 _SHEET_DPI, _LEAST_DPI = 144, 50
@@ -47,16 +51,19 @@ def data_uri(data: bytes, kind: str) -> str:
 
 def drawing(figure: Figure, alt: str) -> Picture:
     """Embed a line drawing with at most `_INKS` colours; sharp on paper and small in the page."""
-    return _picture(figure, _webp(figure, _DPI, lossless=True), alt)
+    return _picture(figure, _webp(_drawn(figure, _DPI), lossless=True), alt)
 
 
 def photograph(figure: Figure, alt: str, *, limit: int) -> Picture:
     """Embed a figure full of pictures, as sharp as at most about ``limit`` bytes allow."""
     dpi = min(_SHEET_DPI, _MOST / max(figure.get_size_inches()))
-    data = _webp(figure, dpi, lossless=False)
-    while len(data) > limit and dpi > _LEAST_DPI:
-        dpi = max(_LEAST_DPI, 0.95 * dpi * (limit / len(data)) ** 0.5)
-        data = _webp(figure, dpi, lossless=False)
+    whole = _drawn(figure, dpi)  # once: to draw it takes longer than to make it smaller
+    data = _webp(whole, lossless=False)
+    least, share = _LEAST_DPI / dpi, 1.0
+    while len(data) > limit and share > least:
+        share = max(least, 0.95 * share * (limit / len(data)) ** 0.5)
+        width, height = (max(1, round(share * side)) for side in whole.size)
+        data = _webp(whole.resize((width, height)), lossless=False)
     return _picture(figure, data, alt)
 
 
@@ -71,7 +78,7 @@ def _picture(figure: Figure, data: bytes, alt: str) -> Picture:
     return Picture(data_uri(data, "image/webp"), round(width), round(height), alt)
 
 
-def _webp(figure: Figure, dpi: float, *, lossless: bool) -> bytes:
+def _drawn(figure: Figure, dpi: float) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -81,7 +88,12 @@ def _webp(figure: Figure, dpi: float, *, lossless: bool) -> bytes:
     pixels = np.asarray(canvas.buffer_rgba())
     height, width = pixels.shape[:2]
     image = Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1)
-    image = image.convert("RGB")
+    return image.convert("RGB")
+
+
+def _webp(image: Image.Image, *, lossless: bool) -> bytes:
+    from PIL import Image
+
     if lossless:
         image = image.quantize(_INKS, dither=Image.Dither.NONE).convert("RGB")
     buffer = io.BytesIO()

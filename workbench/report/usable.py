@@ -23,14 +23,15 @@ def usable(frame: pd.DataFrame) -> pd.DataFrame:
 
     The others, of a damaged table or an edited record, are left out with a warning in the log.
     """
-    known = {name: _is_control(name) for name in frame["control"].dropna().unique()}
-    texts = {*frame["control_settings"].dropna(), *frame["partner_settings"].dropna()}
-    readable = {text: _are_settings(str(text)) for text in texts}
-    partners = {name: not name or _is_control(name) for name in frame["partner"].dropna().unique()}
     good = frame[list(FACTS)].notna().all(axis=1)
-    good &= frame["control"].map(known).eq(True) & frame["partner"].map(partners).eq(True)
-    good &= frame["control_settings"].map(readable).eq(True)
-    good &= frame["partner_settings"].map(readable).eq(True)
+    for name, fits in (
+        ("control", _is_control),
+        ("partner", lambda text: not text or _is_control(text)),
+        ("control_settings", _are_settings),
+        ("partner_settings", _are_settings),
+    ):
+        known = frame[name].dropna().unique()
+        good &= frame[name].isin([text for text in known if fits(text)])
     good &= frame["length"].between(0, MOST) & frame["scale"].between(0, MOST)
     if good.all():
         return frame

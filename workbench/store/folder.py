@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,10 +69,12 @@ class Scan:
 
     records: trial id -> its record, of trials that hold together, failed ones included.
     damaged: trial id -> why it does not, as a clause.
+    sums: trial id -> SHA-256 of the bytes of its record, of those that were read.
     """
 
     records: Mapping[str, Record]
     damaged: Mapping[str, str]
+    sums: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,9 +252,10 @@ class RunFolder:
         """
         records: dict[str, Record] = {}
         damaged: dict[str, str] = {}
+        sums: dict[str, str] = {}
         for trial_id in self.trial_ids():
             try:
-                found = self._find(trial_id, hashes=hashes)
+                found = self._find(trial_id, hashes=hashes, sums=sums)
             except StoreError as error:
                 if strict:
                     raise
@@ -263,7 +266,7 @@ class RunFolder:
             damaged[trial_id] = found
             if strict:
                 self._log_absent(trial_id, found)
-        return Scan(records, damaged)
+        return Scan(records, damaged, sums)
 
     def records(self) -> Iterator[Record]:
         """All records that hold together, sorted by trial id; the others are logged."""
@@ -346,9 +349,14 @@ class RunFolder:
             self._write(self.record_path(trial_id), encode_record(record))
         return record
 
-    def _find(self, trial_id: str, *, hashes: bool = False) -> Record | str:
-        """The record if the trial holds together, else why not ("" if it was never begun)."""
-        return self._settled(lambda: self._look(trial_id, hashes=hashes))
+    def _find(
+        self, trial_id: str, *, hashes: bool = False, sums: dict[str, str] | None = None
+    ) -> Record | str:
+        """The record if the trial holds together, else why not ("" if it was never begun).
+
+        The hash of the record's bytes goes into `sums`.
+        """
+        return self._settled(lambda: self._look(trial_id, hashes, sums))
 
     def _settled(self, look: Callable[[], T | str]) -> T | str:
         """What a look at a trial finds; where that is a fault, what it finds while nobody writes.
@@ -368,8 +376,8 @@ class RunFolder:
         finally:
             self._lock.release()
 
-    def _look(self, trial_id: str, *, hashes: bool) -> Record | str:
-        record = self._read_record(trial_id)
+    def _look(self, trial_id: str, hashes: bool, sums: dict[str, str] | None) -> Record | str:
+        record = self._read_record(trial_id, sums)
         if isinstance(record, str) or record.failed:
             return record
         if not hashes and self._is_untouched(record):
@@ -377,11 +385,13 @@ class RunFolder:
         png = self._read_png(record)
         return png if isinstance(png, str) else record
 
-    def _read_record(self, trial_id: str) -> Record | str:
+    def _read_record(self, trial_id: str, sums: dict[str, str] | None = None) -> Record | str:
         data = self.contents(self.record_path(trial_id))
         if data is None:
             there = self.trial_folder(trial_id).is_dir()
             return "its record was not written" if there else ""
+        if sums is not None:
+            sums[trial_id] = hashlib.sha256(data).hexdigest()
         try:
             record = decode_record(data)
         except SchemaError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.images import ImageError, read_png, sha256_image
-from workbench.store import COLUMNS, Record, RunFolder, StoreError, build_table, plan_of
+from workbench.store import COLUMNS, Record, RunFolder, Scan, StoreError, build_table, plan_of
 from workbench.store.pngtext import PARAMETERS, STUDY, WORKBENCH, png_text
 from workbench.store.schema import SourceEntry
 from workbench.store.table import decode_table
@@ -417,28 +417,41 @@ def _table_items(
     return items
 
 
-def run_digest(run: RunFolder) -> str:
+def run_digest(run: RunFolder, scan: Scan | None = None) -> str:
     """SHA-256 over study, manifest, table, sources with their maps, and every record and picture.
 
     Any byte that is changed, added or removed in them gives another digest. Caches and locks do
     not count.
+
+    Args:
+        scan: of the run just now: what it found whole is not read again, a picture counts with the
+            hash in its record. The digest is the same, unless a picture was changed behind the
+            back of its size and time.
     """
     paths = [run.path / name for name in _HASHED]
     for folder in ("sources", "maps"):
         paths += sorted((run.path / folder).glob("*.png"))
+    told = [(path.relative_to(run.path).as_posix(), _sum(run, path)) for path in paths]
     for trial_id in run.trial_ids():
-        folder_of = run.trial_folder(trial_id)
-        paths += [folder_of / "record.json", folder_of / "sample.png"]
+        whole = None if scan is None else scan.records.get(trial_id)
+        if scan is None or whole is None or whole.failed or trial_id not in scan.sums:
+            sums = [_sum(run, run.record_path(trial_id)), _sum(run, run.sample_path(trial_id))]
+        else:
+            sums = [scan.sums[trial_id], whole.file_sha256]
+        names = (f"trials/{trial_id}/record.json", f"trials/{trial_id}/sample.png")
+        told += zip(names, sums, strict=True)
     digest = hashlib.sha256()
-    for path in paths:
-        try:
-            data = run.contents(path)
-            told = "absent" if data is None else hashlib.sha256(data).hexdigest()
-        except StoreError:  # whoever reads the file says what is wrong with it
-            told = "unreadable"
-        name = path.relative_to(run.path).as_posix()
-        digest.update(f"{name}\0{told}\n".encode("utf-8", "surrogateescape"))
+    for name, one in told:
+        digest.update(f"{name}\0{one}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _sum(run: RunFolder, path: Path) -> str:
+    try:
+        data = run.contents(path)
+    except StoreError:  # whoever reads the file says what is wrong with it
+        return "unreadable"
+    return "absent" if data is None else hashlib.sha256(data).hexdigest()
 
 
 def seal(page: str) -> str:
