@@ -173,6 +173,18 @@ def test_the_notebooks_view_escapes_every_text(run: wb.Run, tmp_path: Path) -> N
     assert "<b>bold" not in html and "&lt;b&gt;bold" in html
 
 
+def test_of_many_control_types_some_are_shown_and_the_others_named(
+    run: wb.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = run.labels.values()
+    shown = run._repr_html_()
+    assert f"for {first}, {second}." in shown and "control types." not in shown
+    monkeypatch.setattr(wb.runs, "MOST_PANELS", 1)
+    shown = run._repr_html_()
+    assert f"for {first}." in shown and "The curves of 1 of 2 control types." in shown
+    assert f"control={list(run.labels)[1]!r}".replace("'", "&#x27;") in shown
+
+
 def test_tables_are_exported_and_formulas_are_text(run: wb.Run, tmp_path: Path) -> None:
     parquet = pd.read_parquet(run.to_parquet(tmp_path / "t.parquet"))
     pd.testing.assert_frame_equal(parquet, run.table, check_dtype=False)

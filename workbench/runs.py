@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from workbench.verify import RunDifference, Verification
 
 T = TypeVar("T")
+MOST_PANELS = 2
+"""Control types whose trade-off a run shows by itself: more panels would be too small to read."""
 
 
 def run(
@@ -626,7 +628,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """A small table and the trade-off plot. Every text is escaped."""
-        from workbench.plots import to_png
+        from workbench.plots import to_png, tradeoff_figure
         from workbench.report.content import facts
 
         rows = "".join(
@@ -638,7 +640,16 @@ class Run:
         html += f"<table>{rows}</table><p>{escape(self.word_judge)}</p>"
         if self.tradeoff().empty:
             return html
-        figure = self.plot("tradeoff")
+        points, spots = self.tradeoff(), self.sweet_spots()
+        several = list(dict.fromkeys(points["control"]))
+        if len(several) > MOST_PANELS:
+            points, spots = (t[t["control"].isin(several[:MOST_PANELS])] for t in (points, spots))
+            html += (
+                f"<p>The curves of {MOST_PANELS} of {len(several)} control types. "
+                f"<code>run.plot(control={escape(repr(several[MOST_PANELS]))})</code> draws those "
+                "of another one, <code>wb.explore(run)</code> shows all of them.</p>"
+            )
+        figure = tradeoff_figure(points, spots, control_labels=self.labels)
         data = base64.b64encode(to_png(figure, 100)).decode("ascii")
         style = "max-width:100%;max-height:420px"
         alt = escape(figure.alt, quote=True)
