@@ -295,7 +295,9 @@ def test_the_price_counts_what_is_there(session: Session) -> None:
     session.ask_price({"scale": [0, 0.5, 1], "seed": [1, 2]})
     assert session.wait(PATIENCE).price.startswith("6 pictures, 1 of them there already")
     session.ask_price({"length": [9]})
-    assert "cannot be made" in session.wait(PATIENCE).price
+    assert session.wait(PATIENCE).price == (
+        "This sweep cannot be made: lengths: 9 is longer than the prompt; allowed is 0 to 3."
+    )
 
 
 @pytest.mark.parametrize(
@@ -330,6 +332,18 @@ def test_what_cannot_be_chosen_is_refused_and_the_choice_stays(
     assert session.state.now.choice == before
 
 
+def test_a_refusal_is_a_sentence_that_names_the_setting(session: Session) -> None:
+    for wrong, told in (
+        ({"settings": {"low": 300, "high": 100}}, "high: must not lie below low (300)"),
+        ({"settings": {"colour": 1}}, "colour: unknown key (did you mean "),
+        ({"more": {"dtype": "float8"}}, "dtype: 'float8' is not known (did you mean "),
+        ({"scale": 99}, "scale must be a number from 0 to 10, not 99"),
+    ):
+        with pytest.raises(ValueError) as error:
+            session.choose(**wrong)
+        assert str(error.value).startswith(told) and "\n" not in str(error.value)
+
+
 def test_another_control_type_forgets_the_settings(session: Session) -> None:
     session.choose(settings={"low": 50})
     assert '"low":50.0' in session.state.now.choice.settings
@@ -359,6 +373,51 @@ def test_a_failure_is_a_sentence_and_work_goes_on(session: Session, engine: Tiny
     engine.fail_with = None
     session.make()
     assert session.wait(PATIENCE).status.startswith("Done.")
+
+
+@pytest.mark.parametrize("when", ["before the models", "in the middle of loading"])
+def test_a_job_that_makes_nothing_leaves_no_folder(
+    session: Session, engine: TinyEngine, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if when == "before the models":
+        engine.fail_with = RuntimeError("out of memory")
+    else:
+        monkeypatch.setattr("workbench.families.manager.ModelManager.pipeline", _out_of_memory)
+    session.make()
+    screen = session.wait(PATIENCE)
+    assert "out of memory" in screen.status
+    assert list(session.shelf.root.iterdir()) == [] and screen.sheet is None
+    engine.fail_with = None
+    monkeypatch.undo()
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None and len(wb.open_run(sheet.folder).records) == 1
+
+
+def _out_of_memory(*_: object) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_a_job_that_fails_leaves_what_others_made_or_wait_to_make(
+    session: Session, engine: TinyEngine
+) -> None:
+    session.make()
+    sheet = session.wait(PATIENCE).sheet
+    assert sheet is not None
+    engine.fail_with = RuntimeError("out of memory")
+    session.make({"seed": [2, 3]})
+    session.wait(PATIENCE)
+    assert len(wb.open_run(sheet.folder).records) == 1
+    session.new_run()
+    engine.gate.clear()
+    session.make({"seed": [1]})
+    second = session.make({"seed": [2]})
+    while engine.made[-1:] != [1] or second is None:
+        time.sleep(0.01)
+    engine.gate.set()
+    session.wait(PATIENCE)
+    assert second.state is TaskState.FAILED
+    assert {path.name for path in session.shelf.root.iterdir()} == {sheet.folder.name}
 
 
 def test_missing_models_are_said_and_nothing_is_queued(models: Path, tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import ValidationError
+
 from workbench.app.compare import compare
 from workbench.app.grid import Axes, extended, python_lines
 from workbench.app.presets import preset
 from workbench.app.progress import Live
+from workbench.app.said import plain, said
 from workbench.app.settings import more_settings, settings_of
 from workbench.app.shelf import Shelf, free
 from workbench.app.state import (
@@ -41,6 +44,7 @@ from workbench.formats import duration
 from workbench.images import Picture
 from workbench.prompts import parse_tags, webui_syntax
 from workbench.study import Choices, PairChoice, Plan, Study, StudyError
+from workbench.study.errors import structure_problems
 from workbench.study.labels import path_of
 
 if TYPE_CHECKING:
@@ -187,7 +191,7 @@ class Session:
         try:
             self.engine.study(choice)
         except StudyError as error:  # says what further settings cannot be
-            raise ValueError(str(error)) from None
+            raise ValueError(said(error)) from None
         return choice
 
     def _check_second(self, choice: Choice, offer: Offer) -> None:
@@ -213,7 +217,7 @@ class Session:
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:
-                self.state.change(preview=None, preview_status=f"No map: {task.error}")
+                self.state.change(preview=None, preview_status=f"No map: {said(task.error)}")
 
         task = self.viewer.submit(
             PREVIEW,
@@ -501,7 +505,7 @@ class Session:
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:
-                told = f"{folder} and {other} cannot be compared: {task.error}"
+                told = f"{folder} and {other} cannot be compared: {said(task.error)}"
                 self.state.change(compared=None, status=told)
 
         return self.reader.submit(
@@ -516,7 +520,7 @@ class Session:
             try:
                 ids = set(self.engine.asked(choice, axes))
             except StudyError as error:  # as typed: nothing has failed
-                return f"This sweep cannot be made: {error}"
+                return f"This sweep cannot be made: {said(error)}."
             there = 0
             if sheet is not None and (sheet.folder / "study.yaml").is_file():
                 from workbench.store import RunFolder
@@ -532,7 +536,7 @@ class Session:
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:
-                self.state.change(price=f"This sweep cannot be made: {task.error}")
+                self.state.change(price=f"This sweep cannot be made: {said(task.error)}")
 
         return self.reader.submit(PRICE, answer, on_result=told, on_end=failed)
 
@@ -568,7 +572,7 @@ class Session:
             self.state.change(opening=None)
             if task.state is TaskState.FAILED:
                 self.find_runs()
-                self.state.change(status=f"{folder} cannot be opened: {task.error}")
+                self.state.change(status=f"{folder} cannot be opened: {said(task.error)}")
 
         self.state.change(status=f"Opening {folder} …", opening=folder)
         return self.reader.submit("open", look, on_result=show, on_end=ended)
@@ -672,7 +676,9 @@ class Session:
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:
-                self.state.change(status=f"{folder} stays as it is: {task.error}", doomed=None)
+                self.state.change(
+                    status=f"{folder} stays as it is: {said(task.error)}", doomed=None
+                )
 
         return self.reader.submit(CHANGE, lambda _: change(folder), on_result=show, on_end=failed)
 
@@ -723,7 +729,7 @@ class Session:
 
         def failed(task: Task) -> None:
             if task.state is TaskState.FAILED:
-                self.state.change(status=f"{folder} cannot be taken away: {task.error}")
+                self.state.change(status=f"{folder} cannot be taken away: {said(task.error)}")
 
         self.state.change(status=f"Writing {place} …")
         return self.reader.submit(f"take {form}", write, on_result=told, on_end=failed)
@@ -773,11 +779,12 @@ class Session:
         self.state.update(fields)
 
     def _tell_end(self, job: Job) -> None:
+        self._drop_empty()
         self.find_runs()
         place = self._place  # not of the run on the screen, which may be another one by now
         where = "" if place is None else f" in {place}"
         if job.state is TaskState.FAILED:
-            self.state.change(status=f"That failed: {job.error}")
+            self.state.change(status=f"That failed: {said(job.error)}")
         elif job.state is TaskState.CANCELLED:
             self._grow()
             there = place is not None and (place / "study.yaml").is_file()
@@ -785,6 +792,18 @@ class Session:
             self.state.change(status=f"Stopped. {kept}.")
         else:
             self.state.change(status=f"Done. It is kept{where}.")
+
+    def _drop_empty(self) -> None:
+        """Remove the folders of runs that failed or were stopped before they began."""
+        if self.jobs.now[1]:
+            return  # what waits may be for one of them
+        for folder in tuple(self._sheets):
+            if (folder / "study.yaml").exists() or not self.shelf.drop_empty(folder):
+                continue
+            del self._sheets[folder]
+            sheet = self.state.now.sheet
+            if sheet is not None and sheet.folder == folder:
+                self.state.change(sheet=None, in_hand="")
 
 
 def _about(axes: Axes, beside: object) -> str:
@@ -813,7 +832,11 @@ def _settings(control: str, given: str | Mapping[str, Any]) -> str:
     """Settings of a control type as JSON, "" for its usual ones; ValueError if they are none."""
     kind = get_control(control).settings_type
     raw = given if isinstance(given, str) else json.dumps(dict(given))
-    chosen = kind.model_validate_json(raw or "{}")
+    try:
+        chosen = kind.model_validate_json(raw or "{}")
+    except ValidationError as error:
+        problems = structure_problems(error, keys={"": list(kind.model_fields)}, allowed={})
+        raise ValueError(". ".join(map(plain, problems))) from None
     return "" if chosen.canonical() == kind().canonical() else chosen.canonical()
 
 

@@ -80,6 +80,18 @@ class Shelf:
             run.rename(hidden)
             shutil.rmtree(hidden)
 
+    def drop_empty(self, run: Path) -> bool:
+        """Remove the folder of a run that never began; False if there is anything in it."""
+        try:
+            if (run / "trials").exists():
+                (run / "trials").rmdir()
+            if {path.name for path in run.iterdir()} <= {".run.lock"}:
+                (run / ".run.lock").unlink(missing_ok=True)
+            run.rmdir()
+        except OSError:
+            return not run.exists()
+        return True
+
     @contextmanager
     def _held(self, run: Path) -> Iterator[None]:
         if run.is_symlink() or run.resolve().parent != self.root.resolve():

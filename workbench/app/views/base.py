@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.app.said import said
 from workbench.app.session import Session
 from workbench.app.state import Screen
 
@@ -62,7 +63,7 @@ class View:
                 self._tell("")
                 action(event)
             except Exception as error:
-                self._tell(f"That failed: {error}")
+                self._tell(f"That failed: {said(error)}")
                 self._changed(self.fields)  # what was refused must not look chosen
 
         return callback
@@ -77,6 +78,17 @@ class View:
         widget.observe(self.act(choose), names="value")
         widget.add_class(f"wb-{name.replace('_', '-')}")
         return widget
+
+
+def number(low: float, high: float, step: float, **options: Any) -> widgets.FloatText:
+    """A field for a number, whose range is told and not enforced.
+
+    The bounded fields of ipywidgets make the nearest end of what is typed beyond it, without a
+    word; what is typed here arrives, and is refused in a sentence.
+    """
+    return widgets.FloatText(
+        step=step, tooltip=options.pop("tooltip", f"From {low:g} to {high:g}"), **WIDE | options
+    )
 
 
 def columns(*parts: Iterable[widgets.Widget]) -> widgets.HBox:

@@ -16,6 +16,7 @@ import numpy as np
 from workbench.app import easel
 from workbench.app.canvas import Canvas
 from workbench.app.easel import Medium, Mode
+from workbench.app.said import said
 from workbench.app.session import Session
 from workbench.app.state import Choice, Preview, Screen
 from workbench.app.views.base import Tell, View
@@ -254,7 +255,7 @@ class CanvasView(View):
     def _ended(self, task: Task) -> None:
         if task.state is not TaskState.FAILED:
             return
-        text = str(task.error)
+        text = said(task.error)
         if self._begun is None or isinstance(task.error, ImageError):
             self._tell(f"That failed: {text}")
         else:

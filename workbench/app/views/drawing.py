@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from workbench.app import html
 from workbench.app.session import MAX_SCALE, MAX_SEED, Session
 from workbench.app.state import Screen
-from workbench.app.views.base import WIDE, Tell, View
+from workbench.app.views.base import WIDE, Tell, View, number
 from workbench.families import FamilyError, load_catalogue
 
 WHOLE = ("seed", "steps")
@@ -29,17 +29,13 @@ class DrawingView(View):
         # As text, since number fields of ipywidgets make 13 of 1e3 and 15 of 1.5 without a word.
         whole = functools.partial(widgets.Text, continuous_update=False, **WIDE)
         self.inputs = {
-            "scale": widgets.BoundedFloatText(
-                min=0, max=MAX_SCALE, step=0.1, description="Scale", **WIDE
-            ),
+            "scale": number(0, MAX_SCALE, 0.1, description="Scale"),
             "seed": whole(description="Seed", tooltip=f"A whole number from 0 to {MAX_SEED}"),
             "base": widgets.Dropdown(
                 options=offer.bases, value=first.base, description="Base model", **WIDE
             ),
             "steps": whole(description="Steps", tooltip="A whole number from 1 to 1000"),
-            "guidance_scale": widgets.BoundedFloatText(
-                min=1, max=30, step=0.5, description="Guidance", **WIDE
-            ),
+            "guidance_scale": number(1, 30, 0.5, description="Guidance"),
             "scheduler": widgets.Dropdown(
                 options=offer.schedulers, value=first.scheduler, description="Sampler", **WIDE
             ),
@@ -48,8 +44,8 @@ class DrawingView(View):
             ),
         }
         share = functools.partial(
-            widgets.BoundedFloatText, min=0, max=1, step=0.05, layout=WIDE["layout"],
-            style={"description_width": "90px"}, tooltip="A share of the steps, from 0 to 1",
+            number, 0, 1, 0.05, style={"description_width": "90px"},
+            tooltip="A share of the steps, from 0 to 1",
         )  # fmt: skip
         self.inputs |= {
             "control_start": share(description="Control start"),

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from workbench.app import html
 from workbench.app.explorer import Explorer
+from workbench.app.said import said
 from workbench.app.session import Session
 from workbench.app.state import Screen, Sheet, Work
 from workbench.app.views.base import Tell, View
@@ -42,7 +43,7 @@ class RunView(View):
         try:
             self.session.make_trial(trial)
         except Exception as error:
-            self._tell(f"That failed: {error}")
+            self._tell(f"That failed: {said(error)}")
 
     def _look(self) -> None:
         self.session.state.change(in_hand=self.explorer.in_hand)

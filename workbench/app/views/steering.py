@@ -11,7 +11,7 @@ from workbench.app import html
 from workbench.app.session import MAX_SCALE, Session
 from workbench.app.state import Screen
 from workbench.app.upload import Upload
-from workbench.app.views.base import WIDE, Tell, View, list_sources, named
+from workbench.app.views.base import WIDE, Tell, View, list_sources, named, number
 from workbench.controls import get_control
 from workbench.images import encode_png
 
@@ -42,8 +42,8 @@ class SteeringView(View):
                                        tooltip="A second control that steers with the first",
                                        **WIDE))  # fmt: skip
         self.second_scale = self.choosing(
-            "second_scale", widgets.BoundedFloatText(min=0, max=MAX_SCALE, step=0.1,
-                                                     description="Its scale", **WIDE))  # fmt: skip
+            "second_scale", number(0, MAX_SCALE, 0.1, description="Its scale")
+        )
         self.upload = Upload(self._take, lambda text: tell(f"That failed: {text}"))
         self.images = [widgets.HTML(layout={"width": "118px"}) for _ in range(3)]
         for name, image in zip(("source", "map", "second-map"), self.images, strict=True):
@@ -60,7 +60,7 @@ class SteeringView(View):
         self.second_box = widgets.VBox([self.second, self.second_scale])
         images = widgets.Box(self.images, layout={"flex_flow": "row wrap"})
         self.pictures = widgets.VBox([images, self.legend, self.status], layout={"width": "250px"})
-        self._shown: object = None
+        self._shown: object = ""  # so that places stand before there is a map
 
     def _take(self, name: str, data: bytes) -> None:
         self._tell("")
@@ -139,9 +139,4 @@ def _setting(name: str, field: dict[str, Any]) -> Any:
         return widgets.Checkbox(indent=False, **shown)
     if kind not in ("integer", "number"):
         return None
-    if low is not None and high is not None:
-        text = widgets.BoundedIntText if kind == "integer" else widgets.BoundedFloatText
-        return text(
-            min=low, max=high, step=1 if high > 10 or kind == "integer" else high / 20, **shown
-        )
-    return (widgets.IntText if kind == "integer" else widgets.FloatText)(**shown)
+    return widgets.FloatText(step=1 if high is None or high > 10 else high / 20, **shown)
