@@ -59,12 +59,12 @@ def test_an_error_is_told_below_the_slider() -> None:
     slider.index = [1]
     settle(slider)
     assert slider.frames["1"]["error"] == "This figure cannot be drawn: ValueError: no <size>"
-    assert "ValueError: no &lt;size&gt;" in slider._still()
+    assert "ValueError: no &lt;size&gt;" in slider.still()
 
 
 def test_without_widgets_every_figure_is_shown_with_its_values() -> None:
     slider = wb.slider(Drawn(), size=[1, 2], name=["<b>"])
-    still = slider._repr_mimebundle_()[0]["text/html"]
+    still = slider.still()
     assert still.count("<img") == 2
     assert "size = 2, name = &lt;b&gt;" in still and "alt='&lt;b&gt; at 2'" in still
 

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import IPython.display
+import nbformat
 import pandas as pd
+import pytest
+from nbconvert.exporters import HTMLExporter
 from tiny_app import make_engine
 from written_run import write_run
 
-from workbench.app import Workbench
-from workbench.app.still import MOST, still
+from workbench.app import Explorer, Slider, Workbench, html
+from workbench.app.still import MARK, MOST, Still, still
+
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 
 def test_pictures_of_the_newest_run_with_what_steered_them(
@@ -31,9 +38,37 @@ def test_pictures_of_the_newest_run_with_what_steered_them(
 def test_without_a_run_there_is_a_sentence(tmp_path: Path) -> None:
     assert "Run the notebook" in still([])
     assert "Run the notebook" in still([tmp_path / "gone"])
+
+
+def outputs(widget: Still, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a cell that ends with a widget leaves in a notebook."""
+    found: list[Any] = []
+
+    def display(shown: Any, raw: bool = False) -> None:
+        data = (shown[0] if isinstance(shown, tuple) else shown) if raw else shown._repr_html_()
+        data = data if raw else {"text/html": data}
+        found.append(nbformat.v4.new_output("display_data", data))
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    widget._ipython_display_()
+    return found
+
+
+def test_an_exported_notebook_shows_it_with_and_without_the_widgets_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Workbench(tmp_path / "runs", engine=make_engine(tmp_path / "engine"))
-    found = bench._repr_mimebundle_()
-    data = found[0] if isinstance(found, tuple) else found
-    assert "application/vnd.jupyter.widget-view+json" in data and "Run the" in data["text/html"]
-    assert data["text/plain"] == "The ControlNet workbench"
+    cell = nbformat.v4.new_code_cell("bench", outputs=outputs(bench, monkeypatch))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    assert cell.outputs[0].data["text/plain"] == "The ControlNet workbench"
+    for state in ({}, {bench.model_id: {}}):
+        notebook.metadata["widgets"] = {WIDGETS: {"state": state}}
+        body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+        assert body.count("Run the notebook to use it.") == 1
+        assert (bench.model_id in body) == bool(state)
     bench.close()
+
+
+def test_where_the_widget_is_its_still_is_hidden() -> None:
+    for styles in (html.STYLE, str(Explorer._css), str(Slider._css)):
+        assert f".{MARK}, " in styles and "display: none" in styles.replace("{d", "{ d")

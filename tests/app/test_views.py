@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
 import numpy as np
 import pytest
 from tiny_app import PROMPT, TinyEngine
@@ -71,6 +72,79 @@ def test_a_seed_that_is_none_is_refused(bench: Workbench, text: str) -> None:
     seed = bench.drawing.inputs["seed"]
     seed.value = text
     assert seed.value == "1" and "whole number" in bench.message.value
+
+
+NUMBERS = {"scale": (0, 10), "guidance_scale": (1, 30), "control_start": (0, 1)}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_beyond_its_range_is_refused_and_not_moved_to_the_end(
+    bench: Workbench, name: str
+) -> None:
+    widget, (low, high) = bench.drawing.inputs[name], NUMBERS[name]
+    before = widget.value
+    for wrong in (high + 89, low - 0.5):
+        widget.value = wrong
+        assert widget.value == before == getattr(bench.session.state.now.choice, name)
+        assert f"from {low} to {high}, not {float(wrong)!r}" in bench.message.value
+
+
+def test_settings_of_a_control_are_refused_by_name(bench: Workbench) -> None:
+    fields = bench.steering.controls[0].fields
+    fields["low"].value = 300
+    assert fields["low"].value == 100 and "high: must not lie below low (300" in bench.message.value
+    fields["blur"].value = 99
+    assert fields["blur"].value == 0 and bench.message.value.count("blur: 99.0 is too large") == 1
+
+
+def test_the_panel_folds_to_the_line_of_work(bench: Workbench) -> None:
+    bench.fold.value = True
+    assert bench.tabs.layout.display == "none" and bench.fold.description == "Show panel"
+    bench.use_family("paperdoll")
+    assert bench.fold.value and bench.tabs.layout.display == "none", "and stays folded"
+    bench.fold.value = False
+    assert bench.tabs.layout.display == "" and bench.fold.description == "Hide panel"
+
+
+def test_the_explorer_comes_into_sight_when_a_person_asks_for_pictures(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(bench.run.explorer, "send", lambda content, *_: sent.append(content))
+    come = {"kind": "come", "to": ""}
+    bench.making.inputs["scale"].value = "a lot"
+    bench.making.sweep.click()
+    assert sent == [come | {"to": ".wb-message"}], "nothing is made, and that is said"
+    for count, button in enumerate((bench.making.make, bench.making.strips["seed"]), 1):
+        button.click()
+        bench.session.wait(PATIENCE)
+        assert sent.count(come) == count
+    bench.session.make()
+    bench.session.wait(PATIENCE)
+    assert sent.count(come) == 2, "not by itself"
+
+
+def test_places_of_source_and_map_stand_before_there_is_a_map(
+    engine: TinyEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "preview", lambda _: engine.gate.wait(PATIENCE))
+    engine.gate.clear()
+    bench = Workbench(tmp_path / "runs", engine=engine)
+    assert all("<figure" in image.value and "<img" not in image.value
+               for image in bench.steering.images)  # fmt: skip
+    engine.gate.set()
+    bench.close()
+
+
+def test_no_widget_of_the_app_corrects_what_is_typed(bench: Workbench) -> None:
+    bounded = (widgets.BoundedFloatText, widgets.BoundedIntText)
+    todo: list[Any] = [*bench.children]
+    found = []
+    for one in todo:
+        todo += getattr(one, "children", ())
+        found.append(one)
+    typed = [one for one in found if hasattr(one, "continuous_update")]
+    assert len(typed) > 20 and not [one for one in typed if isinstance(one, bounded)]
 
 
 def chips(bench: Workbench) -> dict[str, bool]:

@@ -83,6 +83,15 @@ def test_all_of_it_fits_on_the_screen(explorer: Any, width: int, height: int) ->
         assert box["x"] >= 0 and box["x"] + box["width"] <= width, part
 
 
+def test_a_sheet_of_many_scales_scrolls_in_itself(explorer: Any) -> None:
+    """It does not push the chart over the pictures."""
+    explorer.locator(".wbx-sheet").evaluate("sheet => sheet.style.setProperty('--side', '190px')")
+    tiles = explorer.locator(".wbx-tiles").bounding_box()
+    for part in (".wbx-chart", ".wbx-sheet"):
+        box = explorer.locator(part).bounding_box()
+        assert box["x"] + box["width"] <= tiles["x"], part
+
+
 def test_the_keyboard_walks_the_sheet(explorer: Any) -> None:
     explorer.locator(".wbx-row button.wbx-on").focus()
     before = said(explorer)

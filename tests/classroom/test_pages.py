@@ -153,7 +153,8 @@ def test_a_lesson_is_run_once_and_its_explorer_is_alive(run: Path, tmp_path: Pat
         "with open('count', 'a') as file: file.write('x')\n"
         f"html = '''<div class=\"wb-run\" data-run=\"{run}\"><b>de mo</b></div>'''\n"
         "widget = {'application/vnd.jupyter.widget-view+json': {'model_id': '1'}}\n"
-        "display({'text/html': html} | widget, raw=True)"
+        "display({'text/plain': 'bare'.upper()} | widget, raw=True)\n"
+        "display({'text/html': f'<div class=\"wb-still\">{html}</div>'}, raw=True)"
     )
     lesson = notebook(tmp_path / "lesson_7.ipynb", code)
     for _ in range(2):
@@ -162,6 +163,7 @@ def test_a_lesson_is_run_once_and_its_explorer_is_alive(run: Path, tmp_path: Pat
     assert (tmp_path / "count").read_text() == "x"
     page = (tmp_path / "site" / "lesson_7.html").read_text("utf-8")
     assert re.search(r'<iframe [^>]*src="de-mo.html"', page)
+    assert "BARE" not in page and "<b>de mo</b>" not in page, "the explorer itself is there"
     assert "http" not in re.sub(r"http://www.w3.org/\S+", "", page), "nothing comes from elsewhere"
     assert "<script" not in page and page.count("<math") == 2 and "$" not in page.split("<main>")[1]
     index = (tmp_path / "site" / "index.html").read_text("utf-8")

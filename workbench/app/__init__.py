@@ -15,7 +15,7 @@ from workbench.app.redrawing import redrawn
 from workbench.app.session import Engine, Session
 from workbench.app.sliders import Slider, slider
 from workbench.app.state import AppState, Choice, Offer, Preview, Screen, Sheet, Work
-from workbench.app.still import still
+from workbench.app.still import Still, still
 from workbench.app.views import (
     CanvasView,
     DrawingView,
@@ -59,7 +59,7 @@ _OPEN: WeakValueDictionary[Path, Workbench] = WeakValueDictionary()
 former one, whose models and work would go on without any button."""
 
 
-class Workbench(widgets.VBox):
+class Workbench(Still, widgets.VBox):
     """The whole app as one widget. `session` can do by code all that the buttons do.
 
     Args:
@@ -100,7 +100,10 @@ class Workbench(widgets.VBox):
 
         def tell(text: str) -> None:
             self.message.value = html.note(text) if text else ""
+            if text:
+                self.run.explorer.come(".wb-message")
 
+        self.run = RunView(self.session, tell)
         self.session.state.tell = tell
         self.canvas = CanvasView(self.session, tell)
         self.steering = SteeringView(self.session, tell, self.canvas.take)
@@ -108,9 +111,8 @@ class Workbench(widgets.VBox):
         self.drawing = DrawingView(self.session, tell)
         self.settings = SettingsView(self.session, tell, self.steering, self.drawing)
         self.models = ModelView(self.session, tell, engine.family.name, self.use_family)
-        self.making = MakeView(self.session, tell)
+        self.making = MakeView(self.session, tell, lambda: self.run.explorer.come())
         self.runs = RunsView(self.session, tell)
-        self.run = RunView(self.session, tell)
         picture = columns(
             [self.steering.pictures, self.making.strip_box],
             [
@@ -127,8 +129,14 @@ class Workbench(widgets.VBox):
             titles=("Picture", "Sweep", "Settings", "Run"),
         )
         self.tabs.add_class("wb-setup")
+        self.fold = widgets.ToggleButton(
+            description="Hide panel", layout={"width": "96px"},
+            tooltip="Whether what steers the next picture is shown",
+        )  # fmt: skip
+        self.fold.add_class("wb-fold")
+        self.fold.observe(lambda event: self._fold(folded=event["new"]), names="value")
         work = widgets.HBox(
-            [self.making.box, self.models.words, self.run.box],
+            [self.fold, self.making.box, self.models.words, self.run.box],
             layout={"flex_flow": "row wrap", "grid_gap": "0 14px"},
         )
         self.children = [
@@ -138,6 +146,12 @@ class Workbench(widgets.VBox):
         for view in self._views:
             view.start()
         self.session.show()
+
+    def _fold(self, *, folded: bool) -> None:
+        """Leave the line of work alone of the panel, so that pictures have all of the window."""
+        self.tabs.layout.display = "none" if folded else ""
+        self.fold.description = "Show panel" if folded else "Hide panel"
+        self.run.explorer.come()
 
     def use_family(self, name: str) -> None:
         """Work with another family of the catalogue; the models of the former are let go of.
@@ -150,9 +164,9 @@ class Workbench(widgets.VBox):
         engine = self.session.engine.of_family(name)
         engine.offer()  # what is wrong with it shows before the former is gone
         self._end()
-        at = self.tabs.selected_index
+        at, folded = self.tabs.selected_index, self.fold.value
         self._begin(engine)
-        self.tabs.selected_index = at
+        self.tabs.selected_index, self.fold.value = at, folded
 
     def _end(self) -> None:
         for view in self._views:
@@ -167,14 +181,12 @@ class Workbench(widgets.VBox):
             self.runs, self.run,
         )  # fmt: skip
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and for whatever shows none some pictures of the newest run."""
-        found = super()._repr_mimebundle_(**options)
-        data = found[0] if isinstance(found, tuple) else found
-        if isinstance(data, dict):
-            data["text/plain"] = "The ControlNet workbench"
-            data["text/html"] = still(self.session.state.now.runs)
-        return found
+    def still(self) -> str:
+        """Some pictures of the newest run."""
+        return still(self.session.state.now.runs)
+
+    def __repr__(self) -> str:
+        return "The ControlNet workbench"
 
     def close(self) -> None:
         """Stop all work and let go of the models. What is made is kept."""

@@ -15,6 +15,7 @@ import anywidget
 import traitlets
 
 from workbench.analysis import control_type
+from workbench.app.still import Still
 from workbench.explorer import LocalNetworks, View, ViewChoice, explorer_data, grow, unmade
 from workbench.explorer.page import module, style
 from workbench.explorer.pictures import SIDE
@@ -32,7 +33,7 @@ MOST = 400
 """So many pictures are sent for one request at the most."""
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Still, anywidget.AnyWidget):
     """The explorer of one run. Pictures are sent when they come into sight.
 
     Args:
@@ -131,6 +132,14 @@ class Explorer(anywidget.AnyWidget):
             if places:
                 setattr(self, name, max(places, key=lambda at: _nearness(at, near)))
 
+    def come(self, to: str = "") -> None:
+        """Scroll the page, if need be, so that the explorer is seen; or what is `to`.
+
+        Args:
+            to: CSS selector of another part of the app.
+        """
+        self.send({"kind": "come", "to": to})
+
     @property
     def in_hand(self) -> str:
         """Id of the trial where the reader is, if its picture has been made; else ""."""
@@ -176,16 +185,15 @@ class Explorer(anywidget.AnyWidget):
         except Exception:
             log.exception("the explorer could not send pictures")
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and for whatever shows none the trade-off as a picture."""
-        found = super()._repr_mimebundle_(**options)
-        data = found[0] if isinstance(found, tuple) else found
-        if isinstance(data, dict) and self.run is not None:
-            place = escape(str(self.run.path))  # so that a page for a class knows its run
-            data["text/html"] = (
-                f'<div class="wb-run" data-run="{place}">{self.run._repr_html_()}</div>'
-            )
-        return found
+    def still(self) -> str:
+        """The trade-off as a picture."""
+        if self.run is None:
+            return ""
+        place = escape(str(self.run.path))  # so that a page for a class knows its run
+        return f'<div class="wb-run" data-run="{place}">{self.run._repr_html_()}</div>'
+
+    def __repr__(self) -> str:
+        return "Explorer()" if self.run is None else f"Explorer({self.run!r})"
 
 
 def _nearness(place: Mapping[str, Any], near: tuple[str, str]) -> tuple[bool, bool]:

@@ -16,6 +16,7 @@ import anywidget
 import traitlets
 from matplotlib.figure import Figure
 
+from workbench.app.still import Still
 from workbench.formats import significant
 from workbench.plots import to_png
 
@@ -27,7 +28,7 @@ _ONE_AT_A_TIME = Lock()
 """Models and matplotlib's fonts are not for several threads."""
 
 
-class Slider(anywidget.AnyWidget):
+class Slider(Still, anywidget.AnyWidget):
     """What `slider` returns. `index` is where the sliders stand and can be set.
 
     Each slider is the browser's own, as those of ipywidgets have no name for a screen reader.
@@ -80,16 +81,8 @@ class Slider(anywidget.AnyWidget):
             told = f"This figure cannot be drawn: {type(error).__name__}: {error}"
             self.frames = {**self.frames, key: {"png": "", "alt": "", "width": 0, "error": told}}
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and for whatever shows none every figure drawn so far."""
-        found = super()._repr_mimebundle_(**options)
-        data = found[0] if isinstance(found, tuple) else found
-        if isinstance(data, dict):
-            data["text/html"] = self._still()
-        return found
-
-    def _still(self) -> str:
-        """HTML of the figures drawn so far, each under the values it belongs to."""
+    def still(self) -> str:
+        """The figures drawn so far, each under the values it belongs to."""
         parts = []
         for key, frame in self.frames.items():
             places = zip(self.choices, map(int, key.split(",")), strict=True)
@@ -100,6 +93,9 @@ class Slider(anywidget.AnyWidget):
                 f"width='{frame['width']}'>{escape(frame['error'])}</figure>"
             )
         return "".join(parts)
+
+    def __repr__(self) -> str:
+        return f"Slider({', '.join(self._values)})"
 
 
 def slider(

@@ -7,9 +7,32 @@ from collections.abc import Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
+from typing import Any
 
 MOST = 6
 """So many pictures are shown."""
+MARK = "wb-still"
+"""Class of what is shown where no widget can be. The styles of the widgets hide it, so that it is
+seen where they never came: offline, on GitHub, without a kernel."""
+
+
+class Still:
+    """A widget with an output beside it, for whatever shows no widget.
+
+    An output of its own, since an exported notebook that has the widget's state shows nothing else
+    of the same output, and that takes scripts from a network.
+    """
+
+    def still(self) -> str:
+        """The widget as HTML that needs nothing else; "" for none."""
+        raise NotImplementedError
+
+    def _ipython_display_(self, **_: Any) -> None:
+        from IPython.display import HTML, display
+
+        display(self._repr_mimebundle_(), raw=True)  # type: ignore[attr-defined]
+        if shown := self.still():
+            display(HTML(f'<div class="{MARK}">{shown}</div>'))
 
 
 def still(runs: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-_SHOWN = re.compile(r'<div class="wb-run" data-run="([^"]*)">')
+_SHOWN = re.compile(r'(?:<div class="wb-still">)?<div class="wb-run" data-run="([^"]*)">')
 
 
 class LessonError(Exception):
@@ -88,8 +88,8 @@ def lesson_page(notebook: Any, pages: Mapping[str, str]) -> LessonPage:
         )
     notebook.metadata.pop("widgets", None)  # their scripts would come from a network
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
+        if "outputs" in cell:
+            cell.outputs = [one for one in cell.outputs if not _is_bare(one)]
     exporter = HTMLExporter(template_name="basic")
     exporter.register_filter("markdown2html", _markdown)
     body, resources = exporter.from_notebook_node(notebook)
@@ -104,6 +104,12 @@ def lesson_page(notebook: Any, pages: Mapping[str, str]) -> LessonPage:
         f'<p><a href="index.html">All lessons and runs</a></p>\n{body}\n'
         "</main>\n</body>\n</html>\n",
     )
+
+
+def _is_bare(output: Any) -> bool:
+    """Whether an output is a widget with nothing to show without it; its mark is taken off."""
+    data = output.get("data", {})
+    return data.pop(WIDGET, None) is not None and set(data) <= {"text/plain"}
 
 
 def _markdown(source: str) -> str:

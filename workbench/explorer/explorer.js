@@ -896,7 +896,10 @@ class Explorer {
     this.hand.grow(model.get("making"));
     model.on?.("change:making", () => this.hand.grow(model.get("making")));
     model.on?.("change:data", () => this.load());
-    model.on?.("msg:custom", (message) => (message?.kind === "grown" ? this.grow(message.cells) : null));
+    model.on?.("msg:custom", (message) => {
+      if (message?.kind === "grown") this.grow(message.cells);
+      if (message?.kind === "come") requestAnimationFrame(() => this.come(message.to));
+    });
     model.on?.("change:beside", () => this.compare(model.get("beside")));
     model.on?.("change:picked", () => this.take(model.get("picked")));
   }
@@ -929,6 +932,13 @@ class Explorer {
     this.data.grow(cells);
     this.stamp += 1;
     this.update(false);
+  }
+
+  // Into sight; so that what is told or made is not below the window.
+  come(to) {
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const part = to ? this.root.closest(".wb-app")?.querySelector(to) : this.root;
+    part?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
   }
 
   // Where people see most: the full prompt, steered neither not at all nor fully.

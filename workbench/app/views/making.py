@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -20,27 +21,33 @@ STRIPS = {"scale": "scales", "seed": "seeds", "control": "control types", "base"
 
 
 class MakeView(View):
-    """One picture, or a sweep: what varies, what it takes."""
+    """One picture, or a sweep: what varies, what it takes.
+
+    begun: called when a person has asked for pictures, and they are queued.
+    """
 
     fields = frozenset({"choice", "offer", "work", "price"})
 
-    def __init__(self, session: Session, tell: Tell) -> None:
+    def __init__(self, session: Session, tell: Tell, begun: Callable[[], object]) -> None:
         super().__init__(session, tell)
+        self._begun = begun
         half = {"layout": {"width": "120px"}}
-        self.make = widgets.Button(description="Make picture", button_style="primary", **half)
-        self.stop = widgets.Button(description="Stop", disabled=True, **half)
+        self.make = widgets.Button(description="Make picture", button_style="primary")
+        self.stop = widgets.Button(description="Stop", disabled=True)
         self.sweep = widgets.Button(description="Sweep", button_style="primary", **half)
-        self.make.on_click(self.act(lambda _: session.make()))
+        self.make.on_click(self._asking(session.make))
         self.stop.on_click(self.act(lambda _: session.stop()))
-        self.sweep.on_click(self.act(lambda _: session.make(self.axes())))
+        self.sweep.on_click(self._asking(lambda: session.make(self.axes())))
         self.pause = widgets.Button(
-            description="Pause", tooltip="Sweeps wait; single pictures go on", **half
+            description="Pause", tooltip="Sweeps wait; single pictures go on"
         )
         self.pause.on_click(self.act(lambda _: self._pause()))
         self.queue = widgets.VBox()
         self.queue.add_class("wb-queue")
         for name in ("make", "stop", "pause", "sweep"):
             getattr(self, name).add_class(f"wb-{name}")
+        for button, width in ((self.make, "112px"), (self.stop, "64px"), (self.pause, "80px")):
+            button.layout.width = width  # one line with how the work goes
         offer, several = session.state.now.offer, {**WIDE, "rows": 5}
         kinds = [(label, name) for name, label in offer.controls.items()]
         text = functools.partial(widgets.Text, continuous_update=False, **WIDE)
@@ -74,7 +81,7 @@ class MakeView(View):
         self.twin = widgets.Button(
             description="Text alone", tooltip="The same picture without the control", **half
         )
-        self.twin.on_click(self.act(lambda _: session.make_twin()))
+        self.twin.on_click(self._asking(session.make_twin))
         self.twin.add_class("wb-twin")
         strips = widgets.Box(
             [self.twin, *self.strips.values()], layout={"flex_flow": "row wrap", "width": "256px"}
@@ -83,6 +90,13 @@ class MakeView(View):
         self.strip_box = widgets.VBox([title, strips])
         self._asked: object = None
         self._queued: object = None
+
+    def _asking(self, ask: Callable[[], Job | None]) -> Callable[[Any], None]:
+        def action(_: Any) -> None:
+            if ask() is not None:
+                self._begun()
+
+        return self.act(action)
 
     def _pause(self) -> None:
         (self.session.resume if self.session.jobs.held else self.session.pause)()
@@ -103,7 +117,7 @@ class MakeView(View):
             tooltip="From the chosen seed on" if axis == "seed" else ", ".join(map(str, values)),
             layout={"width": "120px"},
         )
-        button.on_click(self.act(lambda _: self.session.make_strip(axis)))
+        button.on_click(self._asking(lambda: self.session.make_strip(axis)))
         button.add_class(f"wb-strip-{axis}")
         return button
 
