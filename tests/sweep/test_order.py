@@ -10,8 +10,9 @@ from pathlib import Path
 from tiny_run import TinyManager, make_study
 
 from workbench.generation import plan_batches
-from workbench.study import Plan, Study, make_plan
-from workbench.sweep import run_study
+from workbench.store import RunFolder
+from workbench.study import Plan, Study, Trial, make_plan
+from workbench.sweep import run_study, run_trials
 from workbench.sweep.order import coarse_first
 
 
@@ -63,9 +64,14 @@ def test_pairs_and_nothing_are_put_in_order_too() -> None:
 
 def test_a_run_makes_the_coarse_grid_first(manager: TinyManager, tmp_path: Path) -> None:
     study = make_study(scales=[0, 0.5, 1], controls=["canny", "depth"], batch_size=2)
-    run = run_study(study, tmp_path / "run", manager=manager)
-    made = sorted(
-        run.scan().records.values(),
-        key=lambda record: run.record_path(record.trial.id).stat().st_mtime_ns,
-    )
-    assert {record.trial.control for record in made[:6]} == {None, "canny", "depth"}
+    made = in_order(run_study(study, tmp_path / "run", manager=manager))
+    assert {trial.control for trial in made[:6]} == {None, "canny", "depth"}
+    some = [trial.id for trial in made]
+    asked = run_trials(study, tmp_path / "asked", sorted(some), manager=manager)
+    assert [trial.id for trial in in_order(asked)] == some, "and so does one of chosen trials"
+
+
+def in_order(run: RunFolder) -> list[Trial]:
+    """The trials of a run as they were made."""
+    trials = [record.trial for record in run.scan().records.values()]
+    return sorted(trials, key=lambda trial: run.record_path(trial.id).stat().st_mtime_ns)

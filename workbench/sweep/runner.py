@@ -133,7 +133,7 @@ class _Job:
             return coarse_first(plan.trials)
         if foreign := sorted(self.only - plan.trials_by_id.keys()):
             raise StudyError([f"the study has no trial {foreign[0]}"])
-        return [trial for trial in plan.trials if trial.id in self.only]
+        return coarse_first(trial for trial in plan.trials if trial.id in self.only)
 
 
 def _carry_out(
