@@ -5,6 +5,8 @@ Protects a class from being shown a moment of sudden convergence that only noise
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +116,11 @@ def test_a_folder_is_read_and_drawn(tmp_path: Path) -> None:
 
 def test_a_training_asks_for_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(control="canny", steps=60, every=20, scenes=50, batch=4, drop=0.25)
-    asked = training.asked(tmp_path)
+    asked = training.asked(tmp_path / "one")
     assert (asked.control, asked.steps, asked.validate_every) == ("canny", 60, 20)
     assert (asked.scenes, asked.batch_size, asked.drop) == (50, 4, 0.25)
+    others = replace(training, drop=0.0).asked(tmp_path / "other")
+    assert asked.cache == others.cache  # scenes are read once for both trainings of the lesson
     monkeypatch.setenv(SHORT, "1")
     seen = []
     monkeypatch.setattr(
@@ -125,6 +129,22 @@ def test_a_training_asks_for_what_it_says(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(AttributeError):  # the stand-in has trained nothing
         learn(training, tmp_path / "out")
     assert seen[0].steps == 2 and seen[0].out == tmp_path / "out-short"
+
+
+def test_each_prompt_has_pictures_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Looks:
+        def under(self, prompt: str, folder: Path) -> Callable[..., None]:
+            folder.mkdir()
+            table = pd.DataFrame({"picture": [prompt]})
+            return lambda net, step, _: table.to_csv(folder / f"step-{step:06d}.csv")
+
+    monkeypatch.setattr("workbench.lessons.learning._validation", lambda *_: Looks())
+    monkeypatch.setattr(Learnt, "controlnet", lambda self: None)
+    found, prompts = Learnt(Training(), tmp_path, 30), ["snow", "rain"]
+    assert [found.follows(prompt)["picture"].item() for prompt in prompts] == prompts
+    assert len(list(tmp_path.glob("validation-*/*.csv"))) == 2
 
 
 def test_longer_trainings_began_with_nothing() -> None:

@@ -22,10 +22,11 @@ from workbench.families import Runtime
 from workbench.families.manager import ModelManager
 from workbench.images import read_image
 from workbench.lessons.figures import learning_figure
+from workbench.study.canonical import short_hash
 from workbench.training import trainer
 from workbench.training.beside import BESIDE, Noising
 from workbench.training.curves import learning_table
-from workbench.training.examples import PAPERDOLL, Example, Prepared, read_examples
+from workbench.training.examples import PAPERDOLL, Prepared, read_examples
 from workbench.training.loop import StepDraws
 from workbench.training.trainer import ControlNetTraining, train_any
 from workbench.training.validation import Validation
@@ -41,7 +42,7 @@ class Training:
     control: the control type. steps: optimiser steps, each on a batch of `batch` pictures.
     every: steps between two looks. scenes: how many pictures there are to learn from.
     drop: share of the prompts that are replaced by the empty one. rate: the learning rate.
-    held: how many other pictures are looked at.
+    held: how many other pictures are looked at, each drawn in `look_steps` denoising steps.
     """
 
     control: str = "depth"
@@ -52,9 +53,13 @@ class Training:
     drop: float = 0.5
     rate: float = 1e-3
     held: int = 8
+    look_steps: int = 10
 
     def asked(self, out: Path) -> ControlNetTraining:
-        """The same for the trainer, as `workbench train controlnet` would ask."""
+        """The same for the trainer, as `workbench train controlnet` would ask.
+
+        Maps and latents lie beside `out`, as all trainings of a lesson learn from the same scenes.
+        """
         return ControlNetTraining(
             PAPERDOLL,
             self.control,
@@ -70,11 +75,14 @@ class Training:
             save_every=max(1, self.steps // 4),
             scenes=self.scenes,
             held=self.held,
+            look_steps=self.look_steps,
+            cache=out.parent / _PICTURES,
             log_every=max(1, self.steps // 30),
         )
 
 
 _BRIEF: dict[str, Any] = {"steps": 2, "every": 2, "scenes": 8, "batch": 2, "held": 2}
+_PICTURES = "lesson-3-scenes"
 _REDRAW = 3.0
 """Seconds between two figures of a training that goes on."""
 
@@ -118,20 +126,15 @@ class Learnt:
 
         return ControlNetModel.from_pretrained(self.folder / trainer.RESULT).eval()
 
-    def follows(self, prompt: str | None = None) -> pd.DataFrame:
-        """How well what was learnt obeys now: a row for each of the pictures that are looked at.
+    def follows(self, prompt: str) -> pd.DataFrame:
+        """How well what was learnt obeys under one prompt in the place of the captions.
 
-        prompt: for all of them, in the place of their own captions.
+        A row for each of the pictures that are looked at, with the columns of `looks` but step.
         """
-        asked = self.training.asked(self.folder)
-        examples, control = _held(self.training, prompt), get_control(asked.control)
-        name = "own" if prompt is None else f"prompt-{len(prompt)}"
-        folder = self.folder / f"validation-{name}"
-        manager = _manager()
-        settings = control.settings(manager.family.settings_for(asked.control))
-        prepared = Prepared(manager, asked.out / "cache", asked.control, settings)
-        look = Validation(manager, asked.control, settings, examples, prepared, folder)
-        look(self.controlnet(), self.steps, CancelToken())
+        folder = self.folder / f"validation-{short_hash(prompt)}"
+        asked = self.training
+        found = _validation(asked.control, asked.scenes, asked.held, asked.look_steps)
+        found.under(prompt, folder)(self.controlnet(), self.steps, CancelToken())
         return pd.read_csv(folder / f"step-{self.steps:06d}.csv")
 
 
@@ -244,9 +247,14 @@ def _latents(manager: ModelManager, pictures: Sequence[np.ndarray]) -> Tensor:
     return scaled(vae, encode(vae, signal))
 
 
-def _held(training: Training, prompt: str | None) -> tuple[Example, ...]:
-    held = read_examples(PAPERDOLL, training.scenes, 0, training.held)[1]
-    return held if prompt is None else tuple(replace(one, caption=prompt) for one in held)
+@cache
+def _validation(control: str, scenes: int, held: int, steps: int) -> Validation:
+    """The looks of a lesson's training, whose maps and references are made once."""
+    examples, manager = read_examples(PAPERDOLL, scenes, 0, held)[1], _manager()
+    settings = get_control(control).settings(manager.family.settings_for(control))
+    nowhere = Path()  # every look is given a folder
+    prepared = Prepared(manager, nowhere, control, settings)
+    return Validation(manager, control, settings, examples, prepared, nowhere, steps)
 
 
 @cache

@@ -34,7 +34,7 @@ from workbench.training.beside import BESIDE, Noising
 from workbench.training.examples import HELD, PAPERDOLL, Example, Prepared, read_examples
 from workbench.training.loop import Fit, History, Log, Pace, Recipe, StepDraws, Watch, bfloat16_pays
 from workbench.training.loop import fit as fit_module
-from workbench.training.validation import Validation
+from workbench.training.validation import MOST_STEPS, Validation
 
 Precision = Literal["auto", "no", "fp16", "bf16"]
 STATE, SETTINGS, RESULT, CATALOGUE = (
@@ -44,7 +44,8 @@ STATE, SETTINGS, RESULT, CATALOGUE = (
     "families.yaml",
 )
 LOG, CURVE = "log.jsonl", "curve.csv"
-_FREE = ("out", "device", "steps", "validate_every", "save_every", "threads", "log_every", "held")
+_FREE = ("out", "device", "steps", "validate_every", "save_every", "threads", "log_every", "held",
+         "look_steps", "cache")  # fmt: skip
 """What may change when a training goes on; other pictures held back of a folder are other ones to
 learn from, which are told apart by themselves."""
 _DTYPES = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -77,6 +78,8 @@ class ControlNetTraining:
         threads: of the processor; 0 leaves them as they are.
         log_every: steps over which a loss in the log is the mean.
         held: at most so many pictures are not learnt from, but looked at.
+        look_steps: denoising steps of such a picture at most.
+        cache: folder of maps and latents, which trainings may share; one of its own if None.
     """
 
     family: str
@@ -102,6 +105,8 @@ class ControlNetTraining:
     threads: int = 0
     log_every: int = 50
     held: int = HELD
+    look_steps: int = MOST_STEPS
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,9 @@ class _Work:
         self.noising = Noising(manager.pipeline(None).scheduler.config)
         self.beside = BESIDE[manager.family.parts_of.denoiser](manager)
         self.net = self.beside.new_net(asked.seed, checkpointing=asked.checkpointing)
-        self.prepared = Prepared(manager, asked.out / "cache", asked.control, settings)
+        self.prepared = Prepared(
+            manager, asked.cache or asked.out / "cache", asked.control, settings
+        )
 
     def run(
         self, examples: Sequence[Example], held: Sequence[Example], log: Log, show: Show
@@ -225,7 +232,7 @@ class _Work:
             return self._result(Fit(self.net, 0, False))
         held_maps = Validation(
             self.manager, asked.control, self.settings, held, self.prepared,
-            asked.out / "validation",
+            asked.out / "validation", asked.look_steps,
         )  # fmt: skip
         every = range(0, asked.steps, asked.validate_every)
         watch = Watch(frozenset(every), partial(self._look, held_maps))
@@ -311,7 +318,7 @@ def _checked(asked: ControlNetTraining, family: Family) -> Any:
             "encoder of a ControlNet is made for 2, 4 or 8"
         )
     least = {"steps": 1, "batch_size": 1, "accumulate": 1, "validate_every": 1, "save_every": 1,
-             "log_every": 1, "held": 1,
+             "log_every": 1, "held": 1, "look_steps": 1,
              "warm_up": 0, "rate": 0, "drop": 0, "ema": 0, "scenes": 1, "seed": 0}  # fmt: skip
     for name, low in least.items():
         value = getattr(asked, name)

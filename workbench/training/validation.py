@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_STEPS = 20
-"""Denoising steps of a validation picture, or fewer where the family's default is less."""
+"""Denoising steps of a validation picture, if nobody says how many; the family's default where that
+is less."""
 FIGURES = ("adherence", "value", "chance", "ceiling")
 """What is read of each validation picture, as a study measures it."""
 _SEED = 1_000
@@ -45,6 +47,7 @@ class Validation:
         prepared: gives their maps.
         folder: takes a PNG of each look: the pictures above, their maps, what was drawn below; and
             a CSV with the figures of each of them.
+        steps: denoising steps of a picture at most; the family's default where that is less.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Validation:
         held: Sequence[Example],
         prepared: Prepared,
         folder: Path,
+        steps: int = MOST_STEPS,
     ) -> None:
         self._manager, self._folder = manager, folder
         self._kind, self._settings = get_control(control), settings
@@ -72,7 +76,7 @@ class Validation:
                 prompt=example.caption,
                 negative_prompt=family.defaults.negative_prompt,
                 seed=_SEED + place,
-                steps=min(family.defaults.steps, MOST_STEPS),
+                steps=min(family.defaults.steps, steps),
                 guidance_scale=family.defaults.guidance_scale,
                 scheduler=family.defaults.scheduler,
                 scale=1.0,
@@ -87,6 +91,13 @@ class Validation:
         self._references = {
             key: references.of_control(key)[self._kind.primary] for key in self._maps
         }
+
+    def under(self, prompt: str, folder: Path) -> Validation:
+        """The same maps and noise under one prompt in place of the captions, into a folder."""
+        found = copy.copy(self)
+        found._folder = folder
+        found._trials = [replace(trial, prompt=prompt) for trial in self._trials]
+        return found
 
     def __call__(self, net: Any, step: int, cancel: CancelToken) -> Mapping[str, float]:
         """adherence, value, chance and ceiling of a ControlNet as it stands; {} once cancelled.
