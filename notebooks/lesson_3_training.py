@@ -18,7 +18,7 @@
 #
 # In [lesson 1](lesson_1_block.ipynb) a block learnt a toy task, in [lesson 2](lesson_2_in_stable_diffusion.ipynb) you saw where the blocks stand. Now train a whole ControlNet, **from zero**, and watch the moment in which it begins to obey.
 #
-# It learns beside the small model that comes with this project, with the same program that trains ControlNets for Stable Diffusion (`workbench train controlnet`). Two trainings of a few minutes are made here. They are kept in `runs/`: the second time it goes fast. Sentences that begin with ✓ are checked by the code above them.
+# It learns beside the small model that comes with this project, with the same program that trains ControlNets for Stable Diffusion (`workbench train controlnet`). Two trainings of a few minutes are made here. Both learn from the same scenes. They are kept in `runs/`: the second time it goes fast. Sentences that begin with ✓ are checked by the code above them.
 #
 # "The article" is Lvmin Zhang, Anyi Rao and Maneesh Agrawala, *Adding Conditional Control to Text-to-Image Diffusion Models* (2023), section 3.3.
 #
@@ -188,19 +188,31 @@ wb.lessons.learning_figure(longer, moment=later)
 # The same training once more, with one change: `drop=0`.
 
 # %%
-undropped = wb.lessons.Training(control=CONTROL, steps=300, every=100, drop=0.0)
+undropped = wb.lessons.Training(control=CONTROL, steps=300, every=60, drop=0.0)
 other = wb.lessons.learn(undropped, "../runs/lesson-3-undropped", wb.redrawn())
 assert other.steps == learnt.steps
 
 # %% [markdown]
 # ✓ Both took the same number of steps.
 #
+# How far have they come? Here are the steps at which both were looked at.
+
+# %%
+both = {"half dropped": learnt, "none dropped": other}
+curves = {name: one.looks.groupby("step")["adherence"].mean() for name, one in both.items()}
+shared = sorted(set(curves["half dropped"].index) & set(curves["none dropped"].index))
+assert {0, other.steps} <= set(shared)
+assert abs(curves["half dropped"][0] - curves["none dropped"][0]) < 0.01
+{name: {step: round(float(curve[step]), 2) for step in shared} for name, curve in curves.items()}
+
+# %% [markdown]
+# ✓ Both begin at the same height: a ControlNet that adds nothing.
+#
 # What becomes of an **empty prompt**? Draw the eight scenes again, without a word, with both ControlNets. What they follow now, they have read from the map alone.
 
 # %%
 empty = {
-    "half dropped": learnt.follows(prompt="").set_index("picture")["adherence"],
-    "none dropped": other.follows(prompt="").set_index("picture")["adherence"],
+    name: one.follows(prompt="").set_index("picture")["adherence"] for name, one in both.items()
 }
 apart = wb.lessons.compare(empty["half dropped"], empty["none dropped"])
 print({name: round(float(values.mean()), 2) for name, values in empty.items()})
@@ -211,7 +223,7 @@ assert clear == (apart.direction != "no clear difference")
 # %% [markdown]
 # ✓ Where the interval holds 0, the sentence says *no clear difference*, and only there.
 #
-# Which did you get? Dropping costs something, too: half of the steps are made without the words, and are harder. When this lesson was written, the training with no prompt dropped jumped before step 100, the other one after step 240; without a word they then followed the map to 0.80 and 0.29 (this cell printed both). So a short training shows the cost; what dropping is *for* shows in a long one, once both obey. Eight scenes and one training each cannot settle more: another `seed` would be another training.
+# Which did you get? Dropping costs something, too: half of the steps are made without the words, and are harder. Compare the two curves above: which one obeyed first? A short training may show this cost alone; what dropping is *for* can only show once both obey. Eight scenes and one training each cannot settle more: trained from another start, both would come out otherwise.
 #
 # ## Exercises
 #
