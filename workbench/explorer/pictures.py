@@ -32,7 +32,7 @@ SIDE = 256
 """Pictures are shown at most this large; the full size is asked for by itself."""
 QUALITY = 82
 BATCH = 8
-FEW = 400
+FEW = 200
 """So many pictures are read back at the most by a small network, which takes 50 ms for each."""
 
 

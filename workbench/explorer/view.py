@@ -28,7 +28,7 @@ class ViewChoice:
     seeds, sources, controls: how many, and which (all if empty).
     maps: whether control maps are read back from the pictures; None: where that costs little (the
         control type needs no network, or the model family is an embedded one and does not have to
-        read more than 400 pictures at once).
+        read more than 200 pictures at once).
     at_once: whether all pictures are wanted at once, as in a page. A notebook asks for those that
         are looked at.
     """

@@ -105,9 +105,9 @@ def _each(of: Any) -> PlainValidator:
 
 def _read_once(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Of two readings of one metric of one cell one must be false."""
-    counts = Counter((row["cell"], row["metric"]) for row in rows)
-    twice = next((key for key, count in counts.items() if count > 1), None)
-    if twice is not None:
+    named = [(row["cell"], row["metric"]) for row in rows]
+    if len(set(named)) < len(named):
+        twice = next(key for key, count in Counter(named).items() if count > 1)
         raise ValueError(f"it has {twice[1]} of cell {twice[0]} twice")
     return rows
 
