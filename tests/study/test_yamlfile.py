@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.study import Study, StudyError
 from workbench.study.yamlfile import (
     MAX_BYTES,
+    dump_entries,
+    dump_yaml,
     first_comment,
     parse_yaml,
     read_text,
@@ -117,3 +121,18 @@ def test_each_study_of_the_package_says_in_its_first_line_what_it_is() -> None:
     told = {name: first_comment(path) for name, path in shipped_studies().items()}
     assert told["demo"].startswith("The founding question")
     assert all(text[:1].isupper() and text[-1] in ".?" for text in told.values())
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True),
+        PLAIN | st.lists(PLAIN) | st.dictionaries(st.text(), PLAIN | st.lists(PLAIN)),
+        max_size=6,
+    )
+)
+def test_a_study_written_entry_by_entry_is_the_one_written_whole(values: dict[str, object]) -> None:
+    values = {**values, "seeds": [1, 2]}
+    assert dump_entries(values) == dump_entries(values) == dump_yaml(values)

@@ -12,7 +12,7 @@ from workbench.prompts import Prompt, shortened_variant
 from workbench.study.errors import StudyError
 from workbench.study.labels import at_path, is_scene, path_of
 from workbench.study.trials import Cell, Trial
-from workbench.study.yamlfile import dump_yaml, parse_yaml
+from workbench.study.yamlfile import dump_entries, dump_yaml, parse_yaml
 
 _QUIET = {"fill_batches", "judges", "runtime"}
 
@@ -69,7 +69,7 @@ def single_study(
         "judges": dict(cell.judges),
         "source_sha256": {label: cell.source_sha256},
     }
-    return dump_yaml({k: v for k, v in values.items() if v or k not in _QUIET})
+    return dump_entries({k: v for k, v in values.items() if v or k not in _QUIET})
 
 
 def _prompt(trial: Trial, cell: Cell) -> dict[str, Any]:

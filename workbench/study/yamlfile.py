@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,21 @@ def parse_yaml(text: str, *, name: str = "study") -> dict[str, Any]:
     if odd:
         raise StudyError([f"{name}: {key} is not a word that can be a key" for key in odd[:10]])
     return data
+
+
+def dump_entries(data: Mapping[str, Any]) -> str:
+    """As `dump_yaml` of plain values one of which is a list or a mapping, entry by entry.
+
+    What was written lately is known: of the studies in the pictures of a run few entries differ.
+    """
+    return "".join(_entry(key, json.dumps(value)) for key, value in data.items())
+
+
+@lru_cache(maxsize=1024)
+def _entry(key: str, value: str) -> str:
+    # A mapping of single words alone would stand on one line, in braces.
+    text = dump_yaml({key: json.loads(value), f"{key}_": []})
+    return text[: text.rindex("\n", 0, -1) + 1]
 
 
 def dump_yaml(data: dict[str, Any]) -> str:
