@@ -201,3 +201,24 @@ def test_the_command_line_counts_what_failed(
     done = run_command("run", file, "-o", tmp_path / "run")
     assert done.code == 3
     assert "1 of 8 pictures failed" in done.err and "The same command tries again." in done.err
+
+
+def test_the_command_line_tells_that_no_controlled_picture_came_out(
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text alone does, which says nothing of a ControlNet that cannot run."""
+    study = make_study(sources=["paperdoll:900001"], steps=1, batch_size=1)
+    bad = {trial.id for trial in plan_of(study).trials if trial.control is not None}
+    break_trial(monkeypatch, bad)
+    monkeypatch.setattr("workbench.sweep.runner.load_manager", lambda *_: manager)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(manager.models_dir))
+    monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: manager.family)
+    file = tmp_path / "s.yaml"
+    file.write_text(study.to_yaml())
+    done = run_command("run", file, "-o", tmp_path / "run")
+    records = list(RunFolder(tmp_path / "run").records())
+    assert 0 < len(bad) < len(records)
+    assert {record.trial.id for record in records if record.failed} == bad
+    assert done.code == 3
+    assert f"{len(bad)} of {len(records)} pictures failed" in done.err
+    assert "not tried, as the first pictures of canny on render all failed" in done.err
