@@ -46,7 +46,7 @@ import workbench as wb
 #
 # Take a picture, or rather its latent $z_0$. Mix it with noise $\epsilon$; the time step $t$ says how much. The result is $z_t$. The network sees $z_t$, $t$, the prompt $c_t$ and the control map $c_f$, and shall find the noise. How wrong it is, is the **objective**:
 #
-# $$L = \mathbb{E}\,\big\lVert \epsilon - \epsilon_\theta(z_t, t, c_t, c_f) \big\rVert^2$$
+# $$L = \mathbb{E}\,\lVert \epsilon - \epsilon_\theta(z_t, t, c_t, c_f) \rVert^2$$
 #
 # $\mathbb{E}$ means: on average over pictures, noise and time steps. It is the objective of the base model itself, with $c_f$ added. Nobody tells the ControlNet "follow the map". It follows because the map helps to find the noise.
 #

@@ -170,6 +170,15 @@ def test_a_lesson_is_run_once_and_its_explorer_is_alive(run: Path, tmp_path: Pat
     assert "Lesson 7: &lt;b&gt;one&lt;/b&gt;" in index and "How far is x^2 from here?" in index
 
 
+def test_formulas_and_tables_of_the_real_lessons_are_drawn() -> None:
+    """Nothing of what JupyterLab draws stands on a page as it was typed."""
+    for path in sorted((Path(__file__).parents[2] / "notebooks").glob("lesson_*.ipynb")):
+        html = lesson_page(nbformat.read(path, as_version=4), {}).html
+        formulas = re.findall("<math.*?</math>", html, re.S)
+        assert not [one for one in formulas if "\\" in one], path.name
+        assert "|---" not in html and html.count("<table>") >= 1, path.name
+
+
 def test_a_lesson_that_changed_or_fails(tmp_path: Path) -> None:
     kept = tmp_path / "practised"
     lesson = notebook(tmp_path / "lesson_7.ipynb", "1 / 0")

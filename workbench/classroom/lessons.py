@@ -113,8 +113,12 @@ def _is_bare(output: Any) -> bool:
 
 
 def _markdown(source: str) -> str:
-    """HTML of a cell of text; formulas become MathML, which browsers draw themselves."""
+    """HTML of a cell of text; formulas become MathML, which browsers draw themselves.
+
+    Tables may stand in a quotation, as in JupyterLab.
+    """
     from latex2mathml.converter import convert
+    from mistune.plugins.table import table_in_quote
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):
@@ -124,7 +128,9 @@ def _markdown(source: str) -> str:
         def inline_math(self, body: str) -> str:
             return str(convert(body))
 
-    return str(MarkdownWithMath(renderer=Renderer(escape=False)).render(source))
+    markdown = MarkdownWithMath(renderer=Renderer(escape=False))
+    table_in_quote(markdown)
+    return str(markdown.render(source))
 
 
 def _heading(notebook: Any) -> tuple[str, str]:
@@ -149,6 +155,7 @@ pre { font: 13.5px/1.45 ui-monospace, monospace; overflow-x: auto; white-space: 
 .highlight pre { white-space: pre }
 table { border-collapse: collapse; font-size: 14px }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #d0d5da; text-align: right }
+blockquote :is(th, td) { text-align: left }
 img, svg { max-width: 100%; height: auto }
 iframe.run { width: 100%; height: 46rem; border: 1px solid #d0d5da; border-radius: 6px }
 """
