@@ -7,6 +7,8 @@ the explorer, and nothing a prompt or an error contains is read as HTML.
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +124,22 @@ def test_the_explorer_comes_into_sight_when_a_person_asks_for_pictures(
     bench.session.make()
     bench.session.wait(PATIENCE)
     assert sent.count(come) == 2, "not by itself"
+
+
+def test_the_app_stands_before_what_draws_plots_and_intervals_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys, workbench as wb\n"
+        "from workbench.app.engine import ModelEngine\n"
+        "def preview(*_): raise ValueError('later')\n"
+        "ModelEngine.preview = preview\n"
+        "bench = wb.Workbench(sys.argv[1])\n"
+        "bench.session.wait(60)\n"
+        "print({'matplotlib', 'scipy.stats'} & sys.modules.keys())\n"
+        "bench.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "runs")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_places_of_source_and_map_stand_before_there_is_a_map(

@@ -164,6 +164,40 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     wait_for_text(page, ".wb-message", "none.png")
 
 
+IN_SIGHT = """selectors => selectors.every((selector) => {
+  const { top, bottom, left, right } = document.querySelector(selector).getBoundingClientRect();
+  const panel = document.querySelector(".jp-WindowedPanel-outer").getBoundingClientRect();
+  return top >= panel.top - 1 && bottom <= panel.bottom + 1 && left >= 0 && right <= innerWidth;
+})"""
+
+
+def test_what_is_made_and_said_is_in_sight_at_1280_by_720(run_notebook: Run) -> None:
+    page = run_notebook(notebook(cell("sight"), "1", "2"))
+    page.set_viewport_size({"width": 1280, "height": 720})
+    loaded(page, ".wb-map-image img")
+    page.locator("button.wb-make").click()
+    wait_for_text(page, STATUS, "Done.")
+    pictures(page, 1)
+    shown = [
+        ".wbx-plot > svg",
+        ".wbx-sheet",
+        ".wbx-tiles",
+        ".wbx-hand .wbx-scrubs",
+        "button.wb-make",
+    ]
+    page.wait_for_function(IN_SIGHT, arg=shown)
+    page.locator("button.wb-fold").click()
+    page.wait_for_function("() => !document.querySelector('.wb-setup').checkVisibility()")
+    page.wait_for_function(IN_SIGHT, arg=shown)
+    page.locator("button.wb-fold").click()
+    scale = page.locator(".wb-scale input")
+    scale.fill("99")
+    scale.press("Enter")
+    wait_for_text(page, ".wb-message", "scale must be a number from 0 to 10, not 99")
+    page.wait_for_function(IN_SIGHT, arg=[".wb-message"])
+    assert scale.input_value() == "1"
+
+
 def test_a_sweep_is_stopped_and_a_new_kernel_finds_it(run_notebook: Run) -> None:
     page = run_notebook(notebook(cell("stopped", pause=0.1)))
     loaded(page, ".wb-map-image img")

@@ -45,9 +45,11 @@ def reach(degrees: np.ndarray | float, level: float = 0.95) -> np.ndarray:
     Returns:
         float, of the shape of `degrees`.
     """
+    degrees = np.asarray(degrees)
+    if not degrees.size:  # a run without pictures is shown before SciPy is loaded
+        return np.zeros(degrees.shape)
     from scipy.stats import t
 
-    degrees = np.asarray(degrees)
     # Thousands of pairs of points have few different numbers of sources.
     different, places = np.unique(degrees, return_inverse=True)
     return np.asarray(t.ppf(0.5 + level / 2, different)[places].reshape(degrees.shape))

@@ -14,7 +14,7 @@ from workbench.formats import duration
 STYLE = """<style>
 .wb-still, .jp-OutputArea-child:has(> .jp-OutputArea-output .wb-still) {display: none}
 .wb-app .widget-html-content {line-height: 1.4}
-.wb-app .wbx {height: clamp(480px, 100vh - 192px, 600px); scroll-margin: 4px 0;
+.wb-app .wbx {height: clamp(480px, 100vh - 192px, 600px); scroll-margin: 40px 0 4px;
   --tile: clamp(100px, 15vh, 158px)}
 .wb-app .wb-setup .jp-widget-tabContents, .wb-app .wb-setup .widget-tab-contents {padding: 6px}
 .wb-app .wb-setup .lm-TabBar-tabLabel {color: var(--jp-ui-font-color1)}

@@ -10,15 +10,16 @@ from html import escape
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
-from matplotlib.figure import Figure
 
 from workbench.app.still import Still
 from workbench.formats import significant
-from workbench.plots import to_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,10 @@ def slider(
 
 
 def _frame(figure: Figure) -> dict[str, Any]:
+    from matplotlib.figure import Figure
+
+    from workbench.plots import to_png
+
     if not isinstance(figure, Figure):
         raise TypeError(f"a slider shows a matplotlib Figure, not {type(figure).__name__}")
     return {
