@@ -25,7 +25,7 @@ from typing import Any
 import lab
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "workbench.ipynb"
-SETTINGS = {"lineart": ("threshold", 4, 12), "canny": ("low", 60, 140)}
+SETTINGS = {"lineart": ("threshold", 12, 40), "canny": ("blur", 1, 3)}
 """Control type that OpenCV computes -> a setting, and two values between which it goes."""
 READY = """async () => {
   const app = window.jupyterapp, panel = app.shell.currentWidget;
