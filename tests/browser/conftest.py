@@ -208,7 +208,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A fresh page, large enough for the whole app."""
     context = browser.new_context(viewport={"width": 1500, "height": 1500})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(300_000)
     yield page
     context.close()
 

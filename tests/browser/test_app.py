@@ -59,7 +59,7 @@ def notebook(*cells: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def wait_for_text(page: Any, selector: str, text: str, seconds: float = 180) -> None:
+def wait_for_text(page: Any, selector: str, text: str, seconds: float = 300) -> None:
     """Wait until an element's text contains `text`."""
     page.wait_for_function(
         "([s, t]) => document.querySelector(s)?.innerText.includes(t)",
@@ -71,7 +71,7 @@ def wait_for_text(page: Any, selector: str, text: str, seconds: float = 180) -> 
 def loaded(page: Any, selector: str) -> None:
     """Wait until an image has pixels."""
     page.wait_for_function(
-        "s => document.querySelector(s)?.naturalWidth > 0", arg=selector, timeout=180_000
+        "s => document.querySelector(s)?.naturalWidth > 0", arg=selector, timeout=300_000
     )
 
 
@@ -80,7 +80,7 @@ def tab(page: Any, name: str) -> None:
     page.locator(".wb-setup").get_by_role("tab", name=name).click()
 
 
-def pictures(page: Any, count: int, seconds: float = 60) -> None:
+def pictures(page: Any, count: int, seconds: float = 300) -> None:
     """Wait until at least so many pictures of the explorer's sheet have pixels."""
     page.wait_for_function(
         "n => [...document.querySelectorAll('.wbx-row button img')]"
@@ -128,7 +128,7 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     page.locator(".wb-sweep-length input").press("Tab")
     wait_for_text(page, ".wb-price", "6 pictures, 0 of them")
     page.locator("button.wb-sweep").click()
-    wait_for_text(page, ".wb-price", "6 pictures, 6 of them", seconds=180)
+    wait_for_text(page, ".wb-price", "6 pictures, 6 of them", seconds=300)
     pictures(page, 6)
     tab(page, "Picture")
     page.locator(".wb-seed input").fill("7")
@@ -137,7 +137,7 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     page.wait_for_function("() => document.querySelectorAll('.wbx-picks select').length === 3")
     page.wait_for_function(
         "() => [...document.querySelectorAll('.wbx-picks select')].some(s => s.value === '7')",
-        timeout=180_000,
+        timeout=300_000,
     )
     wait_for_text(page, STATUS, "Done.")
     page.wait_for_timeout(2000)  # the explorer's last update counts the places that are empty
@@ -147,7 +147,7 @@ def test_a_walk_through_the_app(run_notebook: Run, tmp_path: Path) -> None:
     empty.first.click()
     page.wait_for_function(
         "n => document.querySelectorAll('.wbx-row .wbx-empty').length === n", arg=before - 1,
-        timeout=180_000,
+        timeout=300_000,
     )  # fmt: skip
 
     # An own picture, and one that is none.
@@ -291,7 +291,7 @@ def test_the_projects_own_notebook(run_notebook: Run) -> None:
     for name in ("source", "map"):
         loaded(page, f".wb-{name}-image img")
     page.locator("button.wb-make").click()
-    wait_for_text(page, STATUS, "Done.", seconds=120)
+    wait_for_text(page, STATUS, "Done.", seconds=300)
     pictures(page, 1)
 
 
@@ -302,7 +302,7 @@ def test_chips_under_the_mouse_and_the_keyboard(run_notebook: Run) -> None:
 
     def becomes(text: str) -> None:
         page.wait_for_function(
-            "t => document.querySelector('.wb-prompt input').value === t", arg=text, timeout=180_000
+            "t => document.querySelector('.wb-prompt input').value === t", arg=text, timeout=300_000
         )
 
     prompt.fill("a boy, snow, house")

@@ -98,7 +98,7 @@ def screen(run_notebook: Callable[..., Any], lab: Any) -> Screen:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(CODE)]
     page = run_notebook(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))
-    page.set_default_timeout(180_000)  # the first map waits for torch
+    page.set_default_timeout(300_000)  # the first map waits for torch
     page.wait_for_function("() => document.querySelector('.wb-map-image img')?.naturalWidth > 0")
     return Screen(page, lab.folder / "runs-canvas" / "sources")
 
@@ -136,7 +136,7 @@ def scribble_is_obeyed(screen: Screen) -> None:
             " && [...document.querySelectorAll('.wbx-row button img')]"
             ".filter(i => i.naturalWidth > 1).length >= n",
             arg=1 if button == "make" else 2,
-            timeout=150_000,
+            timeout=300_000,
         )
     table = wb.open_run(screen.folder.parent / "workbench-1").table
     read = table[table.metric == get_control("scribble").primary].set_index("scale")

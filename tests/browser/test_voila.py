@@ -46,7 +46,7 @@ def test_a_visitor_makes_a_picture_and_stops_a_sweep(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(300_000)
     told: list[str] = []
     page.on("pageerror", lambda error: told.append(str(error.stack)))
     cell = CELL.replace("STUDY", repr(str(engine.study_path)))
