@@ -187,6 +187,29 @@ def test_it_learns(models: Path, pictures: Path, tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0], losses
 
 
+def test_the_reader_helps_and_is_thrown_away(models: Path, pictures: Path, tmp_path: Path) -> None:
+    """Without it a zero condition encoder learns nothing in the first step, with it, it does."""
+    from diffusers import ControlNetModel
+
+    few = {"steps": 2, "warm_up": 0, "rate": 1e-3}
+    nets: list[Any] = []
+    for weight in (0.0, 0.05):
+        out = tmp_path / str(weight)
+        done = train_any(asked(pictures, out, reader=weight, **few), family=FAMILY, models=models)
+        assert any(("reader" in row) == bool(weight) for row in done.history if "loss" in row)
+        nets.append(ControlNetModel.from_pretrained(done.folder))
+        assert not [name for name in nets[-1].state_dict() if "reader" in name]
+    plain, helped = (one.controlnet_cond_embedding.conv_in.weight for one in nets)
+    assert not torch.equal(plain, helped)
+    again = train_any(
+        asked(pictures, tmp_path / "0.05", reader=0.05, **few | {"steps": 4}),
+        family=FAMILY, models=models,
+    )  # fmt: skip
+    assert again.finished and again.step == 4
+    with pytest.raises(TrainingError, match=r"reader 0\.05 \(not 0\.1\)"):
+        train_any(asked(pictures, tmp_path / "0.05", reader=0.1), family=FAMILY, models=models)
+
+
 def test_dropped_prompts_are_not_read(
     models: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,9 @@ def train_controlnet(
     drop: Annotated[
         float, typer.Option(min=0, max=1, help="Share of prompts that are replaced by nothing.")
     ] = 0.5,
+    reader: Annotated[
+        float, typer.Option(min=0, help="Weight of an objective that helps the condition encoder.")
+    ] = 0.0,
     ema: Annotated[
         float, typer.Option(min=0, max=1, help="Decay of a running average; 0 keeps none.")
     ] = 0.0,
@@ -135,6 +138,7 @@ def train_controlnet(
         family, control, data, out or Path("training") / f"{family}-{control}", base,
         parse_settings(settings or []), device, precision, steps, batch_size, accumulate, rate,
         warm_up, drop, ema, checkpointing, seed, validate_every, save_every, scenes, threads,
+        reader=reader,
     )  # fmt: skip
     with cancelling() as token, progress_bar(f"{family}, {control}") as show:
         done = train_any(asked, log=say, show=show, cancel=token)

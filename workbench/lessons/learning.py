@@ -43,17 +43,19 @@ class Training:
     every: steps between two looks. scenes: how many pictures there are to learn from.
     drop: share of the prompts that are replaced by the empty one. rate: the learning rate.
     held: how many other pictures are looked at, each drawn in `look_steps` denoising steps.
+    reader: weight of the objective that helps the condition encoder; see `ControlNetTraining`.
     """
 
     control: str = "depth"
-    steps: int = 300
-    every: int = 30
+    steps: int = 90
+    every: int = 10
     scenes: int = 200
     batch: int = 8
     drop: float = 0.5
     rate: float = 1e-3
     held: int = 8
     look_steps: int = 10
+    reader: float = 0.05
 
     def asked(self, out: Path) -> ControlNetTraining:
         """The same for the trainer, as `workbench train controlnet` would ask.
@@ -76,6 +78,7 @@ class Training:
             scenes=self.scenes,
             held=self.held,
             look_steps=self.look_steps,
+            reader=self.reader,
             cache=out.parent / _PICTURES,
             log_every=max(1, self.steps // 30),
         )

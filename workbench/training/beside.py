@@ -56,6 +56,19 @@ class Noising:
         return noisy, steps, clean if self.kind == "sample" else noise
 
 
+class ControlLesson(nn.Module):
+    """A ControlNet and, for training only, a linear reader of its condition encoder.
+
+    The reader asks the condition encoder for the clean latent, which makes it see the map from
+    the first step on; it is thrown away afterwards.
+    """
+
+    def __init__(self, controlnet: Any, width: int) -> None:
+        super().__init__()
+        self.controlnet = controlnet
+        self.reader = nn.Conv2d(width, 4, 1)
+
+
 class _Beside:
     """The locked denoiser of a base model, and the ControlNet that learns beside it."""
 

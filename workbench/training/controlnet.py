@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.controls import get_control
+from workbench.training.beside import ControlLesson
 from workbench.training.captions import random_caption
 from workbench.training.context import TrainingContext
 from workbench.training.curves import save_curve
@@ -39,19 +40,6 @@ SCENES = 8_000
 _BATCH = 32
 _DROPPED = 0.5
 _HINT_WIDTHS = (16, 32, 64, 96)
-
-
-class ControlLesson(nn.Module):
-    """A ControlNet and, for training only, a linear reader of its condition encoder.
-
-    The reader asks the condition encoder for the clean latent, which makes it see the map from
-    the first step on; it is thrown away afterwards.
-    """
-
-    def __init__(self, controlnet: ControlNetModel, width: int) -> None:
-        super().__init__()
-        self.controlnet = controlnet
-        self.reader = nn.Conv2d(width, 4, 1)
 
 
 def new_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:

@@ -30,7 +30,7 @@ from workbench.families import ControlNetRef, Family, Runtime, get_family, load_
 from workbench.families.determinism import processor_threads
 from workbench.families.manager import ModelManager
 from workbench.study.canonical import canonical_hash
-from workbench.training.beside import BESIDE, Noising
+from workbench.training.beside import BESIDE, ControlLesson, Noising
 from workbench.training.examples import HELD, PAPERDOLL, Example, Prepared, read_examples
 from workbench.training.loop import Fit, History, Log, Pace, Recipe, StepDraws, Watch, bfloat16_pays
 from workbench.training.loop import fit as fit_module
@@ -80,6 +80,9 @@ class ControlNetTraining:
         held: at most so many pictures are not learnt from, but looked at.
         look_steps: denoising steps of such a picture at most.
         cache: folder of maps and latents, which trainings may share; one of its own if None.
+        reader: weight of a second objective, which helps the condition encoder of a UNet's
+            ControlNet: a linear layer finds the clean latent in what it says of the map. The
+            layer is thrown away afterwards; 0 is for the article's training, without it.
     """
 
     family: str
@@ -107,6 +110,7 @@ class ControlNetTraining:
     held: int = HELD
     look_steps: int = MOST_STEPS
     cache: Path | None = None
+    reader: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,13 @@ class _Work:
         self.settings, self.accelerator = settings, accelerator
         self.noising = Noising(manager.pipeline(None).scheduler.config)
         self.beside = BESIDE[manager.family.parts_of.denoiser](manager)
-        self.net = self.beside.new_net(asked.seed, checkpointing=asked.checkpointing)
+        net: Any = self.beside.new_net(asked.seed, checkpointing=asked.checkpointing)
+        self.net, self.learner = net, net
+        if asked.reader:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(asked.seed)
+                lesson = ControlLesson(net, net.config.block_out_channels[0])
+            self.learner = lesson.to(manager.device)
         self.prepared = Prepared(
             manager, asked.cache or asked.out / "cache", asked.control, settings
         )
@@ -229,7 +239,7 @@ class _Work:
             return not self.cancel.cancelled
 
         if not self.prepared.make(examples, read):
-            return self._result(Fit(self.net, 0, False))
+            return self._result(Fit(self.learner, 0, False))
         held_maps = Validation(
             self.manager, asked.control, self.settings, held, self.prepared,
             asked.out / "validation", asked.look_steps,
@@ -252,7 +262,7 @@ class _Work:
         self.steps = 0
         try:
             found = fit_module(
-                self.net.train(), partial(self.loss, examples), recipe, asked.out / STATE, log,
+                self.learner.train(), partial(self.loss, examples), recipe, asked.out / STATE, log,
                 pace=pace, watch=watch,
             )  # fmt: skip
         except FloatingPointError as error:
@@ -270,11 +280,19 @@ class _Work:
         seen, latents = zip(*(self.prepared.load(one) for one in chosen), strict=True)
         clean = torch.from_numpy(np.stack(latents)).to(self.manager.device).float()
         noisy, steps, target = self.noising(clean, draws)
-        guess = self.beside.prediction(self.net, noisy, steps, texts, np.stack(seen))
-        return {"loss": (guess.float() - target).square().mean()}
+        if not isinstance(self.learner, ControlLesson):
+            guess = self.beside.prediction(self.net, noisy, steps, texts, np.stack(seen))
+            return {"loss": (guess.float() - target).square().mean()}
+        with _heard(self.net.controlnet_cond_embedding) as heard:
+            guess = self.beside.prediction(self.net, noisy, steps, texts, np.stack(seen))
+        read = (self.learner.reader(heard[0]).float() - clean).square().mean()
+        return {
+            "loss": (guess.float() - target).square().mean(),
+            "reader": self.asked.reader * read,
+        }
 
-    def _look(self, validation: Validation, net: nn.Module) -> Mapping[str, float]:
-        return validation(net, self.steps, self.cancel)
+    def _look(self, validation: Validation, module: nn.Module) -> Mapping[str, float]:
+        return validation(_controlnet(module), self.steps, self.cancel)
 
     def _tell(self, show: Show, step: int, left: float) -> None:
         self.steps = step
@@ -302,12 +320,28 @@ class _Work:
         out, name = self.asked.out, family_name(self.asked)
         folder, new = out / RESULT, out / f".{RESULT}.new"
         shutil.rmtree(new, ignore_errors=True)
-        found.module.save_pretrained(new)  # type: ignore[operator]
+        _controlnet(found.module).save_pretrained(new)
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
         entry = catalogue_entry(self.asked, RESULT)
         write_atomic(out / CATALOGUE, yaml.safe_dump(entry, sort_keys=False).encode())
         return Trained(found.finished, found.step, folder, name, out / CATALOGUE, found.history)
+
+
+def _controlnet(module: nn.Module) -> Any:
+    """What is kept of what is trained."""
+    return module.controlnet if isinstance(module, ControlLesson) else module
+
+
+@contextmanager
+def _heard(module: nn.Module) -> Iterator[list[Tensor]]:
+    """What a module returns meanwhile."""
+    heard: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _, __, found: heard.append(found))
+    try:
+        yield heard
+    finally:
+        hook.remove()
 
 
 def _checked(asked: ControlNetTraining, family: Family) -> Any:
@@ -317,9 +351,14 @@ def _checked(asked: ControlNetTraining, family: Family) -> Any:
             f"one latent of {family.name} covers {family.latent_scale} pixels, and the condition "
             "encoder of a ControlNet is made for 2, 4 or 8"
         )
+    if asked.reader and family.parts_of.denoiser != "unet":
+        raise TrainingError(
+            f"reader: {family.name} has no condition encoder to help, leave it at 0"
+        )
     least = {"steps": 1, "batch_size": 1, "accumulate": 1, "validate_every": 1, "save_every": 1,
              "log_every": 1, "held": 1, "look_steps": 1,
-             "warm_up": 0, "rate": 0, "drop": 0, "ema": 0, "scenes": 1, "seed": 0}  # fmt: skip
+             "warm_up": 0, "rate": 0, "drop": 0, "ema": 0, "scenes": 1, "seed": 0,
+             "reader": 0}  # fmt: skip
     for name, low in least.items():
         value = getattr(asked, name)
         if value < low or (name in ("drop", "ema") and value > 1):
@@ -362,7 +401,7 @@ def _identity(
     asked: ControlNetTraining, settings: Any, examples: Sequence[Example], precision: str
 ) -> dict[str, Any]:
     """What must stay the same when a training goes on, as plain JSON."""
-    plain = {k: v for k, v in vars(asked).items() if k not in _FREE}
+    plain = {k: v for k, v in vars(asked).items() if k not in _FREE and (k, v) != ("reader", 0)}
     plain |= {"settings": json.loads(settings.map_canonical()), "precision": precision}
     data = asked.data if asked.data == PAPERDOLL else str(Path(asked.data).resolve())
     return plain | {"data": data, "pictures": canonical_hash([one.mark for one in examples])}
