@@ -16,6 +16,7 @@ from tiny_app import PROMPT, TinyEngine
 
 from workbench.app import engine as engine_module
 from workbench.app.engine import ModelEngine
+from workbench.controls import network_needs
 from workbench.images import ImageError, encode_png
 from workbench.study import StudyError
 
@@ -28,6 +29,11 @@ def test_offers_what_the_family_and_the_demo_have(engine: TinyEngine) -> None:
     assert (offer.first.steps, offer.first.control) == (2, "canny")
     assert offer.bases == ("render", "ink")
     assert engine.missing(engine.study(offer.first)) == ""
+
+
+def test_the_first_control_needs_no_network_to_be_loaded() -> None:
+    first = ModelEngine("paperdoll").offer().first
+    assert not network_needs([(first.control, "")]), "its map is there at once"
 
 
 def test_the_study_of_a_choice_is_one_picture(engine: TinyEngine) -> None:

@@ -104,13 +104,17 @@ class ModelEngine:
         return Choices({self.family.name: offered}, lambda name: get_control(name).settings_type)
 
     def offer(self) -> Offer:
-        """The demo's sources, more rendered scenes, pictures in data/sources; usable controls."""
+        """The demo's sources, more rendered scenes, pictures in data/sources; usable controls.
+
+        The first choice is the demo's, with a control whose map is there at once if it has one.
+        """
         demo, names = self.demo, [name for name in self.family.controls if self._usable(name)]
         scenes = SCENES if self.family.world == "paperdoll" else ()
         sources = tuple(dict.fromkeys([*demo.sources, *scenes, *map(str, _pictures())]))
+        kinds = [use.type for use in demo.controls if hasattr(use, "type")] or names
         first = Choice(
             source=sources[0],
-            control=next((use.type for use in demo.controls if hasattr(use, "type")), names[0]),
+            control=next((kind for kind in kinds if not network_needs([(kind, "")])), kinds[0]),
             prompt=demo.tags,
             kept=demo.tags,
             base=demo.base[0],
