@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import IPython.display
 import nbformat
 import pandas as pd
 import pytest
+from IPython.core.displaypub import DisplayPublisher
 from nbconvert.exporters import HTMLExporter
 from tiny_app import make_engine
 from written_run import write_run
@@ -44,9 +45,9 @@ def outputs(widget: Still, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What a cell that ends with a widget leaves in a notebook."""
     found: list[Any] = []
 
-    def display(shown: Any, raw: bool = False) -> None:
-        data = (shown[0] if isinstance(shown, tuple) else shown) if raw else shown._repr_html_()
-        data = data if raw else {"text/html": data}
+    def display(shown: Any, raw: bool = False, metadata: dict[str, Any] | None = None) -> None:
+        data = shown if raw else {"text/html": shown._repr_html_()}
+        DisplayPublisher()._validate_data(data, metadata)  # as a kernel does
         found.append(nbformat.v4.new_output("display_data", data))
 
     monkeypatch.setattr(IPython.display, "display", display)
@@ -67,6 +68,14 @@ def test_an_exported_notebook_shows_it_with_and_without_the_widgets_state(
         assert body.count("Run the notebook to use it.") == 1
         assert (bench.model_id in body) == bool(state)
     bench.close()
+
+
+def test_a_kernel_takes_what_each_widget_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(size: int) -> NoReturn:
+        raise ValueError("no figure")
+
+    shown = outputs(Slider(fails, {"size": [1]}, [0]), monkeypatch)
+    assert "application/vnd.jupyter.widget-view+json" in shown[0].data
 
 
 def test_where_the_widget_is_its_still_is_hidden() -> None:

@@ -30,7 +30,9 @@ class Still:
     def _ipython_display_(self, **_: Any) -> None:
         from IPython.display import HTML, display
 
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[attr-defined]
+        found = self._repr_mimebundle_()  # type: ignore[attr-defined]
+        data, metadata = found if isinstance(found, tuple) else (found, {})
+        display(data, metadata=metadata, raw=True)
         if shown := self.still():
             display(HTML(f'<div class="{MARK}">{shown}</div>'))
 
