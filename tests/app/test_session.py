@@ -336,6 +336,8 @@ def test_a_refusal_is_a_sentence_that_names_the_setting(session: Session) -> Non
     for wrong, told in (
         ({"settings": {"low": 300, "high": 100}}, "high: must not lie below low (300)"),
         ({"settings": {"colour": 1}}, "colour: unknown key (did you mean "),
+        ({"settings": "{"}, 'settings are names and values such as {"low": 50}, not {'),
+        ({"settings": "[1]"}, 'settings are names and values such as {"low": 50}, not [1]'),
         ({"more": {"dtype": "float8"}}, "dtype: 'float8' is not known (did you mean "),
         ({"scale": 99}, "scale must be a number from 0 to 10, not 99"),
     ):
@@ -631,3 +633,21 @@ def test_closing_frees_the_models(models: Path, tmp_path: Path) -> None:
     session.close()
     gc.collect()
     assert manager() is None
+
+
+def test_only_a_folder_in_which_nothing_is_kept_and_nobody_works_is_dropped(
+    tmp_path: Path,
+) -> None:
+    shelf, run = Shelf(tmp_path), RunFolder.prepare(tmp_path / "run")
+    with run.claim():
+        assert not shelf.drop_empty(run.path) and (run.path / "trials").is_dir()
+    note = run.path / "sources.json"
+    note.write_text("{}")
+    assert not shelf.drop_empty(run.path)
+    assert note.exists() and (run.path / "trials").is_dir(), "it can be used again"
+    note.unlink()
+    (run.path / ".write.lock").touch()
+    assert shelf.drop_empty(run.path) and not run.path.exists()
+    assert shelf.drop_empty(run.path), "there is nothing to drop"
+    other = RunFolder.prepare(tmp_path / "elsewhere" / "run").path
+    assert not shelf.drop_empty(other) and other.exists()

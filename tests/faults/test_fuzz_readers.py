@@ -98,7 +98,7 @@ def test_a_link_inside_of_the_run_is_followed_one_that_leads_out_is_not(run: Run
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[" * 60 + "]" * 60, "nested too deeply"),
+        ("[" * 51 + "]" * 51, "nested too deeply"),
         ("[" * 100_000, "nested too deeply"),
         ("[NaN]", "NaN is no value in JSON"),
         ("[-Infinity]", "Infinity is no value"),
@@ -149,3 +149,10 @@ def test_a_trial_whose_number_is_none_counts_as_damaged(sound: RunFolder, number
     raw["trial"]["guidance_scale"] = number
     with pytest.raises(StoreError, match="its record is damaged"):
         decode_record(json.dumps(raw).encode())
+
+
+def test_json_may_be_nested_fifty_deep_beside_whatever_else() -> None:
+    deepest = "[" * 50 + "]" * 50
+    assert parse_json(deepest.encode()) == json.loads(deepest)
+    beside = "[" * 49 + "[],[]" + "]" * 49
+    assert parse_json(beside.encode()) == json.loads(beside)

@@ -67,7 +67,7 @@ def _kept(rows: pd.DataFrame, tags: pd.Series) -> np.ndarray:
 
     lacks = "dropped" in rows
     texts = rows["dropped"].fillna("") if lacks else rows["prompt"]
-    tag, names = pd.factorize(tags)
+    tag, names = pd.factorize(tags, use_na_sentinel=False)
     text, forms = pd.factorize(texts)
     known = [frozenset(parse_tags(form)) for form in forms]
     held = np.array([[name in form for form in known] for name in names], dtype=bool)

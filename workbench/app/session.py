@@ -800,7 +800,7 @@ class Session:
         for folder in tuple(self._sheets):
             if (folder / "study.yaml").exists() or not self.shelf.drop_empty(folder):
                 continue
-            del self._sheets[folder]
+            self._sheets.pop(folder, None)
             sheet = self.state.now.sheet
             if sheet is not None and sheet.folder == folder:
                 self.state.change(sheet=None, in_hand="")
@@ -835,6 +835,10 @@ def _settings(control: str, given: str | Mapping[str, Any]) -> str:
     try:
         chosen = kind.model_validate_json(raw or "{}")
     except ValidationError as error:
+        if not error.errors()[0]["loc"]:
+            raise ValueError(
+                f'settings are names and values such as {{"low": 50}}, not {raw}'
+            ) from None
         problems = structure_problems(error, keys={"": list(kind.model_fields)}, allowed={})
         raise ValueError(". ".join(map(plain, problems))) from None
     return "" if chosen.canonical() == kind().canonical() else chosen.canonical()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from workbench.store import RunFolder
+from workbench.store import RunFolder, StoreError
 from workbench.store.errors import disk_errors
 
 _NAME = re.compile(r"\w([\w .+-]{0,78}[\w+-])?")
@@ -81,14 +81,25 @@ class Shelf:
             shutil.rmtree(hidden)
 
     def drop_empty(self, run: Path) -> bool:
-        """Remove the folder of a run that never began; False if there is anything in it."""
+        """Remove the folder of a run that never began.
+
+        False if there is anything in it, which then stays as it is, or somebody holds its claim.
+        """
+        if not run.exists():
+            return True
+        if run.is_symlink() or run.resolve().parent != self.root.resolve():
+            return False
+        trials, locks = run / "trials", (run / ".run.lock", run / ".write.lock")
         try:
-            if (run / "trials").exists():
-                (run / "trials").rmdir()
-            if {path.name for path in run.iterdir()} <= {".run.lock"}:
-                (run / ".run.lock").unlink(missing_ok=True)
-            run.rmdir()
-        except OSError:
+            if not set(run.iterdir()) <= {trials, *locks} or any(trials.glob("*")):
+                return False
+            with RunFolder(run).claim():
+                if trials.exists():
+                    trials.rmdir()
+                for lock in locks:
+                    lock.unlink(missing_ok=True)
+                run.rmdir()
+        except (OSError, StoreError):
             return not run.exists()
         return True
 

@@ -46,7 +46,7 @@ def same_text(given: Sequence[Any], named: Mapping[str, Any]) -> np.ndarray:
     ]
     halves = [text.chunk(2) for text in texts if text is not None]
     same = [(empty == text).flatten(1).all(dim=1).cpu().numpy() for empty, text in halves]
-    return np.logical_and.reduce(same)
+    return np.logical_and.reduce(same) if same else np.array(False)
 
 
 def parts_of(

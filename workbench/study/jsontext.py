@@ -31,7 +31,7 @@ def parse_json(data: bytes, most: int = MAX_VALUES, *, foreign: bool = False) ->
     if opened <= MAX_DEPTH:
         return value
     level = [value] if isinstance(value, _HOLDERS) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         if not level:
             return value
         level = [

@@ -63,10 +63,10 @@ class ControlLesson(nn.Module):
     the first step on; it is thrown away afterwards.
     """
 
-    def __init__(self, controlnet: Any, width: int) -> None:
+    def __init__(self, controlnet: Any, channels: int = 4) -> None:
         super().__init__()
         self.controlnet = controlnet
-        self.reader = nn.Conv2d(width, 4, 1)
+        self.reader = nn.Conv2d(controlnet.config["block_out_channels"][0], channels, 1)
 
 
 class _Beside:

@@ -149,7 +149,7 @@ def train_controlnet(context: TrainingContext, control: str) -> bool:
     stage = f"controlnet:{control}"
     first = control if context.goes_on(stage) else context.start_from
     made = load_controlnet(first, context.models_dir) if first else new_controlnet(unet)
-    lesson = ControlLesson(made.train(), unet.config["block_out_channels"][0])
+    lesson = ControlLesson(made.train())
     few = {"scenes": 2} if context.scenes else {}
     base = LockedBase(unet, text_embedder(context.models_dir), Noising())
     watch = AdherenceWatch(context.models_dir, control, **few)

@@ -218,7 +218,7 @@ class _Work:
         if asked.reader:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(asked.seed)
-                lesson = ControlLesson(net, net.config.block_out_channels[0])
+                lesson = ControlLesson(net, net.config.in_channels)
             self.learner = lesson.to(manager.device)
         self.prepared = Prepared(
             manager, asked.cache or asked.out / "cache", asked.control, settings

@@ -432,7 +432,7 @@ def run_digest(run: RunFolder, scan: Scan | None = None) -> str:
     for folder in ("sources", "maps"):
         paths += sorted((run.path / folder).glob("*.png"))
     told = [(path.relative_to(run.path).as_posix(), _sum(run, path)) for path in paths]
-    for trial_id in run.trial_ids():
+    for trial_id in run.trial_ids() if scan is None else sorted({*scan.records, *scan.damaged}):
         whole = None if scan is None else scan.records.get(trial_id)
         if scan is None or whole is None or whole.failed or trial_id not in scan.sums:
             sums = [_sum(run, run.record_path(trial_id)), _sum(run, run.sample_path(trial_id))]
