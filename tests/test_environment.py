@@ -35,6 +35,8 @@ BROUGHT = {
     "IPython": "by ipykernel",
     "dask": "by distributed",
     "dask_cuda": "by the user, for clusters of several GPUs",
+    "mistune": "by nbconvert",
+    "pydantic_core": "by pydantic",
     "traitlets": "by ipywidgets",
     "typing_extensions": "by pydantic",
 }

@@ -384,8 +384,8 @@ def test_a_trial_that_is_replaced_while_it_is_read_is_whole(
     other, read = RunFolder.open(run.path), RunFolder._read_record
     grey = np.full_like(image(trial), 128)
 
-    def replaced(self: RunFolder, trial_id: str) -> Any:
-        found = read(self, trial_id)
+    def replaced(self: RunFolder, trial_id: str, *more: Any) -> Any:
+        found = read(self, trial_id, *more)
         if self is run and trial_id == trial.id and not written:
             written.append(other.write_trial(trial, grey, {"device": "another"}, []))
         return found

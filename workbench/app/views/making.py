@@ -35,7 +35,7 @@ class MakeView(View):
         self.make = widgets.Button(description="Make picture", button_style="primary")
         self.stop = widgets.Button(description="Stop", disabled=True)
         self.sweep = widgets.Button(description="Sweep", button_style="primary", **half)
-        self.make.on_click(self._asking(session.make))
+        self.make.on_click(self._asking(lambda: session.make()))
         self.stop.on_click(self.act(lambda _: session.stop()))
         self.sweep.on_click(self._asking(lambda: session.make(self.axes())))
         self.pause = widgets.Button(
@@ -81,7 +81,7 @@ class MakeView(View):
         self.twin = widgets.Button(
             description="Text alone", tooltip="The same picture without the control", **half
         )
-        self.twin.on_click(self._asking(session.make_twin))
+        self.twin.on_click(self._asking(lambda: session.make_twin()))
         self.twin.add_class("wb-twin")
         strips = widgets.Box(
             [self.twin, *self.strips.values()], layout={"flex_flow": "row wrap", "width": "256px"}
