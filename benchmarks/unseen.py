@@ -7,10 +7,9 @@ short hair; the prompt asks for a girl with long hair, in two tags and in seven.
 type a study is run in FOLDER (50 pictures, once), and the auditor and the pixel detectors look at
 the same pictures. Printed for each silhouette word, at scale 1.6: the share of pictures that show
 it by the judge, with the report's 95 % interval over sources, and by the auditor; then, in those
-pictures on which auditor and detectors agree, by them and by the judge, with its interval there.
-The last columns say whether both find the word in more, or in less, than half of the pictures, and
-whether the outsiders' share lies in the judge's interval. Where the outsiders disagree a picture is
-a hybrid on which people disagree, too: the share of such pictures is the last figure.
+pictures in which the detectors can tell, by them and by the judge. The last columns say whether
+both find the word in more, or in less, than half of the pictures, and whether the auditor's share
+lies in the judge's interval, or that of the detectors is the judge's on the same pictures.
 """
 
 from __future__ import annotations
@@ -47,10 +46,8 @@ def main() -> None:
     parser.add_argument("controls", nargs="*", default=["depth", "canny"])
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER")
     options = parser.parse_args()
-    print(
-        "| control, prompt | word | judge | auditor | same? | both | judge there | same? | split |"
-    )
-    print("|---|---|--:|--:|---|--:|--:|---|--:|")
+    print("| control, prompt | word | judge | auditor | pixels | judge there | auditor | pixels |")
+    print("|---|---|--:|--:|--:|--:|---|---|")
     for control in options.controls:
         run = wb.run(study(control), options.runs / f"unseen-{control}")
         for length in LENGTHS:
@@ -78,33 +75,27 @@ def rows(run: Run, length: int) -> Iterator[str]:
     """The silhouette words of one prompt, by each who looked."""
     table = run.table[(run.table["length"] == length) & (run.table["scale"] == SCALE)]
     auditor, pixels = (retold(table, seen) for seen in outsiders(run))
-    one = auditor["value"] == pixels["value"]
-    frames = [table, auditor, auditor[one], table[one]]
+    there = table.assign(value=table["value"].where(pixels["value"].notna()))
+    frames = [table, auditor, pixels, there]
     found = [per_tag(frame, prefix=OBEYED).set_index("tag") for frame in frames]
     for tag in [tag for tag in found[0].index if tag in silhouette_tags()]:
-        judge, heard, both, there = (known.reindex([tag]).iloc[0] for known in found)
-        of_tag = table["metric"] == OBEYED + tag
+        judge, heard, seen, beside = (known.reindex([tag]).iloc[0] for known in found)
+        inside = judge["low"] - 1e-9 <= heard["mean"] <= judge["high"] + 1e-9
+        told = f"{seen['mean']:.2f} of {seen['n_sources']:.0f} | {beside['mean']:.2f}"
         yield (
-            f"{tag} | {shown(judge)} | {heard['mean']:.2f} | {agreed(judge, heard)} "
-            f"| {both['mean']:.2f} | {shown(there)} | {agreed(there, both)} "
-            f"| {1 - one[of_tag].mean():.2f}"
+            f"{tag} | {judge['mean']:.2f} [{judge['low']:.2f}, {judge['high']:.2f}] "
+            f"| {heard['mean']:.2f} | {'cannot tell | ' if np.isnan(seen['mean']) else told} "
+            f"| {agreed(judge['mean'], heard['mean'], inside)} "
+            f"| {agreed(beside['mean'], seen['mean'], np.isclose(beside['mean'], seen['mean']))}"
         )
 
 
-def shown(word: pd.Series) -> str:
-    """A share and its interval over sources."""
-    return f"{word['mean']:.2f} [{word['low']:.2f}, {word['high']:.2f}]"
-
-
-def agreed(ours: pd.Series, theirs: pd.Series) -> str:
+def agreed(ours: float, theirs: float, alike: bool) -> str:
     """Whether two shares say the same of a word; nothing where one of them is not known."""
-    if np.isnan(ours["mean"]) or np.isnan(theirs["mean"]):
+    if np.isnan(ours) or np.isnan(theirs):
         return ""
-    verdict = (ours["mean"] > 0.5) == (theirs["mean"] > 0.5)
-    size = ours["low"] - 1e-9 <= theirs["mean"] <= ours["high"] + 1e-9
-    return ("verdict, " if verdict else "**other verdict**, ") + (
-        "size" if size else "**other size**"
-    )
+    verdict = "same verdict" if (ours > 0.5) == (theirs > 0.5) else "**other verdict**"
+    return f"{verdict}, {'same size' if alike else '**other size**'}"
 
 
 def outsiders(run: Run) -> Iterator[dict[tuple[str, str], float]]:
