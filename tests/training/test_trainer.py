@@ -208,6 +208,12 @@ def test_the_reader_helps_and_is_thrown_away(models: Path, pictures: Path, tmp_p
     assert again.finished and again.step == 4
     with pytest.raises(TrainingError, match=r"reader 0\.05 \(not 0\.1\)"):
         train_any(asked(pictures, tmp_path / "0.05", reader=0.1), family=FAMILY, models=models)
+    with pytest.raises(TrainingError, match=r"reader 0\.05 \(not 0\.0\)"):
+        train_any(asked(pictures, tmp_path / "0.05"), family=FAMILY, models=models)
+    settings = tmp_path / "0.0" / "training.json"
+    older = {k: v for k, v in json.loads(settings.read_text()).items() if k != "reader"}
+    settings.write_text(json.dumps(older))
+    train_any(asked(pictures, tmp_path / "0.0", **few), family=FAMILY, models=models)
 
 
 def test_dropped_prompts_are_not_read(

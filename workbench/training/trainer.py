@@ -401,7 +401,7 @@ def _identity(
     asked: ControlNetTraining, settings: Any, examples: Sequence[Example], precision: str
 ) -> dict[str, Any]:
     """What must stay the same when a training goes on, as plain JSON."""
-    plain = {k: v for k, v in vars(asked).items() if k not in _FREE and (k, v) != ("reader", 0)}
+    plain = {k: v for k, v in vars(asked).items() if k not in _FREE}
     plain |= {"settings": json.loads(settings.map_canonical()), "precision": precision}
     data = asked.data if asked.data == PAPERDOLL else str(Path(asked.data).resolve())
     return plain | {"data": data, "pictures": canonical_hash([one.mark for one in examples])}
@@ -416,7 +416,7 @@ def _claimed(out: Path, identity: Mapping[str, Any]) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise TrainingError(f"{out} is a file: name a folder")
     if path.is_file():
-        known = json.loads(path.read_text("utf-8"))
+        known = {"reader": 0.0} | json.loads(path.read_text("utf-8"))  # older ones have none
         odd = [name for name in identity if known.get(name) != identity[name]]
         if odd:
             told = ", ".join(f"{name} {known.get(name)} (not {identity[name]})" for name in odd)
