@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback and a real Chromium, for benchmarks of the app.
+"""A real JupyterLab on loopback and a real Chromium, for benchmarks and tests of the app.
 
 Everything JupyterLab writes goes to a folder of its own, and it is told not to look for news.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +66,12 @@ def running_chromium(path: str | None) -> Iterator[Any]:
 
 
 @contextmanager
-def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
+def running_lab(
+    home: Path, folder: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[Lab]:
     """JupyterLab over a folder; what it keeps for itself goes to another one, `home`.
 
+    variables: of its environment, and of its kernels', beside those of this process.
     RuntimeError with its log if it does not answer.
     """
     config = home / "config"
@@ -81,6 +84,7 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "IPYTHONDIR": str(home / "ipython"),
+        **(variables or {}),
     }
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,27 +19,10 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.lab import find_chromium, running_chromium, running_lab
+
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
-START_SECONDS = 90
 CELLS_SECONDS = 300
-CHROMIUM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    }
-}
 WITHIN = """
   const within = (seconds, promise) => Promise.race([
     promise, new Promise((done) => setTimeout(() => done(false), 1000 * seconds)),
@@ -98,7 +76,7 @@ SHUT_DOWN = f"""async () => {{ {WITHIN}
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab: its address and the folder that it shows."""
+    """A running JupyterLab: its address, the folder that it shows, and that of STARTUP's notes."""
 
     url: str
     folder: Path
@@ -123,7 +101,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Chromium."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = find_chromium()
     if path is None:
         pytest.skip("there is no chromium on the PATH")
     return path
@@ -134,73 +112,20 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     """JupyterLab for all tests of the session."""
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("lab")
-    config = home / "config"
-    (config / "labconfig").mkdir(parents=True)
-    overrides = config / "labconfig" / "default_setting_overrides.json"
-    overrides.write_text(json.dumps(SETTINGS))
-    path = os.pathsep.join(filter(None, [str(HELPERS), os.environ.get("PYTHONPATH", "")]))
     startup = home / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "cells.py").write_text(STARTUP)
     kernels = tmp_path_factory.mktemp("kernels")
-    environment = os.environ | {
-        "KERNELS": str(kernels),
-        "HOME": str(home),
-        "JUPYTER_CONFIG_DIR": str(config),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "IPYTHONDIR": str(home / "ipython"),
-        "PYTHONPATH": path,
-    }
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-        *(f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
-        *("--ServerApp.password=", f"--ServerApp.root_dir={folder}"),
-        *("--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True"),
-    ]
-    log = home / "lab.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(url, server, log)
-        yield Lab(url, folder, kernels)
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(20)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            pytest.fail(f"JupyterLab ended:\n{log.read_text()[-3000:]}")
-        try:
-            with urllib.request.urlopen(f"{url}/api/status", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"JupyterLab did not answer:\n{log.read_text()[-3000:]}")
+    path = os.pathsep.join(filter(None, [str(HELPERS), os.environ.get("PYTHONPATH", "")]))
+    with running_lab(home, folder, {"KERNELS": str(kernels), "PYTHONPATH": path}) as found:
+        yield Lab(found.url, folder, kernels)
 
 
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Any]:
     """Chromium, driven by Playwright."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
-        yield browser
-        browser.close()
+    with running_chromium(chromium) as found:
+        yield found
 
 
 @pytest.fixture
