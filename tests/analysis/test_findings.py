@@ -177,7 +177,16 @@ def test_the_first_sentence_says_which_words_the_control_overrides() -> None:
                         place | {"metric": f"tag:{tag}", "value": value},
                         place | {"metric": f"tag_source:{tag}", "value": float(tag == "a boy")},
                     ]
-    (sentence,) = overridden_words(pd.DataFrame(rows)).values()
+    frame = pd.DataFrame(rows)
+    (sentence,) = overridden_words(frame)
     assert sentence.startswith('Depth overrides "long hair" from scale ')
     assert sentence.endswith('"snow" is obeyed throughout, against the source.')
     assert "a boy" not in sentence
+
+    held = frame.assign(control="pose")
+    told = frame["metric"].isin(["tag_obeyed:long hair", "tag:long hair"])
+    held.loc[told, "value"] = 1.0
+    same = [frame, held, frame.assign(control="canny"), frame.assign(control="hed")]
+    first, second = overridden_words(pd.concat(same))
+    assert first == sentence.replace("Depth", "Each of canny, depth and hed")
+    assert second.startswith("Pose overrides no word at a clear scale; ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.analysis.frames import distinct_controls, records
@@ -49,10 +49,10 @@ def tag_findings(frame: pd.DataFrame, silhouette: Collection[str] | None) -> lis
     ]
 
 
-def overridden_words(
-    frame: pd.DataFrame, silhouette: Collection[str] | None = None
-) -> dict[str, str]:
-    """The answer in one sentence for each control type: which words does the control override?
+def overridden_words(frame: pd.DataFrame, silhouette: Collection[str] | None = None) -> list[str]:
+    """The answer in a few sentences: which words does each control type override?
+
+    Control types of which the same is to be said share a sentence.
 
     Words with a clear tipping scale come first, then those that clearly give way at no clear scale,
     then those that are obeyed throughout although the source contradicts them. Control types with
@@ -60,7 +60,7 @@ def overridden_words(
     """
     frame = distinct_controls(frame)
     slopes = tag_slopes(frame, silhouette=silhouette)
-    answers = {}
+    answers: dict[str, list[str]] = {}
     for control, table in tipping_scales(frame, silhouette=silhouette).groupby("control"):
         rows = [row for row in records(table) if row["n_sources"] > 1]
         clear: dict[str, list[str]] = {answer: [] for answer in (TIPS, ALWAYS, NEVER)}
@@ -80,8 +80,14 @@ def overridden_words(
         ):  # fmt: skip
             parts += [f"{', '.join(words)} {one if len(words) == 1 else many}"] if words else []
         if rows:
-            answers[str(control)] = f"{title(str(control))} {'; '.join(parts)}."
-    return answers
+            answers.setdefault("; ".join(parts), []).append(str(control))
+    return [f"{_each(controls)} {answer}." for answer, controls in answers.items()]
+
+
+def _each(controls: Sequence[str]) -> str:
+    """One or more control types as the subject of a sentence in the singular."""
+    *others, last = controls
+    return f"Each of {', '.join(others)} and {last}" if others else title(last)
 
 
 def _contrast(row: dict[str, Any]) -> Finding:

@@ -123,7 +123,7 @@ def view_run(
     at_once, costly = count if choice.at_once else 0, bool(choice.maps)
     made = frame[frame["metric"] != UNMADE]
     ways, unseen = _ways(pictures, list(map(str, made["trial"].unique())), choice)
-    answer = overridden_words(made).values() if headline and len(made) else ()
+    answer = overridden_words(made) if headline and len(made) else ()
     shown = explorer_data(
         frame,
         title=title,

@@ -133,7 +133,7 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
             *([told] if told else ()),
         ),
         headline=(
-            *analysis.overridden_words(whole).values(),
+            *analysis.overridden_words(whole),
             *balance_sentence(spots, frame, labels),
         ),
         explorer="" if frame.empty else _explorer(pictures, frame),
