@@ -42,10 +42,14 @@ def test_it_expands_into_a_plan(path: Path, tmp_path: Path) -> None:
     assert list(plan.sources) == list(study.sources)
 
 
-@pytest.mark.parametrize("name", ["all-controls", "founding-experiment"])
-def test_it_asks_all_nine_types_on_both_bases_of_scenes_that_are_held_out(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "bases"), [("all-controls", {"render"}), ("founding-experiment", {"render", "ink"})]
+)
+def test_it_asks_all_nine_types_on_its_bases_of_scenes_that_are_held_out(
+    name: str, bases: set[str]
+) -> None:
     study = Study.from_yaml(data_dir() / "studies" / f"{name}.yaml")
-    assert set(study.base) == {"render", "ink"} == set(get_family("paperdoll").base)
+    assert set(study.base) == bases <= set(get_family("paperdoll").base)
     plan = make_plan(study, resolution=128)
     for base in study.base:
         cells = [cell for cell in plan.cells if cell.base == base]

@@ -13,11 +13,12 @@ from workbench.analysis.frames import (
     primary_metrics,
     records,
 )
+from workbench.analysis.headline import FEW, most_obeyed, overridden_words
 from workbench.analysis.intervals import TOO_FEW, says_nothing
 from workbench.analysis.lengths import lengths_in_words, trends_by_length
 from workbench.analysis.pairs import pair_points, pair_rows
 from workbench.analysis.ranking import by_metric, compare_types, ranking
-from workbench.analysis.tag_findings import overridden_words, tipping_words
+from workbench.analysis.tag_findings import tipping_words
 from workbench.analysis.tags import per_tag, tag_references, tag_slopes
 from workbench.analysis.tipping import tipping_scales
 from workbench.analysis.tradeoff import sweet_spot, tradeoff
@@ -27,6 +28,7 @@ from workbench.analysis.wording import ALL_CONTROLS, Finding, decided, p_digits
 __all__ = [
     "ALL_CONTROLS",
     "CAVEAT",
+    "FEW",
     "PROMPT_METRIC",
     "QUESTIONS",
     "TOO_FEW",
@@ -42,6 +44,7 @@ __all__ = [
     "findings",
     "lengths_in_words",
     "metric_name",
+    "most_obeyed",
     "overridden_words",
     "p_digits",
     "pair_points",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from workbench.analysis.frames import distinct_controls, records
+from workbench.analysis.frames import records
 from workbench.analysis.tags import shown_anyway, silhouette_contrast, tag_rows, tag_slopes
 from workbench.analysis.tipping import ALWAYS, GAINS, NEVER, TIPS, tipping_scales
 from workbench.analysis.trends import FALLS, RISES, UNCLEAR, UNKNOWN, trend_of
@@ -47,47 +47,6 @@ def tag_findings(frame: pd.DataFrame, silhouette: Collection[str] | None) -> lis
         for name, mine in slopes.groupby("control", sort=False)
         if not (mine["direction"] == UNKNOWN).all()
     ]
-
-
-def overridden_words(frame: pd.DataFrame, silhouette: Collection[str] | None = None) -> list[str]:
-    """The answer in a few sentences: which words does each control type override?
-
-    Control types of which the same is to be said share a sentence.
-
-    Words with a clear tipping scale come first, then those that clearly give way at no clear scale,
-    then those that are obeyed throughout although the source contradicts them. Control types with
-    one source, of which nothing is claimed, are left out.
-    """
-    frame = distinct_controls(frame)
-    slopes = tag_slopes(frame, silhouette=silhouette)
-    answers: dict[str, list[str]] = {}
-    for control, table in tipping_scales(frame, silhouette=silhouette).groupby("control"):
-        rows = [row for row in records(table) if row["n_sources"] > 1]
-        clear: dict[str, list[str]] = {answer: [] for answer in (TIPS, ALWAYS, NEVER)}
-        for row in (row for row in rows if row["clear"] and row["answer"] in clear):
-            at = f" from scale {row['scale']:.2f} on" if row["answer"] == TIPS else ""
-            at = f" at every scale from {row['x_first']:g} on" if row["answer"] == ALWAYS else at
-            clear[row["answer"]].append(f'"{row["tag"]}"{at}')
-        lost = [*clear[ALWAYS], *clear[TIPS]]
-        fallen = slopes[(slopes["control"] == control) & (slopes["direction"] == FALLS)]
-        told = {row["tag"] for row in rows if row["clear"]}
-        more = [f'"{tag}"' for tag in fallen["tag"] if tag not in told]
-        parts = [f"overrides {', '.join(lost)}" if lost else "overrides no word at a clear scale"]
-        for words, one, many in (
-            (more, "clearly gives way, at no clear scale", "clearly give way, at no clear scales"),
-            (clear[NEVER], "is obeyed throughout, against the source",
-             "are obeyed throughout, against the source"),
-        ):  # fmt: skip
-            parts += [f"{', '.join(words)} {one if len(words) == 1 else many}"] if words else []
-        if rows:
-            answers.setdefault("; ".join(parts), []).append(str(control))
-    return [f"{_each(controls)} {answer}." for answer, controls in answers.items()]
-
-
-def _each(controls: Sequence[str]) -> str:
-    """One or more control types as the subject of a sentence in the singular."""
-    *others, last = controls
-    return f"Each of {', '.join(others)} and {last}" if others else title(last)
 
 
 def _contrast(row: dict[str, Any]) -> Finding:

@@ -38,8 +38,6 @@ KINDS = {
     "bases": "Between base models",
 }
 BETWEEN_BASES = "between base models"
-LAST_UP_TO = 2
-"""With more control types than these, what is said of all of them comes first."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def answers(frame: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Answer, ...
         )
     heads = {analysis.ALL_CONTROLS: "All control types", BETWEEN_BASES: "Between base models"}
     names = heads | dict(labels)
-    order = [*(name for name in heads if name in found and len(labels) > LAST_UP_TO)]
+    order = [*(name for name in heads if name in found and len(labels) > analysis.FEW)]
     order += [name for name in found if name not in order]
     return tuple(Answer(names.get(name, name), tuple(found[name])) for name in order)
 
@@ -110,7 +108,9 @@ def balance_sentence(
     scales = frame[frame["setting"] == "length"].groupby(["control", "length"])["scale"]
     ends = scales.agg(["nunique", "min", "max"])
     told = []
-    for control, mine in spots.groupby("control", sort=False) if len(labels) <= LAST_UP_TO else ():
+    for control, mine in (
+        spots.groupby("control", sort=False) if len(labels) <= analysis.FEW else ()
+    ):
         parts = []
         for row in analysis.records(mine):
             end = ends.loc[(control, row["length"])]

@@ -133,6 +133,7 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
             *([told] if told else ()),
         ),
         headline=(
+            *analysis.most_obeyed(whole),
             *analysis.overridden_words(whole),
             *balance_sentence(spots, frame, labels),
         ),
