@@ -393,6 +393,7 @@ def test_pictures_that_failed_are_told_with_their_reasons_and_the_exit_status(
 
     black = "the picture is one solid colour (RGB 0, 0, 0)"
     reasons = ["ValueError: no such thing", black, black, ""]
+    row = {"cell": "c", "metric": "canny_f1", "value": 0.5, "reason": ""}
 
     class Failing(FakeSweep):
         def __call__(self, study: Study, folder: Path, **options: Any) -> RunFolder:
@@ -401,7 +402,7 @@ def test_pictures_that_failed_are_told_with_their_reasons_and_the_exit_status(
             for trial, reason in zip(plan.trials, reasons, strict=True):
                 picture = None if reason else np.zeros((64, 64, 3), np.uint8)
                 made_by = {"dtype": "float16", "retry": reason.startswith("ValueError")}
-                run.write_trial(trial, picture, made_by, [], failed=reason)
+                run.write_trial(trial, picture, made_by, [row], failed=reason)
             return run
 
     replace_sweep(monkeypatch, Failing(tmp_path))

@@ -222,3 +222,27 @@ def test_the_command_line_tells_that_no_controlled_picture_came_out(
     assert done.code == 3
     assert f"{len(bad)} of {len(records)} pictures failed" in done.err
     assert "not tried, as the first pictures of canny on render all failed" in done.err
+
+
+def test_the_command_line_tells_that_nothing_could_be_measured(
+    manager: TinyManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pictures are there, and yet there is nothing to report."""
+    study = small_study()
+
+    def breaking(self: Measurer, samples: Any, cells: Any = None) -> Any:
+        raise ValueError("nothing to see")
+
+    monkeypatch.setattr("workbench.sweep.runner.load_manager", lambda *_: manager)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(manager.models_dir))
+    monkeypatch.setattr("workbench.sweep.runner.get_family", lambda name: manager.family)
+    file = tmp_path / "s.yaml"
+    file.write_text(study.to_yaml())
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurer, "measure", breaking)
+        done = run_command("run", file, "-o", tmp_path / "run")
+    assert done.code == 3
+    told = done.err[done.err.index("8 of 8 pictures could not be measured:") :].splitlines()
+    assert told[1:3] == ["  8 × ValueError: nothing to see", "The same command tries again."]
+    healed = run_command("run", file, "-o", tmp_path / "run")
+    assert healed.code == 0 and "measured" not in healed.err[healed.err.index("finishing") :]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from workbench.study import Study
 
 FAILED_STATUS = 3
-"""Exit status of a run in which a picture failed."""
+"""Exit status of a run in which a picture failed or could not be measured."""
 SHOWN = 5
 """So many reasons are printed."""
 
@@ -69,7 +71,8 @@ def run(
 ) -> None:
     """Run a study. Ctrl-C keeps what is done; started again, it computes only what is missing.
 
-    Exit status 3 if a picture failed: the reasons are printed, the most frequent first.
+    Exit status 3 if a picture failed or could not be measured: the reasons are printed, the most
+    frequent first.
     """
     from workbench.study import Study
 
@@ -89,11 +92,7 @@ def run(
     except Stopped as stopped:
         say(stopped)
         raise typer.Exit(130) from None
-    failed = _tell_failures(done)
-    say(done.word_judge)
-    say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
-    if failed:
-        raise typer.Exit(FAILED_STATUS)
+    _end(done, folder)
 
 
 def score(
@@ -146,37 +145,56 @@ def score(
     except Stopped as stopped:
         say(stopped)
         raise typer.Exit(130) from None
-    _tell_failures(done)
-    say(done.word_judge)
+    _end(done, folder)
+
+
+def _end(run: Run, folder: Path) -> None:
+    """Say what came out. Exits with FAILED_STATUS if there are pictures without readings."""
+    lacking = _tell_failures(run)
+    say(run.word_judge)
     say(f"Done: the run is in {folder}. Its report: workbench report {folder}")
+    if lacking:
+        raise typer.Exit(FAILED_STATUS)
 
 
 def _tell_failures(run: Run) -> int:
     """Say how many pictures failed and why, or could not be measured, and what the next start does.
 
-    Returns how many failed.
+    Returns how many these are.
     """
     from workbench.measuring import NOT_MEASURED
     from workbench.store import failures
 
-    found = failures(run.records.values())
+    records = run.records.values()
+    found = failures(records)
     failed = sum(one.count for one in found)
-    retried = unread = 0
-    for record in run.records.values():
-        retried += record.retry
-        unread += any(str(row.get("reason", "")).startswith(NOT_MEASURED) for row in record.rows)
+    unread = Counter(
+        next((r for row in one.rows if (r := str(row.get("reason"))).startswith(NOT_MEASURED)), "")
+        or ("" if one.rows or one.failed else "the process that measured it died")
+        for one in records
+    )
+    del unread[""]
     if failed:
-        whole = _pictures(len(run.records))
-        say(f"{failed} of {whole} failed; the records in {run.path}/trials:", err=True)
-        for one in found[:SHOWN]:
-            say(f"  {one.text}", err=True)
-        if len(found) > SHOWN:
-            say(f"  and {len(found) - SHOWN} other reasons", err=True)
+        say(
+            f"{failed} of {_pictures(len(records))} failed; the records in {run.path}/trials:",
+            err=True,
+        )
+        _tell_reasons([one.text for one in found])
     if unread:
-        say(f"{_pictures(unread)} could not be measured; the report says why.", err=True)
-    if retried or unread:
+        say(f"{unread.total()} of {_pictures(len(records))} could not be measured:", err=True)
+        _tell_reasons(
+            [f"{n} × {r.removeprefix(f'{NOT_MEASURED}: ')}" for r, n in unread.most_common()]
+        )
+    if unread or any(one.retry for one in records):
         say("The same command tries again.", err=True)
-    return failed
+    return failed + unread.total()
+
+
+def _tell_reasons(reasons: Sequence[str]) -> None:
+    for reason in reasons[:SHOWN]:
+        say(f"  {reason}", err=True)
+    if len(reasons) > SHOWN:
+        say(f"  and {len(reasons) - SHOWN} other reasons", err=True)
 
 
 def _pictures(count: int) -> str:
