@@ -102,7 +102,7 @@ def test_with_tolerance_it_is_brute_force(data: st.DataObject, tolerance: float)
     assert same(edge_scores(pred, target, tolerance), brute_force(pred, target, tolerance))
 
 
-@pytest.mark.parametrize("tolerance", [1, 1.36, 3, 10])
+@pytest.mark.parametrize("tolerance", [1, 1.36, 2**0.5, 3, 10])
 def test_with_tolerance_it_is_scipys_distance_transform(tolerance: float) -> None:
     pred, target = canny(scene(1)), canny(scene(2))
     scores = edge_scores(pred, target, tolerance)

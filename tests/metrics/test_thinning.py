@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import distance_transform_edt, label
 from skimage.morphology import skeletonize
 
-from workbench.metrics.thinning import thin
+from workbench.metrics.thinning import thin, thin_again
 
 
 def drawing(seed: int, width: int) -> np.ndarray:
@@ -75,3 +75,15 @@ def test_empty_and_wrong_input() -> None:
         thin(np.zeros((5, 5), np.uint8))
     with pytest.raises(ValueError, match="bool H×W"):
         thin(np.zeros((2, 5, 5), bool))
+
+
+def test_a_map_that_comes_again_is_known_by_its_pixels() -> None:
+    for seed in (1, 2, 1):
+        strokes = drawing(seed, 5)
+        lines = thin_again(strokes)
+        assert np.array_equal(lines, thin(strokes)) and not lines.flags.writeable
+        assert thin_again(strokes.copy()) is lines
+    strokes[40] = True
+    assert np.array_equal(thin_again(strokes), thin(strokes))
+    with pytest.raises(ValueError, match="bool"):
+        thin_again(strokes.astype(np.uint8))

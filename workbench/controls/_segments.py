@@ -98,7 +98,9 @@ def merge(
             if not len(joins):
                 break
             parts = np.concatenate([parts, rest[joins]])
-            rest, alike = np.delete(rest, joins, 0), np.delete(alike, joins)
+            left = np.ones(len(rest), np.bool_)
+            left[joins] = False
+            rest, alike = rest[left], alike[left]
             whole = _span(parts)
         out.append(whole)
     return np.array(out).reshape(-1, 4)
@@ -120,11 +122,15 @@ def _on_the_line(
     length = max(float(np.hypot(*way)), 1e-9)
     along = way / length
     across = np.array([-along[1], along[0]])
-    one, other = (others[:, :2] - start) @ across, (others[:, 2:] - start) @ across
-    found = np.flatnonzero((np.abs(one) <= apart) & (np.abs(other) <= apart))
+    beside = np.abs((others.reshape(-1, 2) - start) @ across) <= apart
+    found = np.flatnonzero(beside[::2] & beside[1::2])
+    if not len(found):
+        return found
     reach = (others[found].reshape(-1, 2, 2) - start) @ along
     turned = np.abs(reach[:, 1] - reach[:, 0]) >= alike[found]
     found, reach = found[turned], reach[turned]
+    if not len(found):
+        return found
     first, last = reach.min(axis=1), reach.max(axis=1)
     near = (first <= length + gap) & (last >= -gap)
     if ink is not None and not near.all():

@@ -172,10 +172,10 @@ def _level(target: ControlMap) -> float:
 
 def _lines(preds: ControlMap, target: ControlMap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The middles of the lines of both maps, bool H×W of the target's size."""
-    from workbench.metrics.thinning import thin
+    from workbench.metrics.thinning import thin, thin_again
 
     truth, level = target.data, _level(target)
-    return thin(_sized(preds, truth) > level), thin(truth > level)
+    return thin(_sized(preds, truth) > level), thin_again(truth > level)
 
 
 def _sized(found: ControlMap, truth: np.ndarray) -> np.ndarray:

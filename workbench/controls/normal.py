@@ -130,7 +130,8 @@ class NormalControl(Control[NormalSettings]):
         from workbench.metrics.normals import normal_scores
 
         truth = target.data
-        defined = truth[np.any(truth != 0, axis=2)].astype(np.float64)
+        there = truth != 0
+        defined = truth[there[..., 0] | there[..., 1] | there[..., 2]].astype(np.float64)
         if not len(defined):
             return all_nothing(self.metrics, "the wanted map has no normals")
         if np.linalg.norm(defined.mean(axis=0)) >= 1 - ONE_WAY:

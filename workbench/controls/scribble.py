@@ -184,9 +184,9 @@ class ScribbleControl(Control[ScribbleSettings]):
 def _middles(preds: ControlMap, target: ControlMap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The middle lines of both maps' strokes, bool H×W of the target's size: thick strokes would
     forgive another half of their width."""
-    from workbench.metrics.thinning import thin
+    from workbench.metrics.thinning import thin, thin_again
 
-    return thin(resize_map(preds.data, target.data.shape[:2])), thin(target.data)
+    return thin(resize_map(preds.data, target.data.shape[:2])), thin_again(target.data)
 
 
 def strokes(edges: NDArray[np.float32], settings: ScribbleSettings) -> NDArray[np.bool_]:

@@ -31,6 +31,8 @@ LEAST_LENGTH = 0.25
 THRESHOLDS = (11.25, 22.5, 30.0)
 """The angles in degrees of the usual shares."""
 
+_AT_ONCE = 1 << 15
+"""So many vectors are compared at once: what lies between stays in the processor's cache."""
 _BINS_PER_DEGREE = 100
 
 
@@ -175,16 +177,22 @@ def _errors(preds: Array, target: Array) -> list[Tensor]:
         last=(3,),
     )
     found = []
-    for p, t in zip(*(maps.flatten(1, 2) for maps in pairs), strict=True):
-        wanted = _defined(t)
-        if not wanted.all():
-            p, t = p[wanted], t[wanted]
-        along = p[:, 0] * t[:, 0] + p[:, 1] * t[:, 1] + p[:, 2] * t[:, 2]
-        # The arc tangent stays exact for small angles, where the arc cosine does not.
-        across = _length(torch.linalg.cross(p, t))
-        angle = torch.atan2(across, along).rad2deg()
-        found.append(torch.where(_defined(p), angle, torch.full_like(angle, 90.0)))
+    for one in zip(*(maps.flatten(1, 2) for maps in pairs), strict=True):
+        parts = zip(*(vectors.split(_AT_ONCE) for vectors in one), strict=True)
+        found.append(torch.cat([_angles(p, t) for p, t in parts]))
     return found
+
+
+def _angles(p: Tensor, t: Tensor) -> Tensor:
+    """The errors of vectors N×3 where the target is defined."""
+    wanted = _defined(t)
+    if not wanted.all():
+        p, t = p[wanted], t[wanted]
+    along = p[:, 0] * t[:, 0] + p[:, 1] * t[:, 1] + p[:, 2] * t[:, 2]
+    # The arc tangent stays exact for small angles, where the arc cosine does not.
+    across = _length(torch.linalg.cross(p, t))
+    angle = torch.atan2(across, along).rad2deg()
+    return torch.where(_defined(p), angle, torch.full_like(angle, 90.0))
 
 
 def _defined(vectors: Tensor) -> Tensor:
