@@ -436,3 +436,55 @@ def test_a_stable_diffusion_3_saved_without_t5_is_loaded_without_it(models: Path
     manager = ModelManager(FLOW, models_dir=models)
     assert manager.pipeline("depth").text_encoder_3 is None
     assert manager.token_count("a girl, " * 12).truncated, "CLIP reads 20 here"
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        ("tokenizer/*", "its tokenizer has no tokenizer.json"),
+        ("scheduler/*", "its scheduler has no scheduler_config.json"),
+        ("unet/config.json", "unet: it has no config.json that can be read"),
+        ("vae/config.json", "vae: it has no config.json that can be read"),
+        ("text_encoder/config.json", "text_encoder: it has no config.json that can be read"),
+    ],
+)
+def test_a_small_file_that_was_not_copied_is_found_before_any_work(
+    models: Path, gone: str, told: str
+) -> None:
+    for path in (models / "tiny" / "base").glob(gone):
+        path.unlink()
+    text = problems(SD, models)
+    assert told in text and "fetch or save it again" in text and len(text.splitlines()) == 1
+
+
+def test_half_an_index_is_no_other_architecture(models: Path) -> None:
+    index = models / "tiny" / "base" / "model_index.json"
+    index.write_text(index.read_text("utf-8")[:40], "utf-8")
+    assert "its model_index.json cannot be read" in problems(SD, models)
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(models: Path) -> None:
+    (weights,) = (models / "tiny" / "base" / "unet").glob("*.safetensors")
+    weights.write_text("version https://git-lfs.github.com/spec/v1\nsize 3438167534\n", "utf-8")
+    assert f"{weights.name} is only a pointer of Git LFS" in problems(SD, models)
+
+
+@pytest.mark.parametrize("name", ["my-style.safetensors", "pytorch_lora_weights.safetensors"])
+def test_a_folder_with_a_single_file_says_what_to_make_of_it(models: Path, name: str) -> None:
+    for folder in ("tiny/base", "tiny/controlnet/depth"):
+        shutil.rmtree(models / folder)
+        (models / folder).mkdir()
+        (models / folder / name).write_bytes(b"anything")
+    lines = problems(SD, models, "depth").splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert f"its {name} is a single file" in line and "from_single_file" in line
+
+
+def test_another_model_or_half_a_file_is_no_clip(models: Path) -> None:
+    blip = SD.model_copy(update={"clip": ModelRef(path="some/blip")})
+    assert "it is no CLIP of pictures and texts, but Blip" in problems(blip, models)
+    own = SD.clip.path
+    weights = models / own / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "its weight file model.safetensors is cut off" in problems(SD, models)

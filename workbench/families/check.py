@@ -25,6 +25,7 @@ from workbench.families.files import (
 from workbench.families.hub import Download, Hub, UnreachableError, room_problem
 from workbench.families.loaders import LOADERS, package_problem
 from workbench.families.locate import (
+    SINGLE_FILES,
     LocateError,
     NotDownloadedError,
     Place,
@@ -47,6 +48,12 @@ from workbench.families.shapes import (
 )
 from workbench.versions import require_docstrings
 
+_SMALL = {
+    "tokenizer": ("tokenizer.json", "vocab.json", "spiece.model"),
+    "scheduler": ("scheduler_config.json",),
+}
+"""Parts of a pipeline without weights, and the files of which one must be there."""
+_CLIP_ENDS = ("text_projection.weight", "visual_projection.weight")
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 _SHORT = 12  # digits of a commit that are shown
 
@@ -260,7 +267,9 @@ def base_problem(place: Place, family: Family, vae: Place | None = None) -> str:
     """
     folder, architecture = _folder(place), family.parts_of
     if not (folder / "model_index.json").is_file():
-        return "it is no saved diffusers pipeline: it has no model_index.json"
+        return f"it is no saved diffusers pipeline: it has no model_index.json{_single(folder)}"
+    if not components(folder):
+        return f"its model_index.json cannot be read: {AGAIN}"
     if problem := class_problem(folder):
         way = f"take one that is saved as a {architecture.text}"
         return f"it is not loaded: {problem}; {way}"
@@ -277,10 +286,29 @@ def base_problem(place: Place, family: Family, vae: Place | None = None) -> str:
             f"it is of another architecture ({kind}): its {architecture.denoiser} is a {denoiser}, "
             f"no {architecture.denoiser_class}"
         )
-    if problem := weights_problem(folder):
+    if problem := weights_problem(folder) or _small_problem(folder, parts):
         return problem
     own = vae.folder if vae is not None else None
     return base_shapes_problem(folder, architecture, _variant(place), own)
+
+
+def _single(folder: Path) -> str:
+    """How a sentence goes on where a folder holds a checkpoint, or a LoRA, that is one file."""
+    files = sorted(path.name for path in folder.glob("*") if path.suffix in SINGLE_FILES)
+    own = next((name for name in files if variant_of(name) is None), "")
+    return own and (
+        f", and its {own} is a single file (a checkpoint, or a LoRA): the guide to real models "
+        "shows how to make a folder of it, by from_single_file or fuse_lora, and save_pretrained"
+    )
+
+
+def _small_problem(folder: Path, parts: Iterable[str]) -> str:
+    """Which of a pipeline's parts without weights is not there, else ""."""
+    for name in parts:
+        files = _SMALL.get(name.partition("_")[0])
+        if files and not any((folder / name / file).is_file() for file in files):
+            return f"its {name} has no {' or '.join(files)}: {AGAIN}"
+    return ""
 
 
 def controlnet_problem(
@@ -293,7 +321,7 @@ def controlnet_problem(
     folder, architecture = _folder(place), family.parts_of
     config = read_json(folder / "config.json")
     if not config:
-        return "it is no diffusers model: it has no config.json"
+        return f"it is no diffusers model: it has no config.json{_single(folder)}"
     if problem := weights_problem(folder):
         return problem
     try:
@@ -368,6 +396,10 @@ def clip_problem(folder: Path, *, bins: bool = False) -> str:
     """
     if problem := _model_problem(folder, bins=bins):
         return problem
+    names = header_shapes(folder)
+    if names and not all(end in names for end in _CLIP_ENDS):
+        kind = (read_json(folder / "config.json").get("architectures") or ["another model"])[0]
+        return f"it is no CLIP of pictures and texts, but {kind}: take one that CLIPModel loads"
     words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     if not words and not (folder / "tokenizer.json").is_file():
         return "it has no tokenizer: save the model's CLIPTokenizer there with save_pretrained"
@@ -377,6 +409,10 @@ def clip_problem(folder: Path, *, bins: bool = False) -> str:
 def _model_problem(folder: Path, *, bins: bool) -> str:
     if problem := weights_problem(folder, bins=bins):
         return problem
+    try:
+        header_shapes(folder)
+    except BrokenFileError as error:
+        return str(error)
     return "" if (folder / "config.json").is_file() else "it has no config.json"
 
 

@@ -8,6 +8,7 @@ go on after "it cannot be used: "; "" means that nothing is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from workbench.families.refs import Architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
 AGAIN = "fetch or save it again"
+NO_CONFIG = f"it has no config.json that can be read: {AGAIN}"
+_POINTER = b"version https://git-lfs"
 HINT_CHANNELS = 3
 """Channels of a control map."""
 
@@ -52,11 +55,22 @@ def header_shapes(folder: Path, variant: str = "") -> dict[str, tuple[int, ...]]
                 for name in file.keys():  # noqa: SIM118 - it is no mapping
                     found[name] = tuple(file.get_slice(name).get_shape())
         except (SafetensorError, OSError) as error:
+            if _is_pointer(path):
+                raise BrokenFileError(
+                    f"its weight file {path.name} is only a pointer of Git LFS to the file: fetch "
+                    "the file itself (git lfs pull)"
+                ) from error
             raise BrokenFileError(
                 f"its weight file {path.name} is cut off or damaged, as half a download is "
                 f"({error}): {AGAIN}"
             ) from error
     return found
+
+
+def _is_pointer(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
+    return False
 
 
 def read_network(folder: Path, kind: str, variant: str = "") -> Network:
@@ -74,6 +88,8 @@ def _read_network(folder: str, kind: str, variant: str, _stamp: tuple[Any, ...])
     except BrokenFileError as error:
         return Network({}, str(error))
     given = read_json(place / "config.json")
+    if not given:
+        return Network({}, NO_CONFIG)
     try:
         config, wanted, have = _built(kind, given, have)
     except Exception as error:  # whatever a class makes of a strange configuration
@@ -145,6 +161,8 @@ def base_shapes_problem(
         except BrokenFileError as error:
             return f"{name}: {error}"
         config = read_json(folder / name / "config.json")
+        if not config:
+            return f"{name}: {NO_CONFIG}"
         widths.append(config.get("hidden_size", config.get("d_model")))
     return _text_problem(architecture, denoiser, widths)
 
