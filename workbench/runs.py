@@ -59,7 +59,7 @@ def run(
     Args:
         study: a study, a study file, or the name of one of the package ("demo").
         folder: the run folder; ``runs/<name of the study>`` if None.
-        models: folder of the models, if not the usual one.
+        models: folder of the models, if not the usual one; its `families.yaml` counts, too.
         device: where they compute ("cuda"); CUDA where there is some, else the CPU, if None.
         manager: loaded models in place of these two, to keep them from run to run.
         progress: called with `sweep.Progress` in place of the bar.
@@ -73,12 +73,14 @@ def run(
     """
     from contextlib import nullcontext
 
+    from workbench.families import know_families
     from workbench.sweep import ExecutorChoice, run_study
     from workbench.sweep.devices import own_device
     from workbench.sweep.steps import load_manager
 
     if not isinstance(study, Study | str | Path):
         raise TypeError(f"a study is a Study or the path of its file, not {type(study).__name__}")
+    know_families(models)
     if not isinstance(study, Study):
         study = Study.from_yaml(study)
     if (models or device) and (manager or executor):

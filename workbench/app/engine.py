@@ -29,7 +29,7 @@ from workbench.controls import (
     network_needs,
     resolve,
 )
-from workbench.families import Family, LocateError, ModelRef, get_family
+from workbench.families import Family, LocateError, ModelRef, get_family, know_families
 from workbench.families.locate import locate
 from workbench.families.reading import text_reader
 from workbench.images import SUFFIXES, Picture
@@ -65,6 +65,7 @@ class ModelEngine:
         device: str | None = None,
         study: str | Path | None = None,
     ) -> None:
+        know_families(models_dir)
         self.family = get_family(family) if isinstance(family, str) else family
         self.models_dir = models_dir
         self.device = device

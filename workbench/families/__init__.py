@@ -10,6 +10,7 @@ from workbench.families.catalogue import (
     FamilyDefaults,
     FamilyError,
     get_family,
+    know_families,
     load_catalogue,
 )
 from workbench.families.loaders import WORDS
@@ -31,6 +32,7 @@ __all__ = [
     "Runtime",
     "data_dir",
     "get_family",
+    "know_families",
     "load_catalogue",
     "models_dir",
 ]

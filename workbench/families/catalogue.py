@@ -37,6 +37,7 @@ SEGMENTATION = "segmentation"
 CLIP = "clip"
 """What the judge of prompts is called where judges are chosen."""
 
+_named_folders: list[Path] = []
 T = TypeVar("T")
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9_\-.]*$", max_length=60)]
 
@@ -237,20 +238,30 @@ class Family(Value):
 def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
     """Read a catalogue (YAML); without a path, the one that comes with the package.
 
-    The families of `families.yaml` in the models folder are added to it, or replace those of the
-    same name. An entry may extend a family of the file or of the package (`extends: sd15`, see
+    The families of `families.yaml` in the models folder, and in those that were named to
+    `know_families`, are added to it, or replace those of the same name. An entry may extend
+    a family of the file or of the package (`extends: sd15`, see
     `workbench.families.entries.extended`). Raises FamilyError with every problem of a file, each
     with the line, the family and the field.
     """
     if path is None:
-        extra = models_dir() / EXTRA_CATALOGUE
-        return dict(_own_catalogue()) | (load_catalogue(extra) if extra.is_file() else {})
+        found = dict(_own_catalogue())
+        for folder in dict.fromkeys([models_dir(), *_named_folders]):
+            if (extra := folder / EXTRA_CATALOGUE).is_file():
+                found |= load_catalogue(extra)
+        return found
     try:
         with Path(path).open("rb") as file:
             text = file.read(MAX_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FamilyError(f"{path}: cannot be read: {error}") from error
     return _families(_read(text, str(path)))
+
+
+def know_families(models: str | Path | None) -> None:
+    """From now on the families of this models folder count in this process, too; None is none."""
+    if models is not None and (folder := Path(models).resolve()) not in _named_folders:
+        _named_folders.append(folder)
 
 
 def get_family(name: str) -> Family:
