@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.families import catalogue
 from workbench.threads import wait_asleep
 
 wait_asleep()  # before a test imports torch
@@ -138,6 +139,12 @@ def _synthetic_frame() -> Callable[..., pd.DataFrame]:
 def _demo_frame() -> pd.DataFrame:
     """Two control types, four sources, three lengths, five scales, two seeds."""
     return synthetic_frame()
+
+
+@pytest.fixture(autouse=True)
+def _models_folders_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The families of a folder that one test names are nothing to the next."""
+    monkeypatch.setattr(catalogue, "_named_folders", [])
 
 
 @pytest.fixture(autouse=True)

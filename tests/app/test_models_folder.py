@@ -20,7 +20,6 @@ PATIENCE = 300.0
 def test_a_picture_of_the_app_is_that_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "_named_folders", [])
     models = tmp_path / "models"
     write_tiny_families(models)
     bench = wb.Workbench(tmp_path / "runs", family="tiny-sd", models=models, device="cpu")

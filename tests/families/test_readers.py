@@ -8,8 +8,10 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from annotator_files import FOLDER, family_with
+from safetensors.numpy import save_file
 from tiny_models import FAMILY
 
 from workbench.families import Family, LocateError
@@ -29,8 +31,9 @@ def folder(models: Path, tmp_path: Path) -> Path:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "ControlNetHED.pth").write_bytes(b"")
     (tmp_path / "depth").mkdir()
-    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+    for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / "depth" / name).write_bytes(b"")
+    save_file({"weight": np.zeros(1)}, tmp_path / "depth" / "model.safetensors")
     return tmp_path
 
 

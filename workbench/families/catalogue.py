@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -247,7 +248,7 @@ def load_catalogue(path: str | Path | None = None) -> dict[str, Family]:
     if path is None:
         found = dict(_own_catalogue())
         for folder in dict.fromkeys([models_dir(), *_named_folders]):
-            if (extra := folder / EXTRA_CATALOGUE).is_file():
+            if os.path.isfile(extra := folder / EXTRA_CATALOGUE):  # is_file() may raise
                 found |= load_catalogue(extra)
         return found
     try:
