@@ -8,8 +8,9 @@ its copy as a JPEG of quality 30, which is the hard case for pairing edges: near
 partner, and a few pixels must make others change theirs. On photographs the answers of the embedded
 judge mean little, but they are as dense as others. Columns: the share of the map that is drawn;
 making the map, the answer of a network given; all metrics of two maps, mean over the photographs
-and the slowest of them; the one metric that stands for adherence. Seconds are processor time, the
-least of the rounds.
+and the slowest of them; the one metric that stands for adherence; all metrics on the clock, with
+the map where no network makes it, one picture after the other and as a sweep reads them, several at
+once. Seconds are processor time but for those two, always the least of the rounds.
 
 --drawing also times one denoising step with a ControlNet of the shape of Stable Diffusion 1.5 (860
 and 361 million weights, all alike, float32) at 512 px with guidance, which is two pictures at once,
@@ -24,16 +25,20 @@ import io
 import os
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from workbench.controls import CONTROL_NAMES, get_control
+from workbench.controls import CONTROL_NAMES, Control, ControlMap, Networks, get_control
 from workbench.families.judge import load_judge
 from workbench.images import fit_image
+from workbench.measuring.threads import at_once
 from workbench.paths import data_dir
 
 STEPS = 20
+T = TypeVar("T")
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
 
 
@@ -48,7 +53,7 @@ def main() -> None:
     picture_seconds = STEPS * step_seconds() if options.drawing else 0.0
     networks = load_judge(data_dir() / "models" / "paperdoll" / "judge").networks()
     head = f"{'control':14}{'size':>6}{'drawn':>8}{'map':>8}{'all metrics':>14}{'slowest':>9}"
-    print(f"{head}{'primary':>10}" + f"{'drawing':>10}" * options.drawing)
+    print(f"{head}{'primary':>10}{'clock':>8}{'threads':>9}" + f"{'drawing':>10}" * options.drawing)
     for size in options.sizes:
         pictures = [photograph(name, size) for name in NAMES]
         copies = [jpeg(picture) for picture in pictures]
@@ -60,13 +65,16 @@ def main() -> None:
             again = ([*pictures, *copies], settings, lent)
             making = seconds(control.extract, again, options.rounds) / len(again[0])
             wanted, got = maps[: len(pictures)], maps[len(pictures) :]
-            triples = [(g, w, settings) for g, w in zip(got, wanted, strict=True)]
-            everything = [seconds(control.compare, each, options.rounds) for each in triples]
-            primary = [seconds(control.agreement, each, options.rounds) for each in triples]
+            pairs = [(g, w, settings) for g, w in zip(got, wanted, strict=True)]
+            everything = [seconds(control.compare, each, options.rounds) for each in pairs]
+            primary = [seconds(control.agreement, each, options.rounds) for each in pairs]
+            read = partial(read_one, control, settings, lent)
+            triples = list(zip(copies, got, wanted, strict=True))
+            singly, threaded = clock(read, triples, size * size, options.rounds)
             drawn = np.mean([(made.picture > 127).any(axis=2).mean() for made in wanted])
             print(
                 f"{name:14}{size:6}{drawn:8.1%}{making:8.3f}{np.mean(everything):14.3f}"
-                f"{max(everything):9.3f}{np.mean(primary):10.3f}",
+                f"{max(everything):9.3f}{np.mean(primary):10.3f}{singly:8.3f}{threaded:9.3f}",
                 end="" if options.drawing and size == 512 else "\n",
                 flush=True,
             )
@@ -131,6 +139,32 @@ def jpeg(picture: np.ndarray) -> np.ndarray:
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "JPEG", quality=30)
     return np.asarray(Image.open(data).convert("RGB"))
+
+
+def read_one(
+    control: Control[Any],
+    settings: Any,
+    lent: Networks,
+    triple: tuple[np.ndarray, ControlMap, ControlMap],
+) -> None:
+    """Make a picture's map, unless a network does, and compare it with the wanted one."""
+    picture, got, wanted = triple
+    if not lent:
+        (got,) = control.extract([picture], settings, {})
+    control.compare(got, wanted, settings)
+
+
+def clock(
+    read: Callable[[T], object], items: list[T], pixels: int, rounds: int
+) -> tuple[float, float]:
+    """Wall seconds for each item, read one after the other and at once; taken in turns."""
+    spent: list[float] = []
+    for _ in range(rounds):
+        for large in (0, pixels):
+            began = time.perf_counter()
+            at_once(read, items, large)
+            spent.append((time.perf_counter() - began) / len(items))
+    return min(spent[::2]), min(spent[1::2])
 
 
 def seconds(compare: Callable[..., object], arguments: tuple[object, ...], rounds: int) -> float:

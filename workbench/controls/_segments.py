@@ -22,6 +22,8 @@ _LARGEST_FACTOR = 4
 _STROKE_DEGREES = 5.0
 _LEAST_STROKE = 5.0
 _LEAST_SHARE = 0.35
+_AT_ONCE = 64  # rows of the table of pairs, which stay in the processor's cache
+_SLACK = 1e-6  # pixels; far more than sums of coordinates can be off
 _BLUR = 1.0  # how far outside a step the detector puts it, for it looks at a smoothed picture
 
 
@@ -89,21 +91,46 @@ def merge(
     order = np.argsort(-sizes, kind="stable")
     rest, sizes = segments[order], np.maximum(sizes[order], 1e-9)
     alike = math.cos(math.radians(degrees)) * sizes
+    paired = _paired(rest, alike, apart, math.inf if ink is not None else gap)
     out = []
     while len(rest):
         parts, rest, alike = rest[:1], rest[1:], alike[1:]
-        whole = parts[0]
-        while True:
+        whole, joined, paired = parts[0], paired[0], paired[1:]
+        while joined:
             joins = _on_the_line(whole, rest, alike, apart, gap, ink)
             if not len(joins):
                 break
             parts = np.concatenate([parts, rest[joins]])
             left = np.ones(len(rest), np.bool_)
             left[joins] = False
-            rest, alike = rest[left], alike[left]
+            rest, alike, paired = rest[left], alike[left], paired[left]
             whole = _span(parts)
         out.append(whole)
     return np.array(out).reshape(-1, 4)
+
+
+def _paired(
+    segments: Segments, alike: NDArray[np.float64], apart: float, gap: float
+) -> NDArray[np.bool_]:
+    """Which segments may be joined with one that comes after them, as `_on_the_line` says; the
+    others, most in a picture, need not be asked one by one."""
+    found = np.zeros(len(segments), np.bool_)
+    for begin in range(0, len(segments), _AT_ONCE):
+        some, later = segments[begin : begin + _AT_ONCE], segments[begin:]
+        starts, ends = some[:, :2], later.reshape(-1, 2)
+        sizes = np.maximum(lengths(some), 1e-9)
+        along = (some[:, 2:] - starts) / sizes[:, None]
+        across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+        beside = across @ ends.T - np.sum(across * starts, axis=1)[:, None]
+        beside = np.abs(beside) <= apart + _SLACK
+        rows, columns = np.nonzero(np.triu(beside[:, ::2] & beside[:, 1::2], 1))
+        reach = later[columns].reshape(-1, 2, 2) - starts[rows][:, None]
+        reach = np.einsum("nij,nj->ni", reach, along[rows])
+        first, last = reach.min(axis=1), reach.max(axis=1)
+        near = (first <= sizes[rows] + gap + _SLACK) & (last >= -gap - _SLACK)
+        near &= last - first >= alike[begin + columns] - _SLACK
+        found[begin + rows[near]] = True
+    return found
 
 
 def _on_the_line(

@@ -30,6 +30,7 @@ from workbench.measuring.per_tag import (
 from workbench.measuring.references import NO_PICTURE, References
 from workbench.measuring.sourcemaps import make_source_maps
 from workbench.measuring.specs import WORDS_OBEYED, metric_spec
+from workbench.measuring.threads import at_once
 from workbench.metrics.spec import MetricSpec, Reading
 from workbench.prompts import parse_tags
 from workbench.study import Cell, Plan
@@ -171,7 +172,11 @@ class Measurer(PlannedReadings):
     ) -> list[ControlMap]:
         """Control maps of pictures (uint8 H×W×3), with the networks of the family."""
         control, settings = resolve(name, settings_json)
-        return control.extract(images, settings, self.judges.networks())
+        if control.needs_for(settings) or not images:
+            return control.extract(images, settings, self.judges.networks())
+        pixels = max(image[..., 0].size for image in images)
+        made = at_once(lambda image: control.extract([image], settings, {}), images, pixels)
+        return [found for (found,) in made]
 
     def measure(
         self,
@@ -191,14 +196,13 @@ class Measurer(PlannedReadings):
         images = [image for _, image in samples]
         embeds = self.judges.clip().embed_images(images)
         told = self._told(images, [cell for cells in work.values() for cell in cells])
-        maps = self._sample_maps(samples, work)
+        controls = iter(self._control_readings(samples, work))
         result = []
         for (trial, _), embed, words in zip(samples, embeds, told, strict=True):
             rows: list[Row] = []
             for cell in work[trial]:
-                got = maps[MapKey(trial, cell.control, cell.control_settings)]
                 tags = self._tag_readings(cell, embed, words)
-                readings = self._control_readings(cell, got) | self._clip_readings(cell, embed)
+                readings = next(controls) | self._clip_readings(cell, embed)
                 if self._word_judge:
                     readings[WORDS_OBEYED.name] = self._words_reading(cell, tags)
                 readings |= tags
@@ -304,9 +308,21 @@ class Measurer(PlannedReadings):
         with suppress(ValueError):  # it alone is larger than all that may be kept
             self._sample_map_cache[key] = made
 
-    def _control_readings(self, cell: Cell, got: ControlMap) -> dict[str, Reading]:
-        control, settings = resolve(cell.control, cell.control_settings)
-        return control.compare(got, self.source_maps[cell.map_key], settings)
+    def _control_readings(
+        self, samples: Sequence[tuple[str, np.ndarray]], work: Mapping[str, Sequence[Cell]]
+    ) -> list[dict[str, Reading]]:
+        """Those of every cell of every sample, in order."""
+        maps, wanted = self._sample_maps(samples, work), self.source_maps
+
+        def compare(pair: tuple[str, Cell]) -> dict[str, Reading]:
+            trial, cell = pair
+            got = maps[MapKey(trial, cell.control, cell.control_settings)]
+            control, settings = resolve(cell.control, cell.control_settings)
+            return control.compare(got, wanted[cell.map_key], settings)
+
+        pairs = [(trial, cell) for trial, _ in samples for cell in work[trial]]
+        sizes = [wanted[cell.map_key].picture[..., 0].size for _, cell in pairs]
+        return at_once(compare, pairs, max(sizes, default=0))
 
     def _told(
         self, images: Sequence[np.ndarray], cells: Sequence[Cell]

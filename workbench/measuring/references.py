@@ -28,6 +28,7 @@ from workbench.measuring.judges import (
 )
 from workbench.measuring.per_tag import TagQuestion, tag_scores
 from workbench.measuring.pictures import AGAIN, CEILING_SEEDS, ReferencePictures
+from workbench.measuring.threads import at_once
 from workbench.metrics.spec import Reading
 from workbench.prompts import parse_tags
 from workbench.study import Cell, SourceImage
@@ -179,9 +180,11 @@ class References:
         source, name, settings_json = key
         control, settings = resolve(name, settings_json)
         wanted = self._source_maps[key]
-        own, *others = self._maps_of([source, *self._pool(key)], name, settings_json)
-        ceiling = control.compare(own, wanted, settings)
-        chance = [control.compare(got, wanted, settings) for got in others]
+        ceiling, *chance = at_once(
+            lambda got: control.compare(got, wanted, settings),
+            self._maps_of([source, *self._pool(key)], name, settings_json),
+            pixels=wanted.picture[..., 0].size,
+        )
         found = {
             spec.name: _reference(ceiling[spec.name], [c[spec.name] for c in chance])
             for spec in control.metrics
