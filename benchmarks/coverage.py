@@ -1,11 +1,12 @@
 """Which interval keeps its promise with few sources? Prints the tables of docs/statistics.md.
 
-    python benchmarks/coverage.py [--runs 10000] [--reading-runs 200] [--seed 0]
+    python benchmarks/coverage.py [--runs 10000] [--reading-runs 200] [--tipping-runs 500]
+        [--seed 0]
 
 Every cell is the share of simulated studies, in per cent, whose 95 % interval holds the truth;
 in brackets its median width as a multiple of the width of Student's t. The first table has the
-lowest share and the greatest width of the shapes with a promise. The last, that of docs/trust.md,
-is made of resampled real readings, see `readings`.
+lowest share and the greatest width of the shapes with a promise. Then come tipping scales, and
+last the table of docs/trust.md, which is made of resampled real readings, see `readings`.
 
 One simulated study has n sources and a few seeds for each. What is estimated is the mean effect
 over all sources there could be. The shapes are those that measurements take: adherence is bounded
@@ -28,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.analysis.intervals import t_halves
+from workbench.analysis.tipping import tipping
 
 Ends = tuple[np.ndarray, np.ndarray]
 Weights = Literal["rademacher", "webb"]
@@ -397,6 +399,33 @@ def _judged(
     return held, float(np.median((high - low) / (usual_high - usual_low)))
 
 
+def tipping_coverage(
+    sources: Iterable[int] = (5, 8, 15), runs: int = 500, seed: int = 0
+) -> pd.DataFrame:
+    """How often the interval of a tipping scale holds the scale at which half of all pictures obey.
+
+    Each source has a scale of its own at which its pictures give way, normally distributed around
+    the truth; four pictures of each at five scales obey or not, by a logistic curve. The truth
+    stands at the middle of the range or near its end, sources differ much or little, and the
+    curve is steep or flat.
+
+    Returns:
+        One row per number of sources and kind: n_sources, truth, spread, steepness, coverage.
+    """
+    scales, pictures = np.linspace(0, 1.6, 5), 4
+    rows = []
+    for n, truth, spread, steep in product(sources, (0.8, 1.2), (0.1, 0.3, 0.5), (4.0, 12.0)):
+        rng = np.random.default_rng([seed, n])
+        held = 0
+        for own in rng.normal(truth, spread, (runs, n, 1)):
+            share = 1 / (1 + np.exp(steep * (scales - own)))
+            counts = np.full(share.shape, float(pictures))
+            found = tipping(scales, counts, rng.binomial(pictures, share).astype(float))
+            held += found["low"] <= truth <= found["high"]  # type: ignore[operator]
+        rows.append((n, truth, spread, steep, held / runs))
+    return pd.DataFrame(rows, columns=["n_sources", "truth", "spread", "steepness", "coverage"])
+
+
 def main() -> None:
     """Read the command line, simulate, print."""
     from readings import best_scale_coverage, kurtosis_table, reading_coverage, reading_table
@@ -406,6 +435,7 @@ def main() -> None:
     parser.add_argument(
         "--reading-runs", type=int, default=200, help="studies of real readings for each cell"
     )
+    parser.add_argument("--tipping-runs", type=int, default=500, help="the same for tipping scales")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.perf_counter()
@@ -414,6 +444,10 @@ def main() -> None:
     print(worst(found))
     print()
     print(table(found))
+    tips = tipping_coverage(runs=options.tipping_runs, seed=options.seed)
+    print(f"\n{options.tipping_runs} simulated studies for each tipping scale: held, in per cent\n")
+    kinds = ["truth", "spread", "steepness"]
+    print((100 * tips.pivot_table("coverage", kinds, "n_sources")).round(1).to_string())
     runs, seed = options.reading_runs, options.seed
     found = pd.concat(
         [reading_coverage(runs=runs, seed=seed), best_scale_coverage(runs=runs, seed=seed)]

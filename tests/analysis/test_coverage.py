@@ -20,6 +20,7 @@ from benchmarks.coverage import (
     bca,
     coverage,
     percentile,
+    tipping_coverage,
     wild,
     wild_holds,
 )
@@ -53,6 +54,11 @@ def test_very_skewed_sources_keep_the_promise_of_real_readings() -> None:
     (shape,) = (shape for shape in SHAPES if shape.name == "very skewed")
     found = coverage(shapes=[shape], sources=(5, 8, 15, 40), methods=[IN_USE], runs=20_000)
     assert (found["coverage"] >= 0.92).all(), found
+
+
+def test_the_interval_of_a_tipping_scale_covers_the_truth() -> None:
+    found = tipping_coverage(sources=(5, 15), runs=200)
+    assert (found["coverage"] >= 0.91).all() and found["coverage"].mean() >= 0.95, found
 
 
 def kept_promises(runs: int) -> dict[str, float]:
