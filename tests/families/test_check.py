@@ -429,9 +429,11 @@ def test_a_stable_diffusion_3_saved_without_t5_is_loaded_without_it(models: Path
     whole = ModelManager(FLOW, models_dir=models)
     assert not whole.token_count("a girl, " * 12).truncated, "T5 reads 256"
     index = json.loads((base / "model_index.json").read_text("utf-8"))
+    shutil.rmtree(base / "text_encoder_3")
+    with pytest.raises(LocateError, match=r"text_encoder_3 is missing: .*to do without T5, load"):
+        require_models(FLOW, ["one"], ["depth"], models=models)
     index |= {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
     (base / "model_index.json").write_text(json.dumps(index), "utf-8")
-    shutil.rmtree(base / "text_encoder_3")
     require_models(FLOW, ["one"], ["depth"], models=models)
     manager = ModelManager(FLOW, models_dir=models)
     assert manager.pipeline("depth").text_encoder_3 is None

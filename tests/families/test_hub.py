@@ -259,11 +259,14 @@ def sentence(ref: ModelRef) -> str:
     return str(caught.value)
 
 
-def test_half_a_download_goes_on_where_it_stopped(hub: FakeHub) -> None:
+def test_half_a_download_goes_on_where_it_stopped(
+    hub: FakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
     """Small files come first, so that weights which are there mean a whole model."""
     weights = "openai/clip-vit-base-patch32/model.safetensors"
     hub.cut = {weights}
     assert "what has arrived is kept" in sentence(CLIP_B32)
+    assert "resume" not in caplog.text, "our sentence is enough"
     first = list(hub.asked)
     assert first[-1] == weights and len(set(first)) > 5
     assert locate(CLIP_B32).folder is None

@@ -43,6 +43,18 @@ def test_megabytes_and_the_time_left_are_told(monkeypatch: pytest.MonkeyPatch) -
     assert all(locate(ref).folder is not None for ref in REFS)
 
 
+def test_the_time_left_is_not_told_from_the_first_small_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They take as long as a question: a download of minutes began with days left."""
+    monkeypatch.setattr("workbench.sweep.progress.MIN_INTERVAL", 0.0)
+    told: list[Progress] = []
+    watch = ProgressMeter(5, told.append).download(5_000_000_000)
+    watch("unet/config.json", 700)
+    watch("unet/model.safetensors", 100_000_000)
+    assert told[0].seconds_left is None and told[1].seconds_left is not None
+
+
 def test_a_cancel_ends_it_and_keeps_whole_files(hub: FakeHub) -> None:
     cancel = CancelToken()
     assert download(planned()[:1], None, ProgressMeter(5, None), cancel)

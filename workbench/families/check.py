@@ -55,6 +55,10 @@ _SMALL = {
 """Parts of a pipeline without weights, and the files of which one must be there."""
 _CLIP_ENDS = ("text_projection.weight", "visual_projection.weight")
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+_WITHOUT = (
+    "to do without T5, load it with text_encoder_3=None, tokenizer_3=None and save that with "
+    "save_pretrained"
+)
 _SHORT = 12  # digits of a commit that are shown
 
 
@@ -242,7 +246,8 @@ def weights_problem(folder: Path, *, bins: bool = False) -> str:
         if variants(path, bins=bins):
             continue
         if not path.is_dir():
-            return f"{what} is missing"
+            way = f"; {_WITHOUT}" if name == "text_encoder_3" else ""
+            return f"{what} is missing: {AGAIN}{way}"
         if any(variant_of(file.name) is not None for file in path.iterdir()):
             return f"{what} has some of its weight files only: copy the others there too"
         if any(file.name.endswith(PICKLES) for file in path.iterdir()):
@@ -250,7 +255,7 @@ def weights_problem(folder: Path, *, bins: bool = False) -> str:
                 f"{what} has pickled weights only, which are never loaded; save it with "
                 "save_pretrained(..., safe_serialization=True) first"
             )
-        return f"{what} has no safetensors weights"
+        return f"{what} has no safetensors weights: {AGAIN}"
     return ""
 
 
@@ -296,7 +301,9 @@ def _single(folder: Path) -> str:
     """How a sentence goes on where a folder holds a checkpoint, or a LoRA, that is one file."""
     files = sorted(path.name for path in folder.glob("*") if path.suffix in SINGLE_FILES)
     own = next((name for name in files if variant_of(name) is None), "")
-    return own and (
+    if not own:
+        return f": {AGAIN}, or name the folder that save_pretrained wrote"
+    return (
         f", and its {own} is a single file (a checkpoint, or a LoRA): the guide to real models "
         "shows how to make a folder of it, by from_single_file or fuse_lora, and save_pretrained"
     )

@@ -357,10 +357,14 @@ class UnreachableError(LocateError):
 def hub_errors(ref: ModelRef) -> Iterator[None]:
     """Turn the hub's errors into one sentence each, with the way out.
 
-    Raises LocateError, and of its kind UnreachableError where there is no way to the hub.
+    Raises LocateError, and of its kind UnreachableError where there is no way to the hub. What the
+    hub's library says of its own new attempts is not shown.
     """
     from huggingface_hub import errors
+    from huggingface_hub.utils import logging as hub_logging
 
+    loud = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
     try:
         yield
     except LocateError:
@@ -395,6 +399,8 @@ def hub_errors(ref: ModelRef) -> Iterator[None]:
             raise
         reason = _reason(error)
         raise UnreachableError(_no_way(ref, reason), reason) from error
+    finally:
+        hub_logging.set_verbosity(loud)
 
 
 def _reason(error: BaseException) -> str:

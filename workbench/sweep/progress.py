@@ -91,7 +91,11 @@ class ProgressMeter:
         self._report(force=True)
 
     def download(self, total: int) -> Callable[[str, int], None]:
-        """A `Watch` for a download of `total` bytes that reports megabytes."""
+        """A `Watch` for a download of `total` bytes that reports megabytes.
+
+        Small files come first and take as long as a question, so time left is told from the pace
+        of a hundredth on.
+        """
         started, got = time.monotonic(), 0
 
         def watch(_name: str, arrived: int) -> None:
@@ -102,7 +106,8 @@ class ProgressMeter:
                 got >= total or now - self._last_report >= MIN_INTERVAL
             ):
                 self._last_report = now
-                left = (now - started) * max(total - got, 0) / max(got, 1)
+                known = got * 100 >= total
+                left = (now - started) * max(total - got, 0) / got if known and got else None
                 megabytes = (min(got, total) // MB, total // MB)
                 self._callback(Progress(*megabytes, left, "downloading", unit="MB"))
 
