@@ -233,6 +233,15 @@ def test_failed_pictures_and_reasons_are_told(page: Page) -> None:
     assert "the prompt is empty" in page.text
 
 
+def test_the_explorer_of_a_report_says_why_a_picture_is_missing(
+    run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failed picture is no damage, so that nothing warns of it."""
+    text = render_report(run)
+    assert '"it is black"' in text, "in the explorer's data, beside the sentence of the tables"
+    assert "is not shown" not in caplog.text
+
+
 def test_one_source_is_no_finding(
     tmp_path: Path, synthetic_frame: Frames, write_run: WriteRun
 ) -> None:

@@ -97,7 +97,8 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
     elsewhere = origin_sentence(study)
     manifest = _manifest(run)
     text = pin_sources(text, manifest.get("sources") or {})
-    failed = Counter(record.failed for record in scan.records.values() if record.failed)
+    without = {trial: one.failed for trial, one in scan.records.items() if one.failed}
+    failed = Counter(without.values())
     labels = {name: control_label(name) for name in analysis.controls_in(frame)}
     points = analysis.tradeoff(frame)
     spots = analysis.sweet_spot(frame)
@@ -137,7 +138,7 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
             *analysis.overridden_words(whole),
             *balance_sentence(spots, frame, labels),
         ),
-        explorer="" if frame.empty else _explorer(pictures, frame),
+        explorer="" if frame.empty else _explorer(pictures, frame, without),
         answers=answers(whole, labels | {pair.name: pair.label for pair in pairs}),
         caveat=analysis.CAVEAT,
         words=standing(run, family).sentence,
@@ -165,10 +166,13 @@ def collect(run: RunFolder, *, influence: bool = False) -> Content:
     )
 
 
-def _explorer(pictures: RunPictures, frame: pd.DataFrame) -> str:
-    """The explorer as a part of the page; what it says first stands in the page already."""
+def _explorer(pictures: RunPictures, frame: pd.DataFrame, failed: Mapping[str, str]) -> str:
+    """The explorer as a part of the page; what it says first stands in the page already.
+
+    `failed` is why a trial has no picture.
+    """
     choice = ViewChoice(pictures=EXPLORER_PICTURES)
-    view = view_run(pictures, frame, choice=choice, headline=False)
+    view = view_run(pictures, frame, choice=choice, failed=failed, headline=False)
     return explorer_block(view, EXPLORER_QUALITY)
 
 
