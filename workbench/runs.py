@@ -59,7 +59,8 @@ def run(
     Args:
         study: a study, a study file, or the name of one of the package ("demo").
         folder: the run folder; ``runs/<name of the study>`` if None.
-        models: folder of the models, if not the usual one; its `families.yaml` counts, too.
+        models: folder of the models, if not the usual one; its `families.yaml` counts, too, and the
+            run that is returned is verified with them.
         device: where they compute ("cuda"); CUDA where there is some, else the CPU, if None.
         manager: loaded models in place of these two, to keep them from run to run.
         progress: called with `sweep.Progress` in place of the bar.
@@ -89,7 +90,7 @@ def run(
         executor = ExecutorChoice(device=device)
         executor.check()
     if models is not None:
-        manager = load_manager(study, device or own_device(), models_dir=str(models))
+        manager = load_manager(study, device or own_device(), models_dir=models)
     place = Path(folder) if folder is not None else Path("runs") / study.name
     bar = progress_bar(study.name) if progress is None else nullcontext(progress)
     with bar as show, cancelling() if cancel is None else nullcontext(cancel) as token:
@@ -99,7 +100,7 @@ def run(
         )  # fmt: skip
     if cancel is None and token.cancelled:
         raise Stopped(f"Stopped. What is done is kept in {place}; the same command goes on there.")
-    done = Run(place)
+    done = Run(place, models)
     if made.final_scan is not None:
         done._known["_scan"] = made.final_scan
     return done
@@ -156,9 +157,12 @@ def scored_folder(pictures: str | Path) -> Path:
     return Path("runs") / f"{source.name if source.is_dir() else source.stem}-scored"
 
 
-def open_run(folder: str | Path) -> Run:
-    """Open a run folder that is there; StoreError if it is none. Nothing is computed or written."""
-    return Run(folder)
+def open_run(folder: str | Path, models: str | Path | None = None) -> Run:
+    """Open a run folder that is there; StoreError if it is none. Nothing is computed or written.
+
+    `models` is the folder of the models that verify it, if not the usual one.
+    """
+    return Run(folder, models)
 
 
 def _once(view: Callable[[Run], T]) -> Callable[[Run], T]:
@@ -182,10 +186,15 @@ class Run:
 
     Args:
         folder: the run folder. StoreError if it is none.
+        models: folder of the models that read its pictures and make them again, if not the usual
+            one; its `families.yaml` counts, too.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = RunFolder.open(folder)
+    def __init__(self, folder: str | Path, models: str | Path | None = None) -> None:
+        from workbench.families import know_families
+
+        know_families(models)
+        self.folder, self.models = RunFolder.open(folder), models
         self._known: dict[str, Any] = {}
         self._driving: tuple[Any, Ways | None] | None = None
 
@@ -194,9 +203,9 @@ class Run:
         """The run folder."""
         return self.folder.path
 
-    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Run], tuple[Path, str | Path | None]]:
         """A copy, in another process too, is the same folder opened anew."""
-        return type(self), (self.path,)
+        return type(self), (self.path, self.models)
 
     def refresh(self) -> Run:
         """Forget what was read, so that a run that grows is read anew; returns itself."""
@@ -519,7 +528,7 @@ class Run:
         judges: Mapping[str, str] = {}
         with suppress(StudyError):
             judges = self.study.judges
-        return LocalNetworks(study_family(self.folder), judges)
+        return LocalNetworks(study_family(self.folder), judges, self.models)
 
     @property
     @_once
@@ -546,14 +555,15 @@ class Run:
         Args:
             trials: how many pictures are made again; 0 makes none.
             seed: decides which; drawn by chance, and told, if None.
-            manager: loaded models; loaded here if None.
+            manager: loaded models; loaded here, from the run's `models`, if None.
         """
         from workbench.verify.run import verify_run
 
         with progress_bar(f"verify {self.path.name}") as show, cancelling() as cancel:
             result = verify_run(
-                self.path, trials=trials, seed=seed, manager=manager, progress=show, cancel=cancel
-            )
+                self.path, trials=trials, seed=seed, manager=manager, models=self.models,
+                progress=show, cancel=cancel,
+            )  # fmt: skip
         if result is None:
             raise Stopped("Stopped. Nothing was written.")
         return result
@@ -567,7 +577,11 @@ class Run:
         `workbench.influence`, also for the arguments and errors.
         """
         from workbench.influences import influence
+        from workbench.sweep.devices import own_device
+        from workbench.sweep.steps import load_manager
 
+        if manager is None and self.models is not None:
+            manager = load_manager(self.study, own_device(), models_dir=self.models)
         return influence(self.path, maps_at=maps_at, manager=manager)
 
     def diff(self, other: Run | str | Path) -> RunDifference:

@@ -5,6 +5,7 @@ The folder brings families of its own, and nothing is set but the two arguments.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,8 @@ def test_a_picture_of_the_app_is_that_of_a_run(
     (same,) = run.pictures.values()
     assert np.array_equal(picture, same)
     assert run.study.family == "tiny-sd" and wb.open_run(run.path).study == run.study
+
+    # Verified, too, with the models that made it; a copy in another process knows them as well.
+    for again in (run, pickle.loads(pickle.dumps(run)), wb.open_run(run.path, models)):
+        found = again.verify(trials=1, seed=1)
+        assert {item.outcome for group in found.groups for item in group.items} == {"identical"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -213,7 +214,7 @@ def load_manager(
     study: Study,
     device: str = "cpu",
     family: Family | None = None,
-    models_dir: str | None = None,
+    models_dir: str | Path | None = None,
 ) -> ModelManager:
     """The models of a study, on a device of this process; `family` is looked up by its name.
 

@@ -42,6 +42,7 @@ def verify_run(
     seed: int | None = None,
     report: str | Path | None = None,
     manager: ModelManager | None = None,
+    models: str | Path | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Verification | None:
@@ -53,6 +54,7 @@ def verify_run(
         seed: decides which; None draws one, so that nobody can know which will be made again.
         report: a report of the run; None checks that in the folder, if there is one.
         manager: loaded models of the study's family; None loads them.
+        models: the folder from which they are loaded then, if not the usual one.
         progress: called with a `Progress` whose count is pictures, at most five times a second.
         cancel: raise it from any thread to stop.
 
@@ -78,7 +80,7 @@ def verify_run(
         groups.append(files.check_pictures(stored, None))
     else:
         with deterministic(_threads(stored), study.runtime.determinism):
-            job = _Job(stored, study, manager, meter, cancel)
+            job = _Job(stored, study, manager, models, meter, cancel)
             now, history = job.now, job.history
             groups += job.check(trials, seed)
     if cancel.cancelled:
@@ -105,11 +107,13 @@ class _Job:
         stored: files.StoredRun,
         study: Study,
         manager: ModelManager | None,
+        models: str | Path | None,
         meter: _Meter,
         cancel: CancelToken,
     ) -> None:
         self.stored, self.study, self.manager = stored, study, manager
         self.meter, self.cancel = meter, cancel
+        self.models = models if manager is None else manager.models_dir
         if manager is None:
             self.family = get_family(study.family).with_judges(study.judges)
             self.device = _device(stored.manifest)
@@ -124,16 +128,15 @@ class _Job:
         size = elsewhere.size if elsewhere else self.family.resolution
         sources, group = files.check_sources(self.stored, self.study, size)
         plan: Plan | None = None
-        models = None if self.manager is None else self.manager.models_dir
         reason = "a source is not the one the run was made with"
         if set(sources) == set(self.study.sources):
             try:
-                plan = files.plan_stored(self.stored, self.study, sources, size, models)
+                plan = files.plan_stored(self.stored, self.study, sources, size, self.models)
             except StudyError as error:
                 reason = " ".join(str(error).split())
         if plan is not None and not plan.knows_reading:
             plan, reason = None, "its prompts may be cut, and there is no tokenizer to tell how"
-        weights = check_weights(self.family, plan, self.study, self.stored.manifest, models)
+        weights = check_weights(self.family, plan, self.study, self.stored.manifest, self.models)
         groups = [weights, group, files.check_pictures(self.stored, plan)]
         if plan is None:
             groups.append(Group.unchecked("cells", "cells as the study has them", reason))
@@ -163,7 +166,8 @@ class _Job:
         chosen = choose([record for record in mine if not record.retry], count, seed)
         self.meter.expect(sum(not record.failed for record in mine), chosen)
         self.meter.phase("loading")
-        manager = self.manager or load_manager(_computed_on(self.study, self.device), self.device)
+        study = _computed_on(self.study, self.device)
+        manager = self.manager or load_manager(study, self.device, models_dir=self.models)
         threads = torch.get_num_threads()
         now = {"device": self.device, "dtype": manager.dtype, "threads": threads}
         now |= card(self.device)
