@@ -184,6 +184,9 @@ def test_a_lesson_that_changed_or_fails(tmp_path: Path) -> None:
     lesson = notebook(tmp_path / "lesson_7.ipynb", "1 / 0")
     with pytest.raises(LessonError, match=r"lesson_7.ipynb fails: ZeroDivisionError"):
         practised(lesson, kept, lambda _: None)
+    lesson = notebook(tmp_path / "lesson_8.ipynb", "import os; os._exit(1)")
+    with pytest.raises(LessonError, match=r"lesson_8.ipynb fails: its kernel died"):
+        practised(lesson, kept, lambda _: None)
     assert not kept.exists()
     (tmp_path / "none.ipynb").write_text("none")
     with pytest.raises(LessonError, match="cannot be read"):

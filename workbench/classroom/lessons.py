@@ -30,11 +30,12 @@ def practised(lesson: Path, folder: Path, tell: Callable[[str], object]) -> Any:
     """The notebook of a lesson with the results of its cells.
 
     It is run where it lies, once: a copy with results is kept in `folder`, and taken as long as
-    its cells are those of the lesson. LessonError if it cannot be read, or a cell fails.
+    its cells are those of the lesson. LessonError if it cannot be read, a cell fails, or the
+    kernel dies.
     """
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     try:
         notebook: Any = nbformat.read(lesson, as_version=4)
@@ -46,11 +47,21 @@ def practised(lesson: Path, folder: Path, tell: Callable[[str], object]) -> Any:
         if [cell.source for cell in before.cells] == [cell.source for cell in notebook.cells]:
             return before
     tell(f"Running {lesson}, once; this takes some minutes")
-    client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": lesson.parent}})
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": lesson.parent}},
+        extra_arguments=["--log-level=ERROR"],  # its warnings are about Jupyter itself
+    )
     try:
         client.execute()
     except CellExecutionError as error:
-        raise LessonError(f"{lesson} fails: {error.ename}: {error.evalue}") from None
+        reason = " ".join(f"{error.ename}: {error.evalue}".split()).rstrip(":")
+        raise LessonError(f"{lesson} fails: {reason}") from None
+    except DeadKernelError:
+        raise LessonError(
+            f"{lesson} fails: its kernel died; too little memory is a frequent cause"
+        ) from None
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, kept)
     return notebook
