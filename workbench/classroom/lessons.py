@@ -57,7 +57,7 @@ def practised(lesson: Path, folder: Path, tell: Callable[[str], object]) -> Any:
         client.execute()
     except CellExecutionError as error:
         reason = " ".join(f"{error.ename}: {error.evalue}".split()).rstrip(":")
-        raise LessonError(f"{lesson} fails: {reason}") from None
+        raise LessonError(f"{lesson} fails in cell {_failed(notebook)}: {reason}") from None
     except DeadKernelError:
         raise LessonError(
             f"{lesson} fails: its kernel died; too little memory is a frequent cause"
@@ -65,6 +65,14 @@ def practised(lesson: Path, folder: Path, tell: Callable[[str], object]) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, kept)
     return notebook
+
+
+def _failed(notebook: Any) -> str:
+    """The cell with an error, as Jupyter numbers it, and its first line."""
+    for cell in notebook.cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return f"[{cell.execution_count}] ({cell.source.strip().splitlines()[0]})"
+    return "[?]"
 
 
 def runs_shown(notebook: Any) -> tuple[str, ...]:
