@@ -13,7 +13,7 @@ import pytest
 from tiny_families import write_tiny_families
 
 import workbench as wb
-from workbench.families import catalogue
+from workbench.families import FamilyError, catalogue
 
 PATIENCE = 300.0
 
@@ -48,3 +48,16 @@ def test_a_picture_of_the_app_is_that_of_a_run(
     for again in (run, pickle.loads(pickle.dumps(run)), wb.open_run(run.path, models)):
         found = again.verify(trials=1, seed=1)
         assert {item.outcome for group in found.groups for item in group.items} == {"identical"}
+
+
+def test_a_family_that_is_not_known_leaves_the_workbench_that_is_open(tmp_path: Path) -> None:
+    """It is refused with its sentence alone, before the other one is closed."""
+    bench = wb.Workbench(tmp_path)
+    try:
+        with pytest.raises(FamilyError, match="no model family"):
+            wb.Workbench(tmp_path, family="nosuch")
+        assert bench.comm is not None
+    finally:
+        bench.close()
+    widget = wb.Workbench.__new__(wb.Workbench)
+    widget.close()

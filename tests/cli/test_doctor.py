@@ -76,6 +76,18 @@ def test_a_model_that_is_here_and_does_not_fit_is_told(
     assert "of another architecture (StableDiffusionXLPipeline)" in warning
 
 
+def test_a_single_file_in_the_place_of_a_folder_is_told(
+    well: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(b"a checkpoint")
+    entry = "families: {mine: {extends: sd15, base: {mine: {path: mine}}}}"
+    (tmp_path / "families.yaml").write_text(entry, "utf-8")
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path))
+    found = json.loads(run_command("doctor", "--json").out)
+    (warning,) = (text for text in found["warnings"] if "family mine " in text)
+    assert "mine.safetensors is a single file" in warning
+
+
 def test_people_get_a_table(well: None) -> None:
     done = run_command("doctor")
     assert done.code == 0 and done.out.endswith("All is well.\n")

@@ -82,6 +82,7 @@ class Workbench(Still, widgets.VBox):
         **options: Any,
     ) -> None:
         place = Path(runs).resolve()
+        engine = engine or ModelEngine(family, models_dir=models, device=device)
         if (former := _OPEN.get(place)) is not None:
             former.close()
         self._runs = Path(runs)
@@ -89,7 +90,7 @@ class Workbench(Still, widgets.VBox):
         self.message.add_class("wb-message")
         super().__init__(**options)
         self.add_class("wb-app")
-        self._begin(engine or ModelEngine(family, models_dir=models, device=device))
+        self._begin(engine)
         if runs_there := self.session.state.now.runs:
             self.session.open(runs_there[0])
         _OPEN[place] = self
@@ -190,5 +191,6 @@ class Workbench(Still, widgets.VBox):
 
     def close(self) -> None:
         """Stop all work and let go of the models. What is made is kept."""
-        self._end()
+        if hasattr(self, "session"):  # a widget that was refused is closed, too
+            self._end()
         super().close()

@@ -85,7 +85,7 @@ def families_here(facts: dict[str, Any]) -> list[dict[str, Any]]:
         }
         states = [state for state in family_states(family) if not state.is_choice]
         here = {state.role: state.present and not state.problem for state in states}
-        unfit = {state.role: state.problem for state in states if state.present and state.problem}
+        unfit = {state.role: state.problem for state in states if state.problem}
         found.append(
             {"name": family.name, "present": here, "unfit": unfit, "needs": needs, "fits": fits}
         )
