@@ -219,11 +219,13 @@ wb.plots.gallery_figure([("map", maps), ("picture", pictures)], NINE)
 
 # %%
 assert len(nine.trials) == len(NINE)
-kept = {name: f"{100 * read.loc[name, 'value']:.0f} %" for name in NINE}
-kept
+words = nine.table[nine.table["metric"].str.startswith("tag_obeyed:")]
+all_seen = words.groupby("control")["value"].min() == 1
+assert ((read["value"] == 1) == all_seen[read.index]).all()
+{name: f"{100 * read.loc[name, 'value']:.0f} %" for name in NINE}
 
 # %% [markdown]
-# ✓ There is one picture for each of the nine types. The numbers say how many of the seven words are seen. Which types leave the hair to the prompt? Look at the maps: a pose says nothing about hair.
+# ✓ There is one picture for each of the nine types. The numbers are the prompt adherence: 100 % if all seven words are seen, 0 % if no more of them than in unrelated pictures. So one lost word may cost more than a seventh. Which types leave the hair to the prompt? Look at the maps: a pose says nothing about hair.
 #
 # ## Your own variation
 #
