@@ -170,6 +170,18 @@ def test_a_lesson_is_run_once_and_its_explorer_is_alive(run: Path, tmp_path: Pat
     assert "Lesson 7: &lt;b&gt;one&lt;/b&gt;" in index and "How far is x^2 from here?" in index
 
 
+def test_lessons_lead_to_each_other_and_to_nothing_that_is_not_there(tmp_path: Path) -> None:
+    first, second = (notebook(tmp_path / f"lesson_{n}.ipynb", "1") for n in (1, 2))
+    for path, text in ((first, "[a](lesson_2.ipynb) [b](lesson_3.ipynb)"), (second, "[c](x.md)")):
+        written = nbformat.read(path, as_version=4)
+        written.cells.append(nbformat.v4.new_markdown_cell(text))
+        nbformat.write(written, path)
+    build_classroom([], tmp_path / "site", lessons=[first, second])
+    page = (tmp_path / "site" / "lesson_1.html").read_text("utf-8")
+    assert '<a href="lesson_2.html">a</a> b' in page and ".ipynb" not in page
+    assert 'href="x.md"' in (tmp_path / "site" / "lesson_2.html").read_text("utf-8")
+
+
 def test_formulas_and_tables_of_the_real_lessons_are_drawn() -> None:
     """Nothing of what JupyterLab draws stands on a page as it was typed."""
     for path in sorted((Path(__file__).parents[2] / "notebooks").glob("lesson_*.ipynb")):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _SHOWN = re.compile(r'(?:<div class="wb-still">)?<div class="wb-run" data-run="([^"]*)">')
@@ -123,6 +124,19 @@ def lesson_page(notebook: Any, pages: Mapping[str, str]) -> LessonPage:
         f'<p><a href="index.html">All lessons and runs</a></p>\n{body}\n'
         "</main>\n</body>\n</html>\n",
     )
+
+
+def linked(html: str, pages: Mapping[str, str]) -> str:
+    """A page whose links to other notebooks lead to their pages, or are plain text without one.
+
+    pages: file name of a notebook -> the file of its page.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        page = pages.get(unquote(found[1]))
+        return found[2] if page is None else f'<a href="{escape(quote(page))}">{found[2]}</a>'
+
+    return re.sub(r'<a href="([^":/]+\.ipynb)">(.*?)</a>', link, html, flags=re.DOTALL)
 
 
 def _is_bare(output: Any) -> bool:

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from workbench.atomic import write_atomic
-from workbench.classroom.lessons import lesson_page, practised, runs_shown
+from workbench.classroom.lessons import lesson_page, linked, practised, runs_shown
 from workbench.explorer import View, explorer_page
 from workbench.runs import Run, open_run
 
@@ -94,6 +94,7 @@ def build_classroom(
     for run in opened:
         tell(f"Page of {run.path}")
         site.add_run(run)
+    written: dict[str, tuple[Entry, str]] = {}
     for lesson in map(Path, lessons):
         notebook = practised(lesson, site.folder / "practised", tell)
         tell(f"Page of {lesson}")
@@ -103,8 +104,11 @@ def build_classroom(
         }
         page = lesson_page(notebook, pages)
         entry = Entry(site.name(lesson.stem), page.title, page.text)
-        write_atomic(site.folder / entry.file, page.html.encode("utf-8"))
         site.lessons.append(entry)
+        written[lesson.name] = entry, page.html
+    for entry, html in written.values():
+        whole = linked(html, {name: other.file for name, (other, _) in written.items()})
+        write_atomic(site.folder / entry.file, whole.encode("utf-8"))
     index = _index((("Lessons", site.lessons), ("Runs", list(site.runs.values()))))
     write_atomic(site.folder / INDEX, index.encode("utf-8"))
     return (INDEX, *(entry.file for entry in (*site.lessons, *site.runs.values())))
