@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Client, Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,39 @@ def test_a_visitor_has_pictures_made(school: Class) -> None:
     assert screen.status.startswith("Done."), screen.status
     assert screen.sheet is not None and len(RunFolder.open(screen.sheet.folder).trial_ids()) == 1
     session.close()
+
+
+def test_a_picture_in_the_making_is_seen_unless_others_wait(
+    school: Class, monkeypatch: Any
+) -> None:
+    """A look costs the class a pass through the decoder."""
+    seen: list[Any] = []
+    heard, looks = threading.Event(), [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2)]
+
+    def make(study: Study, folder: Path, part: Any, tell: Any, cancel: CancelToken) -> None:
+        step = SimpleNamespace(done=3, total=20, preview=lambda place: looks[place])
+        tell(SimpleNamespace(phase="generating", unit="", done=0, step=step))
+        assert heard.wait(60)
+
+    def hear(told: Any) -> None:
+        if told.step is not None:
+            seen.append(told)
+            heard.set()
+
+    monkeypatch.setattr(school.engine, "make", make)
+    engine = school.visitor("anna")
+    study = engine.study(engine.offer().first)
+    engine.make(study, school.runs / "anna" / "run", ["one"], hear, CancelToken())
+    step = seen[0].step
+    assert (step.done, step.total, [t.id for t in step.trials]) == (3, 20, ["one"])
+    assert np.array_equal(step.preview(0), looks[0])
+    two = Order("anna", study, Path(), ["a", "b"], 2)
+    school.server._look(two, SimpleNamespace(done=1, total=2, preview=lambda place: looks[place]))
+    assert two.step == (1, 2) and two.look is None, "a sweep shows its pictures as they are done"
+    monkeypatch.setattr(school.server.turns, "waiting", lambda: True)
+    one = Order("anna", study, Path(), ["a"], 1)
+    school.server._look(one, SimpleNamespace(done=1, total=2, preview=lambda place: looks[place]))
+    assert one.step == (1, 2) and one.look is None
 
 
 def test_one_picture_does_not_wait_for_a_sweep(school: Class, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from workbench.app.engine import ModelEngine, loading
+from workbench.app.progress import LOOK_SHARE
 from workbench.app.state import Choice
 from workbench.classroom.turns import Order, Turns
 from workbench.classroom.wire import receive, send
@@ -119,16 +121,19 @@ class ModelServer:
     def _make(self, connection: Connection, message: Mapping[str, Any]) -> None:
         order = self._order(message)
         told: tuple[Any, ...] = ()
+        shown: np.ndarray | None = None
         self.turns.put(order)
         try:
             while not order.ended.wait(TELL_SECONDS):
                 if connection.poll():
                     receive(connection)  # whatever a visitor says while waiting, it means stop
                     self.turns.stop(order)
-                state = (self._phase(order), order.done)
+                state, look = (self._phase(order), order.done, order.step), order.look
                 if state != told:
-                    send(connection, {"phase": state[0], "done": state[1], "total": order.total})
-                    told = state
+                    new = [look] if look is not None and look is not shown else []
+                    values = dict(zip(("phase", "done", "step"), state, strict=True))
+                    send(connection, {**values, "total": order.total}, new)
+                    told, shown = state, look
         except (EOFError, OSError):
             self.turns.stop(order)
             raise
@@ -193,9 +198,23 @@ class ModelServer:
             order.phase = progress.phase
             if not progress.unit:
                 order.done = before + progress.done
+            if progress.step is not None:
+                self._look(order, progress.step)
 
         self.engine.make(order.study, order.folder, part, tell, order.cancel)
         order.left = order.left[len(part) :]
+
+    def _look(self, order: Order, step: Any) -> None:
+        """Note a denoising step; of a single picture, unless others wait, how it looks by now."""
+        began = time.monotonic()
+        if order.total == 1 and began >= order.rest_until and not self.turns.waiting():
+            try:
+                order.look = step.preview(0)
+            except Exception:  # the picture itself must not fail by it
+                log.warning("the picture in the making cannot be shown", exc_info=True)
+            now = time.monotonic()
+            order.rest_until = now + LOOK_SHARE * (now - began)
+        order.step = (step.done, step.total)
 
 
 def _file(source: str, study: Study) -> Path:

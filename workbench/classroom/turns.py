@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Event
 
+import numpy as np
+
 from workbench.cancel import CancelToken
 from workbench.study import Study
 
@@ -28,6 +30,9 @@ class Order:
     total: int
     done: int = 0
     phase: str = ""
+    step: tuple[int, int] = (0, 0)
+    look: np.ndarray | None = None
+    rest_until: float = 0.0
     error: Exception | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     ended: Event = field(default_factory=Event)
@@ -102,6 +107,11 @@ class Turns:
                 return 0
             others = list(self._ring).index(order.visitor) if order.visitor in self._ring else 0
             return others + (self._at_work is not None)
+
+    def waiting(self) -> bool:
+        """Whether anybody waits for a turn."""
+        with self._condition:
+            return bool(self._ring)
 
     def close(self) -> None:
         """Forget what waits, ask what is at work to stop, and let `take` return None."""

@@ -43,7 +43,30 @@ class Told:
     total: int
     phase: str
     seconds_left: float | None = None
-    step: None = None  # pictures in the making stay with the server
+    step: Drawn | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A trial, of which the app asks no more than its id."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A denoising step at the server, as `generation.Step`. trials: those that can be looked at."""
+
+    done: int
+    total: int
+    trials: tuple[Wanted, ...] = ()
+    look: np.ndarray | None = None
+
+    def preview(self, place: int) -> np.ndarray:
+        """What the picture looks like by now, uint8 H×W×3. ValueError if nobody has looked."""
+        if self.look is None:
+            raise ValueError(f"picture {place} was not looked at")
+        return self.look
 
 
 class ClassNetworks:
@@ -150,11 +173,14 @@ class VisitorEngine(ModelEngine):
                     stopped = True
                 if not connection.poll(LISTEN_SECONDS):
                     continue
-                message, _ = _answer(connection)
+                message, looks = _answer(connection)
                 if "end" in message:
                     return
                 done, total = int(message["done"]), int(message["total"])
-                progress(Told(done, total, str(message["phase"])))
+                at, steps = map(int, message["step"])
+                seen = tuple(map(Wanted, trials)) if looks else ()
+                step = Drawn(at, steps, seen, *looks) if steps else None
+                progress(Told(done, total, str(message["phase"]), step=step))
 
     def preview(self, choice: Choice) -> Preview:
         """Source and control map of a choice, made by the server."""
