@@ -28,7 +28,7 @@ THEN = {
 
 @pytest.fixture(autouse=True)
 def _tiny_models(monkeypatch: pytest.MonkeyPatch, manager: TinyManager) -> None:
-    monkeypatch.setattr("workbench.sweep.steps.load_manager", lambda *_: manager)
+    monkeypatch.setattr("workbench.sweep.steps.load_manager", lambda *_, **__: manager)
     monkeypatch.setattr("workbench.verify.run.get_family", lambda name: manager.family)
     monkeypatch.setenv("WORKBENCH_MODELS", str(manager.models_dir))
 
