@@ -176,6 +176,10 @@ def test_lessons_lead_to_each_other_and_to_nothing_that_is_not_there(tmp_path: P
         written = nbformat.read(path, as_version=4)
         written.cells.append(nbformat.v4.new_markdown_cell(text))
         nbformat.write(written, path)
+    (tmp_path / "else").mkdir()
+    third = notebook(tmp_path / "else" / "lesson_2.ipynb", "2")
+    build_classroom([], tmp_path / "same", lessons=[second, third])
+    assert len(list((tmp_path / "same").glob("lesson_2*.html"))) == 2
     build_classroom([], tmp_path / "site", lessons=[first, second])
     page = (tmp_path / "site" / "lesson_1.html").read_text("utf-8")
     assert '<a href="lesson_2.html">a</a> b' in page and ".ipynb" not in page

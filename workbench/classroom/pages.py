@@ -94,7 +94,7 @@ def build_classroom(
     for run in opened:
         tell(f"Page of {run.path}")
         site.add_run(run)
-    written: dict[str, tuple[Entry, str]] = {}
+    written: list[str] = []
     for lesson in map(Path, lessons):
         notebook = practised(lesson, site.folder / "practised", tell)
         tell(f"Page of {lesson}")
@@ -105,10 +105,10 @@ def build_classroom(
         page = lesson_page(notebook, pages)
         entry = Entry(site.name(lesson.stem), page.title, page.text)
         site.lessons.append(entry)
-        written[lesson.name] = entry, page.html
-    for entry, html in written.values():
-        whole = linked(html, {name: other.file for name, (other, _) in written.items()})
-        write_atomic(site.folder / entry.file, whole.encode("utf-8"))
+        written.append(page.html)
+    names = {Path(one).name: entry.file for one, entry in zip(lessons, site.lessons, strict=True)}
+    for entry, html in zip(site.lessons, written, strict=True):
+        write_atomic(site.folder / entry.file, linked(html, names).encode("utf-8"))
     index = _index((("Lessons", site.lessons), ("Runs", list(site.runs.values()))))
     write_atomic(site.folder / INDEX, index.encode("utf-8"))
     return (INDEX, *(entry.file for entry in (*site.lessons, *site.runs.values())))

@@ -207,7 +207,8 @@ class ModelServer:
     def _look(self, order: Order, step: Any) -> None:
         """Note a denoising step; of a single picture, unless others wait, how it looks by now."""
         began = time.monotonic()
-        if order.total == 1 and began >= order.rest_until and not self.turns.waiting():
+        alone = order.total == 1 and step.done < step.total and not self.turns.waiting()
+        if alone and began >= order.rest_until:
             try:
                 order.look = step.preview(0)
             except Exception:  # the picture itself must not fail by it
